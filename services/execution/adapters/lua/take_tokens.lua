@@ -1,0 +1,16 @@
+-- Takes up to `wanted` tokens of a sliding window for starts that come by another way than the queue.
+--
+-- KEYS  1 rate window
+-- ARGV  1 wanted  2 limit  3 window seconds  4 prefix of the members
+--
+-- Returns how many were taken; the members are prefix-1 to prefix-n.
+local wanted, limit, window_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - window_s))
+local taken = math.max(0, math.min(wanted, limit - redis.call('ZCARD', KEYS[1])))
+for i = 1, taken do
+    redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[4] .. '-' .. i)
+end
+redis.call('EXPIRE', KEYS[1], window_s)
+return taken

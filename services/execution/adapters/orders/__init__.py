@@ -1,0 +1,153 @@
+"""Where orders are kept. Every write is one autocommit statement through the group-commit writer;
+each reads its rows from one JSON parameter, compares before it sets, and is safe to repeat.
+"""
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+
+from execution import metrics
+from execution.adapters.orders.cancellation import CANCEL, CancelAnswer
+from execution.adapters.orders.claims import (
+    CLAIM,
+    CLAIM_STARTED,
+    CLAIM_WAITING,
+    COUNT_WAITING,
+    INTENTS,
+    RELEASE,
+    Claim,
+    with_intents,
+)
+from execution.adapters.orders.moves import (
+    FAILED_ATTEMPT,
+    MOVE,
+    NEXT_INTENT,
+    FailedAttempt,
+    NextIntent,
+)
+from execution.adapters.orders.placement import PLACE, Placed
+from execution.adapters.orders.rows import event_from, order_from
+from execution.adapters.postgres import GroupCommit, Reader, Row, Statement
+from execution.domain.event import OrderEvent
+from execution.domain.ids import OrderId
+from execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
+from execution.domain.status import OrderStatus
+from execution.domain.transaction import Intent
+
+
+class Orders:
+    """The orders in PostgreSQL. `claimer` names this process in the leases that it takes."""
+
+    def __init__(self, commits: GroupCommit, reader: Reader, *, claimer: str) -> None:
+        self._commits = commits
+        self._reader = reader
+        self._claimer = claimer
+        self._claim_numbers = itertools.count(1)
+
+    async def place(self, order: NewOrder) -> Placed:
+        """Commits a new order with its first event, or finds the one that has its key."""
+        return await self._commits.run(PLACE, order)
+
+    async def claim(self, order_id: OrderId) -> ClaimedOrder | None:
+        """Takes the lease of one order; None when it is final, not due, or leased to another."""
+        claimed = await self._claim(CLAIM, Claim(owner=self._owner(), order_id=order_id))
+        return claimed[0] if claimed else None
+
+    async def claim_started(self, *, most: int) -> list[ClaimedOrder]:
+        """Started orders that are due and whose lease has run out: crashed, released, or retried."""
+        return await self._claim(CLAIM_STARTED, Claim(owner=self._owner(), most=most))
+
+    async def count_waiting(self, *, before: datetime | None, lag_s: float, most: int) -> int:
+        """How many, up to `most`, `claim_waiting` would find: a read that locks and writes nothing."""
+        parameters = {"before": before, "lag_s": lag_s, "most": most}
+        [row] = await self._reader.rows(COUNT_WAITING, parameters)
+        return int(row["count"])
+
+    async def claim_waiting(
+        self, *, before: datetime | None, lag_s: float, most: int
+    ) -> list[ClaimedOrder]:
+        """Never-started orders placed `lag_s` before `before` (now, when None), oldest first."""
+        claim = Claim(owner=self._owner(), most=most, before=before, lag_s=lag_s)
+        return await self._claim(CLAIM_WAITING, claim)
+
+    async def move(self, transition: Transition) -> OrderEvent | None:
+        """Commits one move with its event; None when a later claim holds the order."""
+        event = await self._commits.run(MOVE, transition)
+        if event is None:
+            metrics.ORDERS_FENCED.inc()
+        else:
+            metrics.ORDERS_MOVED.labels(status=event.status).inc()
+        return event
+
+    async def record_intent(self, claimed: ClaimedOrder, intent: Intent) -> bool:
+        """Records a further intent of a submitted order; False when a later claim holds it."""
+        row = NextIntent(order_id=claimed.order.id, epoch=claimed.epoch, intent=intent)
+        return await self._commits.run(NEXT_INTENT, row)
+
+    async def record_failed_attempt(self, attempt: FailedAttempt) -> bool:
+        """Gives the order back until it is due again; False when a later claim holds it."""
+        return await self._commits.run(FAILED_ATTEMPT, attempt)
+
+    async def release(self, claimed: ClaimedOrder) -> bool:
+        """Gives the order back at once, as if this claim had not been."""
+        return await self._commits.run(RELEASE, claimed)
+
+    async def cancel(self, order_id: OrderId) -> CancelAnswer | None:
+        """Fails an order that has no intent yet; None when there is no such order."""
+        return await self._commits.run(CANCEL, order_id)
+
+    async def get(self, order_id: OrderId) -> Order | None:
+        rows = await self._reader.rows(GET, {"order_id": str(order_id)})
+        return order_from(rows[0]) if rows else None
+
+    async def history(self, order_id: OrderId, *, after: int = 0) -> list[OrderEvent]:
+        """Events beyond seq `after`, in order; all reads of one moment share one query."""
+        return await self._commits.run(HISTORY, (order_id, after))
+
+    async def positions(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
+        """The seq at which each order stands now."""
+        parameters = {"orders": [str(order_id) for order_id in order_ids]}
+        rows = await self._reader.rows(POSITIONS, parameters)
+        return {OrderId(row["id"]): row["seq"] for row in rows}
+
+    async def answers(self) -> bool:
+        """True while PostgreSQL answers."""
+        return bool(await self._reader.rows("SELECT 1 AS one", {}))
+
+    def _owner(self) -> str:
+        return f"{self._claimer}/{next(self._claim_numbers)}"
+
+    async def _claim(
+        self, statement: Statement[Claim, list[ClaimedOrder]], claim: Claim
+    ) -> list[ClaimedOrder]:
+        claimed = await self._commits.run(statement, claim)
+        submitted = [c.order.id for c in claimed if c.order.status is OrderStatus.SUBMITTED]
+        if not submitted:
+            return claimed
+        # a second statement: it sees whatever the fenced claimer had committed until the claim
+        rows = await self._reader.rows(INTENTS, {"orders": [str(id_) for id_ in submitted]})
+        by_order: dict[OrderId, list[Row]] = {}
+        for row in rows:
+            by_order.setdefault(row["order_id"], []).append(row)
+        return [with_intents(c, by_order.get(c.order.id, ())) for c in claimed]
+
+
+GET = "SELECT * FROM orders WHERE id = %(order_id)s"
+
+HISTORY_SQL = """
+SELECT e.order_id, e.seq, e.status, e.payload, e.occurred_at
+FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, after integer)
+JOIN order_events e ON e.order_id = v.order_id AND e.seq > v.after
+ORDER BY e.order_id, e.seq
+"""
+
+HISTORY: Statement[tuple[OrderId, int], list[OrderEvent]] = Statement(
+    name="history",
+    sql=HISTORY_SQL,
+    key=lambda position: position[0],
+    row=lambda position: {"order_id": str(position[0]), "after": position[1]},
+    answer_key=lambda row: row["order_id"],
+    result=lambda _, rows: [event_from(row) for row in rows],
+)
+
+POSITIONS = "SELECT id, seq FROM orders WHERE id = ANY(%(orders)s::uuid[])"

@@ -1,0 +1,53 @@
+"""The admin port of every process: /metrics, /livez and /readyz."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from execution.serving import serving
+from execution.settings import CommonSettings
+
+Check = Callable[[], Awaitable[bool]]
+
+CHECK_TIMEOUT_S = 1.5
+
+
+def admin_app(checks: Mapping[str, Check]) -> Starlette:
+    """Ready while every check answers True in time; alive while the event loop turns."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    async def livez(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    async def readyz(_: Request) -> Response:
+        results = dict(
+            zip(checks, await asyncio.gather(*map(_passes, checks.values())), strict=True)
+        )
+        return JSONResponse(results, status_code=200 if all(results.values()) else 503)
+
+    return Starlette(
+        routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
+    )
+
+
+async def _passes(check: Check) -> bool:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            return await check()
+    except Exception:
+        return False
+
+
+def admin_port(
+    settings: CommonSettings, checks: Mapping[str, Check]
+) -> AbstractAsyncContextManager[None]:
+    """Serves the admin port while the context is open."""
+    return serving(admin_app(checks), host=settings.admin_host, port=settings.admin_port)

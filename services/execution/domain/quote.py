@@ -1,0 +1,50 @@
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_DOWN, Context, Decimal
+from typing import NewType
+
+VenueName = NewType("VenueName", str)
+
+# 20 digits before the point and 18 after, times a price with 8 decimals, without loss.
+AMOUNTS = Context(prec=76, rounding=ROUND_DOWN)
+PRICE_STEP = Decimal("1e-8")
+AMOUNT_DECIMALS = 18
+
+
+def rounded_price(price: Decimal) -> Decimal:
+    """Eight decimals, rounded down: the form in which every price is shown and stored."""
+    return price.quantize(PRICE_STEP, context=AMOUNTS)
+
+
+def rounded_amount(amount: Decimal) -> Decimal:
+    """At most eighteen decimals, rounded down, so that no one is promised more than they get."""
+    exponent = amount.as_tuple().exponent
+    if isinstance(exponent, int) and exponent >= -AMOUNT_DECIMALS:
+        return amount
+    return amount.quantize(Decimal(1).scaleb(-AMOUNT_DECIMALS), context=AMOUNTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What a venue offers for one swap. `price` is token_out per token_in before `fee_rate`."""
+
+    venue: VenueName
+    price: Decimal
+    fee_rate: Decimal
+    amount_in: Decimal
+    expires_at: datetime
+
+    @property
+    def effective_price(self) -> Decimal:
+        return rounded_price(AMOUNTS.multiply(self.price, 1 - self.fee_rate))
+
+    @property
+    def amount_out(self) -> Decimal:
+        return rounded_amount(AMOUNTS.multiply(self.amount_in, self.effective_price))
+
+    def min_amount_out(
+        self, *, slippage_percent: Decimal, client_minimum: Decimal | None
+    ) -> Decimal:
+        """The least that may land: the quote less the slippage, and never below the client's floor."""
+        tolerated = AMOUNTS.multiply(self.amount_out, 1 - slippage_percent / 100)
+        return max(rounded_amount(tolerated), client_minimum or Decimal(0))

@@ -1,0 +1,78 @@
+"""Every metric of the fleet: base units, no ids in labels."""
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+BUILD = Info("engine_build", "Version of the running code")
+
+# HTTP
+HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["route", "method", "code"])
+HTTP_SECONDS = Histogram(
+    "http_request_seconds", "Time to answer a request", ["route"], buckets=FAST_SECONDS
+)
+
+# Batches: writer, hints, publisher, chain
+BATCH_SIZE = Histogram("batch_size_items", "Items that ran together", ["batches"], buckets=SIZES)
+BATCH_OVERFLOWS = Counter("batch_overflows_total", "Calls refused, backlog full", ["batches"])
+
+# PostgreSQL
+COMMIT_SECONDS = Histogram(
+    "commit_seconds", "One statement, sent to committed", ["statement"], buckets=FAST_SECONDS
+)
+COMMIT_REPEATS = Counter(
+    "commit_repeats_total",
+    "Statements sent again: connection lost, or conflict",
+    ["statement", "reason"],
+)
+
+# Orders
+ORDERS_PLACED = Counter("orders_placed_total", "Orders committed by this gateway")
+ORDERS_MOVED = Counter("orders_moved_total", "Moves committed by this worker", ["status"])
+ORDERS_CLAIMED = Counter("orders_claimed_total", "Orders claimed, by the way they came", ["way"])
+ORDERS_FENCED = Counter(
+    "orders_fenced_total", "Writes refused because a later claim holds the order"
+)
+ORDER_SECONDS_TOTAL = Histogram(
+    "order_end_to_end_seconds", "From committed to final", ["status"], buckets=ORDER_SECONDS
+)
+ORDER_ATTEMPTS = Counter("order_attempts_total", "Transient venue failures", ["step"])
+
+# Venues
+QUOTE_SECONDS = Histogram("venue_quote_seconds", "Time to a quote", ["venue"], buckets=FAST_SECONDS)
+VENUE_ERRORS = Counter("venue_errors_total", "Calls to a venue that failed", ["venue", "call"])
+ROUTES_WON = Counter("routes_won_total", "Orders routed to a venue", ["venue"])
+
+# Queues
+HINTS_WRITTEN = Counter("hints_written_total", "Jobs written to Redis", ["queue"])
+HINTS_DROPPED = Counter(
+    "hints_dropped_total", "Jobs not written: Redis away or buffer full", ["queue"]
+)
+JOBS_STARTED = Counter("jobs_started_total", "Jobs claimed from a queue", ["queue"])
+JOBS_FINISHED = Counter("jobs_finished_total", "Jobs ended", ["queue", "outcome"])
+JOB_WAIT_SECONDS = Histogram(
+    "job_wait_seconds", "From enqueued to started", ["queue"], buckets=ORDER_SECONDS
+)
+JOB_SECONDS = Histogram("job_seconds", "From started to ended", ["queue"], buckets=ORDER_SECONDS)
+SLOTS = Gauge("slots", "Places for jobs in this process", ["queue"])
+SLOTS_BUSY = Gauge("slots_busy", "Places taken", ["queue"])
+QUEUE_DEPTH = Gauge("queue_depth_jobs", "Jobs waiting in Redis", ["queue"])
+WITHOUT_REDIS = Gauge("without_redis", "1 while this process works without Redis", ["queue"])
+
+# Delivery
+EVENTS_PUBLISHED = Counter("events_published_total", "Events published to subscribers", ["status"])
+EVENTS_STALE = Counter("events_stale_total", "Events too old to publish", ["status"])
+EVENT_DISPATCH_SECONDS = Histogram(
+    "event_dispatch_seconds", "From committed to published", ["status"], buckets=FAST_SECONDS
+)
+SOCKETS = Gauge("ws_connections", "Client sockets open")
+SOCKETS_OPENED = Counter("ws_connections_opened_total", "Client sockets opened", ["resumed"])
+SOCKETS_CLOSED = Counter("ws_connections_closed_total", "Client sockets closed", ["code"])
+FRAMES_SENT = Counter("ws_frames_sent_total", "Event frames sent")
+FRAME_SECONDS = Histogram(
+    "ws_commit_to_frame_seconds", "From committed to sent, live events only", buckets=FAST_SECONDS
+)
+EVENTS_DROPPED = Counter("ws_events_dropped_total", "Published events not used", ["reason"])
+EVENTS_READ = Counter("ws_events_read_total", "Events read from PostgreSQL, by why", ["reason"])

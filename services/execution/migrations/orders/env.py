@@ -1,0 +1,3 @@
+from execution.migrations import environment
+
+environment.run(schema="public")

@@ -1,0 +1,84 @@
+"""The life of a process: what it serves while it lives, and the signal that ends it."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+import uvloop
+from starlette.types import ASGIApp
+
+DRAIN_REQUESTS_S = 10
+
+
+class _Server(uvicorn.Server):
+    """A server beside others in one process, which leaves the signals to its host."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def serving(
+    app: ASGIApp, *, host: str, port: int, lifespan: bool = False
+) -> AsyncIterator[None]:
+    """Serves `app` while the context is open; answers what it has accepted before it closes.
+
+    Raises SystemExit with one line when the port is taken.
+    """
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on" if lifespan else "off",
+        ws="websockets-sansio",
+        ws_max_size=16_384,
+        ws_ping_interval=20,
+        ws_ping_timeout=20,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=DRAIN_REQUESTS_S,
+        server_header=False,
+    )
+    server = _Server(config)
+    listener = _bound(host, port)
+    task = asyncio.create_task(server.serve([listener]))
+    try:
+        while not server.started and not task.done():
+            await asyncio.sleep(0.005)
+        if task.done():
+            raise SystemExit(f"cannot start: the application on port {port} did not come up")
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise SystemExit(f"cannot start: {host} port {port}: {error.strerror}") from None
+    return listener
+
+
+def stop_signal() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets; call it from the running event loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Runs a deployable to its end."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)

@@ -1,0 +1,182 @@
+"""Every setting of the fleet, typed, with its unit in the name; read once, at start.
+
+Each deployable reads the class that lists what it may know: a dispatcher has no database URL. Names
+and defaults that the Node engine had are kept as they were; `0` lifts a limit or a latency.
+"""
+
+from typing import Annotated, Literal, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Limit = Annotated[int, Field(ge=0, le=1_000_000)]
+Slots = Annotated[int, Field(ge=1, le=1_000)]
+
+
+class CommonSettings(BaseSettings):
+    """What every deployable has: logs, and an admin port of its own."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env",
+        env_file_encoding="utf-8",
+        extra="ignore",
+        frozen=True,
+        env_ignore_empty=True,
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = Field(
+        default=9100, description="/metrics, /livez and /readyz; 0: any free one"
+    )
+    drain_s: Seconds = Field(
+        default=20.0, description="After SIGTERM, time to finish what is in hand"
+    )
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+
+class PostgresSettings(BaseSettings):
+    database_url: str = Field(description="postgresql://user:password@host:5432/name")
+    database_connections_max: int = Field(
+        default=8, ge=1, le=200, description="For reads, a process"
+    )
+
+    @field_validator("database_url", "chain_database_url", check_fields=False)
+    @classmethod
+    def _is_postgres(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"postgresql", "postgres"}:
+            raise ValueError("must begin with postgresql://")
+        return value
+
+
+class RedisSettings(BaseSettings):
+    redis_url: str = ""
+    redis_host: str = "localhost"
+    redis_port: Port = 6379
+    redis_queue_url: str = Field(default="", description="Queues; REDIS_URL when empty")
+    redis_pubsub_url: str = Field(default="", description="Pub/sub; REDIS_URL when empty")
+
+    @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @property
+    def queue_url(self) -> str:
+        return self.redis_queue_url or self._url
+
+    @property
+    def pubsub_url(self) -> str:
+        return self.redis_pubsub_url or self._url
+
+    @property
+    def _url(self) -> str:
+        return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
+
+
+class HttpSettings(BaseSettings):
+    host: str = "127.0.0.1"
+    port: Port = 3000
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Origins that browsers may call from, separated by commas; * for any",
+    )
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class ChainSettings(PostgresSettings):
+    """The simulated chain and its two venues."""
+
+    chain_database_url: str = Field(
+        default="", description="The ledger's own database; DATABASE_URL when empty"
+    )
+
+    @property
+    def ledger_url(self) -> str:
+        return self.chain_database_url or self.database_url
+
+
+class VenueSettings(ChainSettings):
+    venue_quote_latency_s: Seconds = 0.2
+    venue_quote_jitter_s: Seconds = 0.05
+    venue_execution_min_s: Seconds = 2.0
+    venue_execution_max_s: Seconds = 3.0
+    venue_validity_s: Seconds = Field(
+        default=30.0, description="A signed transaction may land so long"
+    )
+    venue_poll_s: Seconds = Field(default=0.1, description="Between two questions for an outcome")
+    venue_seed: int | None = Field(default=None, description="Makes the simulated luck repeatable")
+    venue_price_drift_max: Share = Field(default=0.001, description="From quote to landing")
+    venue_call_failure_share: Share = 0.0
+    venue_lost_reply_share: Share = 0.0
+    venue_never_lands_share: Share = 0.0
+    venue_rejection_share: Share = 0.0
+    quote_timeout_s: Seconds = 2.0
+    quote_lifetime_s: Seconds = 30.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.venue_execution_max_s < self.venue_execution_min_s:
+            raise ValueError("VENUE_EXECUTION_MAX_S is below VENUE_EXECUTION_MIN_S")
+        return self
+
+
+class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
+    body_bytes_max: int = Field(default=16_384, ge=256, le=1_048_576)
+
+
+class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings):
+    queue_max_concurrency: Slots = 10
+    queue_rate_limit_per_minute: Limit = Field(
+        default=100, description="Starts in any 60 s, over all replicas together; 0 lifts it"
+    )
+    order_attempts_max: int = Field(default=3, ge=1, le=20)
+    order_backoff_s: Seconds = 1.0
+
+
+class StatusDispatcherSettings(CommonSettings, RedisSettings):
+    ws_worker_concurrency: Slots = 50
+    ws_worker_rate_limit: Limit = Field(
+        default=1000, description="A minute and process; 0 lifts it"
+    )
+
+
+class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
+    ws_position_check_s: Seconds = 2.0
+    ws_ping_s: Seconds = 20.0
+    ws_buffer_frames_max: int = Field(default=64, ge=1, le=10_000)
+
+
+class MigrateSettings(CommonSettings, ChainSettings):
+    pass
+
+
+Read = TypeVar("Read", bound=BaseSettings)
+
+
+def read_settings(kind: type[Read]) -> Read:
+    """The settings from environment and `.env`; ends the process with one line on a wrong one."""
+    try:
+        return kind()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_url=False, include_input=False)
+        )
+        raise SystemExit(f"cannot start: {wrong}") from None

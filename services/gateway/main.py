@@ -1,0 +1,29 @@
+"""Takes orders in over HTTP."""
+
+import structlog
+
+from execution.admin import admin_port
+from execution.logs import configure_logs
+from execution.serving import run, serving, stop_signal
+from execution.settings import GatewaySettings, read_settings
+from gateway.api import NAME, gateway_app
+
+log = structlog.get_logger()
+
+
+async def serve(settings: GatewaySettings) -> None:
+    stop = stop_signal()
+    app = gateway_app(settings)
+    async with (
+        serving(app, host=settings.host, port=settings.port, lifespan=True),
+        admin_port(settings, {"postgres": app.state.orders.answers}),
+    ):
+        log.info("started", host=settings.host, port=settings.port)
+        await stop.wait()
+        log.info("stopping")
+
+
+def main() -> None:
+    settings = read_settings(GatewaySettings)
+    configure_logs(level=settings.log_level, deployable=NAME)
+    run(serve(settings))

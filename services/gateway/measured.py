@@ -1,0 +1,36 @@
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from execution import metrics
+
+
+class Measured:
+    """Counts and times requests by route, never by path: paths hold ids."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started, code = time.perf_counter(), 500
+
+        async def send_noting_code(message: Message) -> None:
+            nonlocal code
+            if message["type"] == "http.response.start":
+                code = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_noting_code)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            metrics.HTTP_REQUESTS.labels(route=route, method=_method(scope), code=code).inc()
+            metrics.HTTP_SECONDS.labels(route=route).observe(time.perf_counter() - started)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in {"GET", "POST", "HEAD", "OPTIONS"} else "other"

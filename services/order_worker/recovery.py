@@ -1,0 +1,154 @@
+"""Work that no hint brings: two claims from PostgreSQL, made by every worker each second.
+
+1. Started orders whose lease has run out and that are due: their claimer died, gave them back, or
+   postponed them after a venue failure.
+2. Waiting orders whose hint is lost. The queue is first in, first out, so an order placed well
+   before the one at its head has no hint any more. While Redis is away, every waiting order is one.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg2
+import redis
+import structlog
+
+from execution import metrics
+from execution.adapters.orders import Orders
+from execution.adapters.rate_window import RateWindow
+from execution.adapters.slot_worker import SlotWorker
+from execution.adapters.slots import Slots
+from execution.domain.errors import ExecutionError
+from execution.domain.order import ClaimedOrder
+
+EVERY_S = 1.0
+WITHOUT_REDIS_EVERY_S = 0.5
+HINT_LAG_S = 2.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watermark:
+    """Waiting orders placed more than `lag_s` before `head` (now, when None) have no hint."""
+
+    head: datetime | None
+    lag_s: float
+
+
+class Recovery:
+    """Takes free slots, fills them from PostgreSQL, and gives back the rest."""
+
+    def __init__(
+        self,
+        orders: Orders,
+        worker: SlotWorker,
+        slots: Slots,
+        window: RateWindow,
+        carry: Callable[[ClaimedOrder], Awaitable[None]],
+    ) -> None:
+        self._orders = orders
+        self._worker = worker
+        self._slots = slots
+        self._window = window
+        self._carry = carry
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            every_s = WITHOUT_REDIS_EVERY_S if self._worker.without_redis else EVERY_S
+            try:
+                again = await self._round(every_s)
+            except (ExecutionError, psycopg2.Error) as error:
+                log.warning("recovery failed, tries again", error=str(error))
+                again = False
+            if not again:
+                try:
+                    await asyncio.wait_for(stop.wait(), every_s)
+                except TimeoutError:
+                    continue
+
+    async def drain(self, *, timeout_s: float) -> None:
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=timeout_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _round(self, timeout_s: float) -> bool:
+        """One look; True when waiting orders filled every free slot, so that more may wait."""
+        places = await self._slots.take(self._slots.count, timeout_s=timeout_s)
+        if places == 0:
+            return False
+        free = places
+        try:
+            started = await self._orders.claim_started(most=free)
+            free -= self._start(started, way="started")
+            waiting = await self._claim_waiting(free) if free else []
+            way = "without_redis" if self._worker.without_redis else "watermark"
+            free -= self._start(waiting, way=way)
+            return bool(waiting) and free == 0
+        finally:
+            self._slots.give_back(free)
+
+    async def _claim_waiting(self, most: int) -> list[ClaimedOrder]:
+        watermark = self._watermark()
+        if watermark is None:
+            return []
+        waiting = await self._orders.count_waiting(
+            before=watermark.head, lag_s=watermark.lag_s, most=most
+        )
+        if waiting == 0:
+            return []
+        tokens, members = await self._tokens(waiting)
+        claimed: list[ClaimedOrder] = []
+        try:
+            if tokens > 0:
+                claimed = await self._orders.claim_waiting(
+                    before=watermark.head, lag_s=watermark.lag_s, most=tokens
+                )
+        finally:
+            await self._give_back(members[len(claimed) :])
+        self._window.note_own_starts(len(claimed))
+        return claimed
+
+    async def _tokens(self, wanted: int) -> tuple[int, list[str]]:
+        if self._worker.without_redis:
+            return min(wanted, self._window.own_room()), []
+        try:
+            return await asyncio.to_thread(self._window.take, wanted)
+        except redis.RedisError:
+            return 0, []
+
+    async def _give_back(self, members: list[str]) -> None:
+        try:
+            await asyncio.to_thread(self._window.give_back, members)
+        except redis.RedisError:
+            log.warning("tokens not given back; they lapse by themselves", count=len(members))
+
+    def _watermark(self) -> Watermark | None:
+        if self._worker.without_redis:
+            return Watermark(head=None, lag_s=0)
+        claim = self._worker.head
+        if claim is None or claim.suspended or (claim.head is None and not claim.empty):
+            return None
+        head = None if claim.head is None else datetime.fromtimestamp(claim.head, UTC)
+        return Watermark(head=head, lag_s=HINT_LAG_S)
+
+    def _start(self, claimed: list[ClaimedOrder], *, way: str) -> int:
+        for each in claimed:
+            metrics.ORDERS_CLAIMED.labels(way=way).inc()
+            task = asyncio.create_task(self._run_in_slot(each))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return len(claimed)
+
+    async def _run_in_slot(self, claimed: ClaimedOrder) -> None:
+        try:
+            await self._carry(claimed)
+        except Exception:
+            log.exception("recovered order failed", order_id=str(claimed.order.id))
+        finally:
+            self._slots.give_back(1)

@@ -1,0 +1,87 @@
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from execution.adapters.orders import Orders
+from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.queues import Hints
+from execution.adapters.redis_clients import redis_client
+from execution.adapters.simulated_chain import Ledger
+from execution.adapters.simulated_venue import Conduct, simulated_venues
+from execution.settings import OrderWorkerSettings
+from order_worker.executor import Executor, RetryPolicy
+from order_worker.leases import Leases
+from order_worker.steps import Market
+
+NAME = "order-worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    orders: Orders
+    executor: Executor
+
+
+@asynccontextmanager
+async def runtime(
+    settings: OrderWorkerSettings, *, now: Callable[[], datetime]
+) -> AsyncIterator[Runtime]:
+    """Everything that it takes to execute orders, open while the context is."""
+    commits = GroupCommit(settings.database_url, application_name=NAME)
+    reader = Reader(
+        settings.database_url,
+        application_name=NAME,
+        connections_max=settings.database_connections_max,
+    )
+    chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
+    hints = Hints(redis_client(settings.queue_url), now=now)
+    leases = Leases(settings.database_url, application_name=f"{NAME}-leases")
+    orders = Orders(
+        commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
+    )
+    market = Market(
+        venues=simulated_venues(
+            Ledger(chain),
+            _conduct(settings),
+            luck=random.Random(settings.venue_seed),  # noqa: S311
+        ),
+        quote_timeout_s=settings.quote_timeout_s,
+        poll_s=settings.venue_poll_s,
+        now=now,
+    )
+    retry = RetryPolicy(
+        attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
+    )
+    try:
+        yield Runtime(orders=orders, executor=Executor(orders, market, hints, leases, retry))
+    finally:
+        leases.close()
+        hints.close()
+        chain.close()
+        commits.close()
+        reader.close()
+
+
+def _conduct(settings: OrderWorkerSettings) -> Conduct:
+    return Conduct(
+        quote_latency_s=settings.venue_quote_latency_s,
+        quote_jitter_s=settings.venue_quote_jitter_s,
+        execution_min_s=settings.venue_execution_min_s,
+        execution_max_s=settings.venue_execution_max_s,
+        validity_s=settings.venue_validity_s,
+        quote_lifetime_s=settings.quote_lifetime_s,
+        price_drift_max=settings.venue_price_drift_max,
+        call_failure_share=settings.venue_call_failure_share,
+        lost_reply_share=settings.venue_lost_reply_share,
+        never_lands_share=settings.venue_never_lands_share,
+        rejection_share=settings.venue_rejection_share,
+    )
+
+
+def _start_mark() -> str:
+    """Tells two processes apart that got the same host name and pid, as containers do."""
+    return f"{random.SystemRandom().getrandbits(32):08x}"

@@ -1,0 +1,79 @@
+"""Publishes the events of one status queue to whoever is subscribed to their orders."""
+
+import argparse
+import time
+import uuid
+
+import redis
+import structlog
+
+from execution import metrics
+from execution.adapters.frames import Frame
+from execution.adapters.pubsub import Publisher
+from execution.adapters.queues import PUBLISH, status_queue
+from execution.adapters.rate_window import RateWindow
+from execution.adapters.redis_clients import redis_client
+from execution.adapters.slot_worker import SlotWorker
+from execution.adapters.slots import Slots
+from execution.admin import admin_port
+from execution.domain.status import OrderStatus
+from execution.logs import configure_logs
+from execution.serving import run, stop_signal
+from execution.settings import StatusDispatcherSettings, read_settings
+
+STALE_AFTER_S = 5.0
+
+log = structlog.get_logger()
+
+
+async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None:
+    stop = stop_signal()
+    client = redis_client(settings.queue_url)
+    publisher = Publisher(redis_client(settings.pubsub_url))
+    queue = status_queue(status)
+    slots = Slots(settings.ws_worker_concurrency)
+    metrics.SLOTS.labels(queue=queue).set(slots.count)
+
+    async def publish(frame: Frame, committed_at: float) -> None:
+        age_s = time.time() - committed_at
+        if age_s > STALE_AFTER_S:
+            metrics.EVENTS_STALE.labels(status=status).inc()
+            return  # the position check has delivered it
+        await publisher.publish(frame)
+        metrics.EVENTS_PUBLISHED.labels(status=status).inc()
+        metrics.EVENT_DISPATCH_SECONDS.labels(status=status).observe(max(age_s, 0))
+
+    worker = SlotWorker(
+        queue,
+        client=client,
+        functions={PUBLISH: publish},
+        slots=slots,
+        window=_window(client, settings),
+    )
+
+    async def redis_answers() -> bool:
+        return not worker.without_redis
+
+    async with admin_port(settings, {"redis": redis_answers}):
+        log.info("started", queue=queue, slots=slots.count)
+        await worker.run(stop)
+        await worker.drain(timeout_s=settings.drain_s)
+    publisher.close()
+
+
+def _window(client: redis.Redis, settings: StatusDispatcherSettings) -> RateWindow:
+    """A window for this process alone: the seed limits each dispatcher, not all together."""
+    return RateWindow(
+        client, key=f"dispatch-starts:{uuid.uuid4().hex}", limit=settings.ws_worker_rate_limit
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="status-dispatcher", description=__doc__)
+    parser.add_argument(
+        "--status", required=True, type=OrderStatus, choices=list(OrderStatus), help="whose queue"
+    )
+    status: OrderStatus = parser.parse_args().status
+    settings = read_settings(StatusDispatcherSettings)
+    configure_logs(level=settings.log_level, deployable=f"status-dispatcher-{status}")
+    run(serve(settings, status))

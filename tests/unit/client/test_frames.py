@@ -1,0 +1,69 @@
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from client.errors import UnexpectedAnswer
+from client.frames import MESSAGE, Ping, StatusFrame
+from client.wire import parsed
+from execution.domain.status import FINAL, OrderStatus
+from unit.client.fake_engine import ORDER_ID
+
+
+def frame_text(*, status: str = "routing", more: str = "") -> str:
+    return (
+        f'{{"orderId": "{ORDER_ID}", "seq": 2, "status": "{status}",'
+        f' "timestamp": "2024-01-01T00:00:01.250Z"{more}}}'
+    )
+
+
+def test_a_frame_without_news_has_none() -> None:
+    assert parsed(MESSAGE, frame_text()) == StatusFrame(
+        order_id=ORDER_ID,
+        seq=2,
+        status=OrderStatus.ROUTING,
+        timestamp=datetime(2024, 1, 1, 0, 0, 1, 250_000, tzinfo=UTC),
+    )
+
+
+def test_the_price_of_a_confirmed_order_is_an_exact_decimal() -> None:
+    text = frame_text(status="confirmed", more=', "txHash": "5x", "executedPrice": "1.49500000"')
+    frame = parsed(MESSAGE, text)
+
+    assert isinstance(frame, StatusFrame)
+    assert (frame.tx_hash, str(frame.executed_price)) == ("5x", "1.49500000")
+    assert isinstance(frame.executed_price, Decimal)
+
+
+def test_a_failed_order_says_why() -> None:
+    text = frame_text(
+        status="failed", more=', "errorCode": "no_live_quote", "errorReason": "no venue"'
+    )
+    frame = parsed(MESSAGE, text)
+
+    assert isinstance(frame, StatusFrame)
+    assert (frame.error_code, frame.error_reason) == ("no_live_quote", "no venue")
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_a_frame_is_final_as_its_status_is(status: OrderStatus) -> None:
+    frame = parsed(MESSAGE, frame_text(status=status))
+
+    assert isinstance(frame, StatusFrame)
+    assert frame.is_final == (status in FINAL)
+
+
+def test_a_field_of_a_later_engine_is_left_out() -> None:
+    assert parsed(MESSAGE, frame_text(more=', "mood": "good"')) == parsed(MESSAGE, frame_text())
+
+
+def test_a_ping_is_no_frame() -> None:
+    assert parsed(MESSAGE, '{"type": "ping"}') == Ping(type="ping")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "<html>", "{}", frame_text(status="lost"), frame_text().replace("Z", "")]
+)
+def test_what_is_neither_is_not_understood(text: str) -> None:
+    with pytest.raises(UnexpectedAnswer):
+        parsed(MESSAGE, text)

@@ -1,0 +1,228 @@
+from contextlib import aclosing
+from decimal import Decimal
+
+import pytest
+
+from client import (
+    EngineClient,
+    EngineError,
+    OrderNotFound,
+    StreamLost,
+    StreamRefused,
+    UnexpectedAnswer,
+)
+from client.frames import StatusFrame
+from execution.domain.status import OrderStatus
+from unit.client.fake_engine import (
+    ORDER_ID,
+    FakeStream,
+    Script,
+    a_closed_port,
+    closes,
+    cut,
+    fake_stream,
+    frame,
+    frames,
+    ping,
+    run,
+    sends,
+    silence,
+)
+
+
+def a_client(url: str, *, within_s: float = 5.0, silence_max_s: float = 5.0) -> EngineClient:
+    return EngineClient(
+        url, reconnect_max_s=0.01, reconnect_within_s=within_s, silence_max_s=silence_max_s
+    )
+
+
+def followed(
+    *scripts: Script, after: int = 0, silence_max_s: float = 5.0
+) -> tuple[list[int], FakeStream]:
+    """The numbers of the frames that a client passed on, and the engine that it had them from."""
+
+    async def scenario() -> tuple[list[int], FakeStream]:
+        async with (
+            fake_stream(*scripts) as engine,
+            a_client(engine.url, silence_max_s=silence_max_s) as client,
+        ):
+            return [seen.seq async for seen in client.stream(ORDER_ID, after=after)], engine
+
+    return run(scenario())
+
+
+def error_of(*scripts: Script, forever: Script | None = None, within_s: float = 5.0) -> EngineError:
+    async def scenario() -> EngineError:
+        async with (
+            fake_stream(*scripts, forever=forever) as engine,
+            a_client(engine.url, within_s=within_s) as client,
+        ):
+            with pytest.raises(EngineError) as raised:
+                await client.follow(ORDER_ID)
+            return raised.value
+
+    return run(scenario())
+
+
+def test_a_stream_asks_for_the_order_from_its_first_status() -> None:
+    _, engine = followed(frames(1, 2, 3, 4, 5))
+
+    assert engine.paths == [f"/api/orders/{ORDER_ID}/stream"]
+    assert engine.afters == [0]
+
+
+def test_a_stream_ends_after_the_final_frame_though_the_engine_holds_on() -> None:
+    seqs, engine = followed([*frames(1, 2, 3, 4, 5), silence])
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0]
+
+
+def test_a_stream_resumes_after_a_cut() -> None:
+    seqs, engine = followed([*frames(1, 2), cut], frames(3, 4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 2]
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013, 4408, 4429])
+def test_a_stream_resumes_after_a_close_that_is_not_its_end(code: int) -> None:
+    seqs, engine = followed([*frames(1, 2, 3), closes(code)], frames(4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 3]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_stream_comes_back_after_a_handshake_that_may_pass(status: int) -> None:
+    seqs, engine = followed(status, [*frames(1, 2, 3), cut], status, frames(4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 0, 3, 3]
+
+
+def test_a_stream_resumes_after_silence() -> None:
+    seqs, engine = followed([*frames(1, 2), silence], frames(3, 4, 5), silence_max_s=0.1)
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 2]
+
+
+def test_a_repeat_is_dropped() -> None:
+    seqs, engine = followed(frames(1, 2, 2, 1, 3, 4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0]
+
+
+def test_a_repeat_after_a_cut_is_dropped() -> None:
+    seqs, _ = followed([*frames(1, 2), cut], frames(1, 2, 3, 4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+
+
+def test_a_gap_is_not_passed_on() -> None:
+    seqs, engine = followed([*frames(1, 3), silence], frames(2, 3, 4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 1]
+
+
+def test_a_final_frame_behind_a_gap_is_no_end() -> None:
+    seqs, engine = followed([*frames(1, 2, 5), closes(1000)], frames(3, 4, 5))
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert engine.afters == [0, 2]
+
+
+def test_a_ping_is_not_passed_on() -> None:
+    seqs, _ = followed([ping, frame(1), ping, *frames(2, 3, 4), ping, frame(5)])
+
+    assert seqs == [1, 2, 3, 4, 5]
+
+
+def test_a_caller_who_has_a_part_gets_the_rest() -> None:
+    seqs, engine = followed(frames(4, 5), after=3)
+
+    assert seqs == [4, 5]
+    assert engine.afters == [3]
+
+
+def test_a_caller_who_has_it_all_gets_nothing_more() -> None:
+    seqs, engine = followed([closes(1000)], after=5)
+
+    assert seqs == []
+    assert engine.afters == [5]
+
+
+def test_a_followed_order_is_told_to_its_fill() -> None:
+    async def scenario() -> tuple[StatusFrame, ...]:
+        last = frame(5, txHash="5x", executedPrice="1.49500000")
+        async with (
+            fake_stream([*frames(1, 2, 3, 4), last]) as engine,
+            a_client(engine.url) as client,
+        ):
+            return await client.follow(ORDER_ID)
+
+    *_, final = run(scenario())
+
+    assert final.status is OrderStatus.CONFIRMED
+    assert (final.tx_hash, final.executed_price) == ("5x", Decimal("1.49500000"))
+
+
+def test_a_caller_who_leaves_closes_the_connection() -> None:
+    async def scenario() -> None:
+        async with fake_stream(frames(1, 2)) as engine, a_client(engine.url) as client:
+            async with aclosing(client.stream(ORDER_ID)) as stream:
+                await anext(stream)
+            await engine.left.wait()
+
+    run(scenario())
+
+
+def test_an_unknown_order_is_an_error() -> None:
+    assert isinstance(error_of([closes(4404)]), OrderNotFound)
+
+
+@pytest.mark.parametrize("code", [4400, 4401, 4403])
+def test_a_refused_stream_is_not_asked_for_again(code: int) -> None:
+    error = error_of([closes(code, "no")])
+
+    assert isinstance(error, StreamRefused)
+    assert (error.code, str(error)) == (code, "no")
+
+
+@pytest.mark.parametrize("status", [200, 401, 404])
+def test_a_refused_handshake_is_not_tried_again(status: int) -> None:
+    error = error_of(status)
+
+    assert isinstance(error, StreamRefused)
+    assert error.code == status
+
+
+def test_a_message_that_no_engine_sends_is_an_error() -> None:
+    assert isinstance(error_of([sends("hello")]), UnexpectedAnswer)
+
+
+def test_a_client_gives_up_when_the_engine_stays_away() -> None:
+    async def scenario(url: str) -> None:
+        async with a_client(url, within_s=0.1) as client:
+            with pytest.raises(StreamLost):
+                await client.follow(ORDER_ID)
+
+    with a_closed_port() as url:
+        run(scenario(url))
+
+
+@pytest.mark.parametrize(
+    "forever", [[closes(1011)], [closes(1000)], [frame(3)], [frame(1), cut], 503]
+)
+def test_a_client_gives_up_when_nothing_moves(forever: Script) -> None:
+    assert isinstance(error_of(forever=forever, within_s=0.1), StreamLost)
+
+
+def test_a_client_that_gave_up_says_where_to_resume() -> None:
+    error = error_of([*frames(1, 2), cut], forever=503, within_s=0.1)
+
+    assert isinstance(error, StreamLost)
+    assert error.last_seq == 2

@@ -1,0 +1,523 @@
+"""Every fault is said under its promise, and nothing else is."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import chain
+from typing import Literal
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from proof.history import (
+    Acknowledged,
+    ClientLog,
+    Frame,
+    History,
+    LedgerEntry,
+    Promise,
+    RecordedEvent,
+    RecordedIntent,
+    RecordedOrder,
+    violations,
+)
+
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
+
+Life = tuple[OrderStatus, ...]
+Outcome = Literal["filled", "rejected", "never_lands", "expired"]
+State = Literal["live", "landed", "dead"]
+
+HAPPY: Life = (PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED)
+OUTCOMES: Mapping[OrderStatus, Outcome] = {FAILED: "rejected"}
+STATES: Mapping[OrderStatus, State] = {CONFIRMED: "landed", FAILED: "dead"}
+ORDER, OTHER, STRANGER = UUID(int=1), UUID(int=2), UUID(int=99)
+
+
+def _lives_from(status: OrderStatus) -> Iterator[Life]:
+    if status in FINAL:
+        yield (status,)
+    for target in TRANSITIONS[status]:
+        yield from ((status, *rest) for rest in _lives_from(target))
+
+
+EVERY_LIFE = sorted(_lives_from(PENDING))
+EVERY_FAILURE = [life for life in EVERY_LIFE if life[-1] is FAILED]
+
+
+def a_history(
+    life: Life = HAPPY, *, order_id: UUID = ORDER, clients: tuple[str, ...] = ("ann",)
+) -> History:
+    """One order that lived `life`; if it was ever sent, then as `sig-1` where its id is ORDER."""
+    status, signature = life[-1], f"sig-{order_id.int}"
+    tx_hash = signature if status is CONFIRMED else None
+    entry = an_entry(OUTCOMES.get(status, "filled"), signature, order_id=order_id)
+    intent = an_intent(STATES.get(status, "live"), signature, order_id=order_id)
+    sent = SUBMITTED in life or status is CONFIRMED
+    numbered = tuple(enumerate(life, start=1))
+    return History(
+        acknowledged=(Acknowledged(order_id=order_id),),
+        orders=(RecordedOrder(order_id=order_id, status=status, seq=len(life), tx_hash=tx_hash),),
+        events=tuple(RecordedEvent(order_id=order_id, seq=n, status=s) for n, s in numbered),
+        ledger=(entry,) if sent else (),
+        clients=tuple(a_log(*numbered, client=client, order_id=order_id) for client in clients),
+        intents=(intent,) if sent else (),
+    )
+
+
+def an_entry(outcome: Outcome, signature: str = "sig-1", *, order_id: UUID = ORDER) -> LedgerEntry:
+    return LedgerEntry(order_id=order_id, signature=signature, outcome=outcome)
+
+
+def an_intent(state: State, signature: str = "sig-1", *, order_id: UUID = ORDER) -> RecordedIntent:
+    return RecordedIntent(order_id=order_id, n=1, signature=signature, state=state)
+
+
+def a_log(*seen: tuple[int, OrderStatus], client: str = "ann", order_id: UUID = ORDER) -> ClientLog:
+    frames = tuple(Frame(seq=seq, status=status) for seq, status in seen)
+    return ClientLog(client=client, order_id=order_id, frames=frames)
+
+
+def with_entry(history: History, entry: LedgerEntry) -> History:
+    return replace(history, ledger=(*history.ledger, entry))
+
+
+def with_intents(history: History, *states: State) -> History:
+    intents = (an_intent(state, f"sig-{n}") for n, state in enumerate(states, start=1))
+    return replace(history, intents=tuple(intents))
+
+
+def with_row(history: History, *, seq: int, status: OrderStatus) -> History:
+    (row,) = history.orders
+    return replace(history, orders=(replace(row, seq=seq, status=status),))
+
+
+def without(history: History, lost: RecordedEvent) -> History:
+    return replace(history, events=tuple(e for e in history.events if e is not lost))
+
+
+def with_frames(*seen: tuple[int, OrderStatus]) -> History:
+    """The happy order, of which its one client was given these frames."""
+    return replace(a_history(), clients=(a_log(*seen),))
+
+
+def together(*histories: History) -> History:
+    return History(
+        **{
+            field.name: tuple(chain.from_iterable(getattr(h, field.name) for h in histories))
+            for field in fields(History)
+        }
+    )
+
+
+def said(history: History) -> list[tuple[Promise, str]]:
+    """What is said of ORDER, where nothing is said of any other."""
+    found = violations(history)
+    assert {violation.order_id for violation in found} <= {ORDER}
+    return [(violation.promise, violation.sentence) for violation in found]
+
+
+# Nothing to say
+
+
+def test_every_life_that_is_tried_ends_confirmed_or_failed_from_a_status_before() -> None:
+    assert sorted([HAPPY, *((*HAPPY[:n], FAILED) for n in range(1, 5))]) == EVERY_LIFE
+
+
+@pytest.mark.parametrize("life", EVERY_LIFE, ids=" ".join)
+def test_a_healthy_life_breaks_no_promise(life: Life) -> None:
+    assert said(a_history(life)) == []
+
+
+@pytest.mark.parametrize("life", EVERY_LIFE, ids=" ".join)
+def test_intents_that_were_not_read_are_not_missed(life: Life) -> None:
+    assert said(replace(a_history(life), intents=None)) == []
+
+
+def test_an_empty_history_breaks_no_promise() -> None:
+    assert said(together()) == []
+
+
+def test_orders_side_by_side_with_no_client_or_many_break_no_promise() -> None:
+    history = together(a_history(clients=()), a_history(order_id=OTHER, clients=("ann", "bob")))
+
+    assert said(history) == []
+
+
+def test_an_order_whose_201_never_arrived_breaks_no_promise() -> None:
+    assert said(replace(a_history(), acknowledged=())) == []
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "never_lands", "expired"])
+@pytest.mark.parametrize("life", [HAPPY, *EVERY_FAILURE], ids=" ".join)
+def test_a_transaction_that_never_fills_breaks_no_promise(life: Life, outcome: Outcome) -> None:
+    assert said(with_entry(a_history(life), an_entry(outcome, "sig-0"))) == []
+
+
+@pytest.mark.parametrize(
+    ("life", "states"),
+    [(HAPPY, ("dead", "dead", "landed")), ((*HAPPY[:-1], FAILED), ("dead", "dead"))],
+)
+def test_dead_intents_break_no_promise(life: Life, states: tuple[State, ...]) -> None:
+    assert said(with_intents(a_history(life), *states)) == []
+
+
+def test_records_may_come_in_any_order() -> None:
+    history = together(a_history(), a_history(order_id=OTHER))
+
+    assert said(replace(history, events=history.events[::-1])) == []
+
+
+# P1
+
+
+def test_an_acknowledged_order_without_a_row_is_lost() -> None:
+    history = replace(a_history(order_id=OTHER), acknowledged=(Acknowledged(order_id=ORDER),))
+
+    assert said(history) == [("P1", "it was acknowledged, but has no row")]
+
+
+@pytest.mark.parametrize("length", range(1, len(HAPPY)))
+def test_an_order_that_stands_still_before_a_final_status_never_ended(length: int) -> None:
+    life = HAPPY[:length]
+
+    assert said(a_history(life)) == [("P1", f"it never ended: its row says {life[-1]}")]
+
+
+def test_an_order_that_nobody_saw_acknowledged_must_end_too() -> None:
+    history = replace(a_history((PENDING,)), acknowledged=())
+
+    assert said(history) == [("P1", "it never ended: its row says pending")]
+
+
+# P2: the ledger
+
+
+def test_a_double_fill_is_said() -> None:
+    history = with_entry(a_history(), an_entry("filled", "sig-2"))
+
+    assert said(history) == [
+        ("P2", "it is confirmed, but its fills are sig-1, sig-2 instead of sig-1")
+    ]
+
+
+def test_a_double_fill_of_an_order_that_has_not_ended_is_said() -> None:
+    history = with_entry(a_history(HAPPY[:-1]), an_entry("filled", "sig-2"))
+
+    assert said(history) == [
+        ("P1", "it never ended: its row says submitted"),
+        ("P2", "it is submitted, but its fills are sig-1, sig-2 instead of sig-1"),
+    ]
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "never_lands", "expired"])
+def test_a_confirmed_order_without_a_fill_is_said(outcome: Outcome) -> None:
+    history = replace(a_history(), ledger=(an_entry(outcome),))
+
+    assert said(history) == [("P2", "it is confirmed, but its fills are none instead of sig-1")]
+
+
+def test_a_confirmed_order_filled_under_another_signature_is_said() -> None:
+    history = replace(a_history(), ledger=(an_entry("filled", "sig-2"),))
+
+    assert said(history) == [("P2", "it is confirmed, but its fills are sig-2 instead of sig-1")]
+
+
+@pytest.mark.parametrize("life", EVERY_FAILURE, ids=" ".join)
+def test_a_failed_order_that_was_filled_is_said(life: Life) -> None:
+    history = with_entry(a_history(life), an_entry("filled", "sig-2"))
+
+    assert said(history) == [("P2", "it is failed, but its fills are sig-2 instead of none")]
+
+
+def test_a_fill_that_nobody_ordered_is_said() -> None:
+    history = with_entry(a_history(order_id=OTHER), an_entry("filled", "sig-2"))
+
+    assert said(history) == [("P2", "it is unknown, but its fills are sig-2 instead of none")]
+
+
+# P2: the intents
+
+
+@pytest.mark.parametrize(
+    ("life", "states", "fault"),
+    [
+        (HAPPY, (), "none instead of landed"),
+        (HAPPY, ("dead",), "none instead of landed"),
+        (HAPPY, ("live",), "live instead of landed"),
+        (HAPPY, ("landed", "live"), "landed, live instead of landed"),
+        (HAPPY, ("landed", "landed"), "landed, landed instead of landed"),
+        ((PENDING, FAILED), ("live",), "live instead of none"),
+        ((PENDING, FAILED), ("dead", "landed"), "landed instead of none"),
+    ],
+)
+def test_intents_that_do_not_fit_the_final_status_are_said(
+    life: Life, states: tuple[State, ...], fault: str
+) -> None:
+    history = with_intents(a_history(life), *states)
+
+    assert said(history) == [("P2", f"it is {life[-1]}, but its open intents are {fault}")]
+
+
+def test_a_second_live_intent_is_said_before_the_order_ends() -> None:
+    history = with_intents(a_history(HAPPY[:-1]), "live", "live")
+
+    assert said(history) == [
+        ("P1", "it never ended: its row says submitted"),
+        ("P2", "it is submitted, but its open intents are live, live instead of live"),
+    ]
+
+
+# P3: the events
+
+
+@pytest.mark.parametrize("seq", range(1, len(HAPPY)))
+def test_a_gap_in_the_events_is_said(seq: int) -> None:
+    history = a_history()
+
+    assert said(without(history, history.events[seq - 1])) == [("P3", f"event {seq} is missing")]
+
+
+def test_a_missing_last_event_leaves_the_row_ahead_and_its_frame_foreign() -> None:
+    history = a_history()
+
+    assert said(without(history, history.events[-1])) == [
+        ("P3", "client ann: frame 5 is foreign: the last event is 4"),
+        ("P3", "its row says 5 confirmed, its last event 4 submitted"),
+    ]
+
+
+def test_an_order_without_events_is_said() -> None:
+    history = replace(a_history(clients=()), events=())
+
+    assert said(history) == [("P3", "its row says 5 confirmed, its last event nothing")]
+
+
+def test_events_without_an_order_are_said() -> None:
+    history = replace(together(), events=a_history().events)
+
+    assert said(history) == [("P3", "its row says nothing, its last event 5 confirmed")]
+
+
+@pytest.mark.parametrize("seq", range(1, len(HAPPY) + 1))
+def test_a_repeated_event_is_said(seq: int) -> None:
+    history = a_history()
+    again = replace(history, events=(*history.events, history.events[seq - 1]))
+
+    assert said(again) == [("P3", f"event {seq} is repeated")]
+
+
+def test_an_event_numbered_below_one_is_said() -> None:
+    history = a_history()
+    early = RecordedEvent(order_id=ORDER, seq=-1, status=PENDING)
+
+    assert said(replace(history, events=(early, *history.events))) == [
+        ("P3", "event -1 is foreign: the last event is 5")
+    ]
+
+
+def test_a_life_that_does_not_start_pending_is_said() -> None:
+    history = a_history(HAPPY[1:])
+
+    assert said(history) == [("P3", "event 1 moves it from nothing to routing")]
+
+
+ILLEGAL_MOVES = [
+    (source, target)
+    for source in OrderStatus
+    for target in OrderStatus
+    if target not in TRANSITIONS[source]
+]
+
+
+@pytest.mark.parametrize(("source", "target"), ILLEGAL_MOVES)
+def test_an_illegal_move_is_said(source: OrderStatus, target: OrderStatus) -> None:
+    before = next(life[: life.index(source) + 1] for life in EVERY_LIFE if source in life)
+    after = next(life[life.index(target) :] for life in EVERY_LIFE if target in life)
+    history = a_history((*before, *after))
+
+    assert said(history) == [("P3", f"event {len(before) + 1} moves it from {source} to {target}")]
+
+
+def test_an_event_after_the_final_one_is_said() -> None:
+    history = a_history((PENDING, FAILED, FAILED))
+
+    assert said(history) == [("P3", "event 3 moves it from failed to failed")]
+
+
+def test_an_order_row_that_counts_less_than_its_events_is_said() -> None:
+    history = with_row(a_history(), seq=4, status=CONFIRMED)
+
+    assert said(history) == [("P3", "its row says 4 confirmed, its last event 5 confirmed")]
+
+
+def test_an_order_row_with_another_status_than_its_last_event_is_said() -> None:
+    history = with_row(a_history((PENDING, ROUTING)), seq=2, status=FAILED)
+
+    assert said(history) == [("P3", "its row says 2 failed, its last event 2 routing")]
+
+
+def test_an_order_row_one_move_behind_its_final_event_never_ended_either() -> None:
+    history = with_row(a_history(), seq=4, status=SUBMITTED)
+
+    assert said(history) == [
+        ("P1", "it never ended: its row says submitted"),
+        ("P3", "its row says 4 submitted, its last event 5 confirmed"),
+    ]
+
+
+# P3: the frames
+
+NUMBERED = tuple(enumerate(HAPPY, start=1))
+PENDING_1, ROUTING_2, BUILDING_3, SUBMITTED_4, CONFIRMED_5 = NUMBERED
+
+
+@pytest.mark.parametrize("seq", range(1, len(HAPPY) + 1))
+def test_a_missing_frame_is_said(seq: int) -> None:
+    history = with_frames(*(frame for frame in NUMBERED if frame[0] != seq))
+
+    assert said(history) == [("P3", f"client ann: frame {seq} is missing")]
+
+
+def test_a_client_that_was_given_nothing_misses_every_frame() -> None:
+    assert said(with_frames()) == [("P3", f"client ann: frame {n} is missing") for n in range(1, 6)]
+
+
+@pytest.mark.parametrize("seq", range(1, len(HAPPY) + 1))
+def test_a_repeated_frame_is_said(seq: int) -> None:
+    history = with_frames(*NUMBERED[:seq], *NUMBERED[seq - 1 :])
+
+    assert said(history) == [("P3", f"client ann: frame {seq} is repeated")]
+
+
+def test_a_frame_repeated_later_is_not_a_reordered_one() -> None:
+    history = with_frames(*NUMBERED, ROUTING_2)
+
+    assert said(history) == [("P3", "client ann: frame 2 is repeated")]
+
+
+def test_a_reordered_frame_is_said() -> None:
+    history = with_frames(PENDING_1, BUILDING_3, ROUTING_2, SUBMITTED_4, CONFIRMED_5)
+
+    assert said(history) == [("P3", "client ann: frame 2 is out of order")]
+
+
+@pytest.mark.parametrize("foreign", [(0, PENDING), (6, FAILED)])
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_frame_that_no_event_backs_is_said(place: int, foreign: tuple[int, OrderStatus]) -> None:
+    history = with_frames(*NUMBERED[:place], foreign, *NUMBERED[place:])
+
+    assert said(history) == [
+        ("P3", f"client ann: frame {foreign[0]} is foreign: the last event is 5")
+    ]
+
+
+def test_frames_of_an_order_that_nobody_knows_are_said() -> None:
+    history = replace(a_history(order_id=OTHER), clients=(a_log(PENDING_1),))
+
+    assert said(history) == [("P3", "client ann: frame 1 is foreign: the last event is 0")]
+
+
+def test_a_frame_with_another_status_than_its_event_is_said() -> None:
+    history = with_frames(PENDING_1, ROUTING_2, (3, FAILED), SUBMITTED_4, CONFIRMED_5)
+
+    assert said(history) == [("P3", "client ann: frame 3 says failed, its event building")]
+
+
+def test_only_the_client_that_was_wronged_is_named() -> None:
+    history = a_history(clients=("ann", "bob"))
+    ann, bob = history.clients
+
+    assert said(replace(history, clients=(ann, replace(bob, frames=bob.frames[1:])))) == [
+        ("P3", "client bob: frame 1 is missing")
+    ]
+
+
+# Any single fault in any healthy history
+
+
+@st.composite
+def healthy_histories(draw: st.DrawFn) -> History:
+    lives = draw(st.lists(st.sampled_from(EVERY_LIFE), min_size=1, max_size=4))
+    crowds = st.sampled_from([("ann",), ("ann", "bob"), ("ann", "bob", "cyd")])
+    return together(
+        *(
+            a_history(life, order_id=UUID(int=n), clients=draw(crowds))
+            for n, life in enumerate(lives)
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """A history that was healthy but for one fault, and the promise and the order that it breaks."""
+
+    history: History
+    promise: Promise
+    order_id: UUID
+
+
+def in_the_frames(history: History, data: st.DataObject) -> Fault:
+    log = data.draw(st.sampled_from(history.clients))
+    spoil = data.draw(st.sampled_from([drop, duplicate, swap]))
+    places = data.draw(st.permutations(range(len(log.frames))))
+    spoilt = replace(log, frames=tuple(spoil(log.frames, places[0], places[1])))
+    clients = tuple(spoilt if each is log else each for each in history.clients)
+    return Fault(history=replace(history, clients=clients), promise="P3", order_id=log.order_id)
+
+
+def drop(frames: Sequence[Frame], place: int, _: int) -> Sequence[Frame]:
+    return [*frames[:place], *frames[place + 1 :]]
+
+
+def duplicate(frames: Sequence[Frame], place: int, target: int) -> Sequence[Frame]:
+    return [*frames[:target], frames[place], *frames[target:]]
+
+
+def swap(frames: Sequence[Frame], one: int, other: int) -> Sequence[Frame]:
+    swapped = {one: frames[other], other: frames[one]}
+    return [swapped.get(place, frame) for place, frame in enumerate(frames)]
+
+
+def in_the_events(history: History, data: st.DataObject) -> Fault:
+    lost = data.draw(st.sampled_from(history.events))
+    return Fault(history=without(history, lost), promise="P3", order_id=lost.order_id)
+
+
+def in_the_ledger(history: History, data: st.DataObject) -> Fault:
+    order_id = data.draw(st.sampled_from([STRANGER, *(order.order_id for order in history.orders)]))
+    fill = an_entry("filled", "sig-again", order_id=order_id)
+    return Fault(history=with_entry(history, fill), promise="P2", order_id=order_id)
+
+
+@given(healthy_histories())
+def test_no_healthy_history_breaks_a_promise(history: History) -> None:
+    assert violations(history) == []
+
+
+@pytest.mark.parametrize("inject", [in_the_frames, in_the_events, in_the_ledger])
+@given(data=st.data())
+def test_any_single_fault_is_said_under_its_promise_and_of_its_order(
+    inject: Callable[[History, st.DataObject], Fault], data: st.DataObject
+) -> None:
+    fault = inject(data.draw(healthy_histories()), data)
+
+    found = {(violation.promise, violation.order_id) for violation in violations(fault.history)}
+    assert found == {(fault.promise, fault.order_id)}
+
+
+def test_violations_are_sorted_by_promise_and_then_by_order() -> None:
+    history = together(
+        replace(a_history(order_id=OTHER), ledger=(), events=()),
+        replace(a_history((PENDING,)), clients=(a_log(),)),
+    )
+
+    found = [(violation.promise, violation.order_id) for violation in violations(history)]
+    assert list(dict.fromkeys(found)) == [
+        ("P1", ORDER),
+        ("P2", OTHER),
+        ("P3", ORDER),
+        ("P3", OTHER),
+    ]
