@@ -123,13 +123,13 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
             connections_max=settings.database_connections_max,
         )
         hints = Hints(redis_client(settings.queue_url), now=lambda: datetime.now(UTC))
-        app.state.orders = Orders(commits, reader, claimer=NAME)
+        orders = Orders(commits, reader, claimer=NAME)
+        app.state.orders = orders
         app.state.hints = hints
         app.state.body_bytes_max = settings.body_bytes_max
         yield
         hints.close()
-        commits.close()
-        reader.close()
+        orders.close()
 
     return Starlette(
         routes=ROUTES,

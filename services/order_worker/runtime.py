@@ -62,8 +62,7 @@ async def runtime(
         leases.close()
         hints.close()
         chain.close()
-        commits.close()
-        reader.close()
+        orders.close()
 
 
 def _conduct(settings: OrderWorkerSettings) -> Conduct:

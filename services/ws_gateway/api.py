@@ -162,8 +162,7 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.aclose()
-        commits.close()
-        reader.close()
+        orders.close()
 
     return Starlette(
         routes=[WebSocketRoute("/api/orders/{order_id}/stream", stream)], lifespan=lifespan

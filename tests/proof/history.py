@@ -102,7 +102,7 @@ class _Story:
     row: RecordedOrder | None = None
     events: list[RecordedEvent] = field(default_factory=list)  # by seq
     fills: list[str] = field(default_factory=list)  # signatures
-    open_intents: list[str] = field(default_factory=list)  # states, without the dead
+    intents: list[str] = field(default_factory=list)  # state and signature, without the dead
     clients: list[ClientLog] = field(default_factory=list)
 
 
@@ -120,7 +120,7 @@ def _stories(history: History) -> Mapping[UUID, _Story]:
             stories[entry.order_id].fills.append(entry.signature)
     for intent in history.intents or ():
         if intent.state != "dead":
-            stories[intent.order_id].open_intents.append(intent.state)
+            stories[intent.order_id].intents.append(f"{intent.state} {intent.signature}")
     for log in history.clients:
         stories[log.order_id].clients.append(log)
     return stories
@@ -139,7 +139,7 @@ def _orders_end(story: _Story) -> Iterator[str]:
 def _proofs_match_the_row(story: _Story) -> Iterator[str]:
     """Of each kind there is one if confirmed, none if failed or unknown, else at most one."""
     status, tx_hash = (story.row.status, story.row.tx_hash) if story.row else (None, None)
-    proofs = [("fills", story.fills, tx_hash), ("open intents", story.open_intents, "landed")]
+    proofs = [("fills", story.fills, tx_hash), ("open intents", story.intents, f"landed {tx_hash}")]
     for kind, found, proof in proofs if story.intents_read else proofs[:1]:
         due = {OrderStatus.CONFIRMED: [proof], OrderStatus.FAILED: [], None: []}
         if found != (wanted := due.get(status, found[:1])):

@@ -71,8 +71,10 @@ def an_entry(outcome: Outcome, signature: str = "sig-1", *, order_id: UUID = ORD
     return LedgerEntry(order_id=order_id, signature=signature, outcome=outcome)
 
 
-def an_intent(state: State, signature: str = "sig-1", *, order_id: UUID = ORDER) -> RecordedIntent:
-    return RecordedIntent(order_id=order_id, n=1, signature=signature, state=state)
+def an_intent(
+    state: State, signature: str = "sig-1", *, n: int = 1, order_id: UUID = ORDER
+) -> RecordedIntent:
+    return RecordedIntent(order_id=order_id, n=n, signature=signature, state=state)
 
 
 def a_log(*seen: tuple[int, OrderStatus], client: str = "ann", order_id: UUID = ORDER) -> ClientLog:
@@ -84,9 +86,9 @@ def with_entry(history: History, entry: LedgerEntry) -> History:
     return replace(history, ledger=(*history.ledger, entry))
 
 
-def with_intents(history: History, *states: State) -> History:
-    intents = (an_intent(state, f"sig-{n}") for n, state in enumerate(states, start=1))
-    return replace(history, intents=tuple(intents))
+def with_intents(history: History, *intents: tuple[State, str]) -> History:
+    recorded = (an_intent(*intent, n=n) for n, intent in enumerate(intents, start=1))
+    return replace(history, intents=tuple(recorded))
 
 
 def with_row(history: History, *, seq: int, status: OrderStatus) -> History:
@@ -156,12 +158,16 @@ def test_a_transaction_that_never_fills_breaks_no_promise(life: Life, outcome: O
     assert said(with_entry(a_history(life), an_entry(outcome, "sig-0"))) == []
 
 
-@pytest.mark.parametrize(
-    ("life", "states"),
-    [(HAPPY, ("dead", "dead", "landed")), ((*HAPPY[:-1], FAILED), ("dead", "dead"))],
-)
-def test_dead_intents_break_no_promise(life: Life, states: tuple[State, ...]) -> None:
-    assert said(with_intents(a_history(life), *states)) == []
+def test_intents_that_died_before_one_landed_break_no_promise() -> None:
+    history = with_intents(a_history(), ("dead", "sig-2"), ("dead", "sig-3"), ("landed", "sig-1"))
+
+    assert said(history) == []
+
+
+def test_a_failed_order_whose_intents_all_died_breaks_no_promise() -> None:
+    history = with_intents(a_history((*HAPPY[:-1], FAILED)), ("dead", "sig-1"), ("dead", "sig-2"))
+
+    assert said(history) == []
 
 
 def test_records_may_come_in_any_order() -> None:
@@ -242,31 +248,45 @@ def test_a_fill_that_nobody_ordered_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("life", "states", "fault"),
+    ("intents", "found"),
     [
-        (HAPPY, (), "none instead of landed"),
-        (HAPPY, ("dead",), "none instead of landed"),
-        (HAPPY, ("live",), "live instead of landed"),
-        (HAPPY, ("landed", "live"), "landed, live instead of landed"),
-        (HAPPY, ("landed", "landed"), "landed, landed instead of landed"),
-        ((PENDING, FAILED), ("live",), "live instead of none"),
-        ((PENDING, FAILED), ("dead", "landed"), "landed instead of none"),
+        ([], "none"),
+        ([("dead", "sig-1")], "none"),
+        ([("live", "sig-1")], "live sig-1"),
+        ([("landed", "sig-2")], "landed sig-2"),
+        ([("landed", "sig-1"), ("live", "sig-2")], "landed sig-1, live sig-2"),
+        ([("landed", "sig-1"), ("landed", "sig-2")], "landed sig-1, landed sig-2"),
     ],
 )
-def test_intents_that_do_not_fit_the_final_status_are_said(
-    life: Life, states: tuple[State, ...], fault: str
+def test_a_confirmed_order_has_one_landed_intent_and_no_live_one(
+    intents: list[tuple[State, str]], found: str
 ) -> None:
-    history = with_intents(a_history(life), *states)
+    history = with_intents(a_history(), *intents)
 
-    assert said(history) == [("P2", f"it is {life[-1]}, but its open intents are {fault}")]
+    assert said(history) == [
+        ("P2", f"it is confirmed, but its open intents are {found} instead of landed sig-1")
+    ]
 
 
-def test_a_second_live_intent_is_said_before_the_order_ends() -> None:
-    history = with_intents(a_history(HAPPY[:-1]), "live", "live")
+@pytest.mark.parametrize("state", ["live", "landed"])
+@pytest.mark.parametrize("life", EVERY_FAILURE, ids=" ".join)
+def test_a_failed_order_has_no_intent_that_is_not_dead(life: Life, state: State) -> None:
+    history = with_intents(a_history(life), ("dead", "sig-1"), (state, "sig-2"))
+
+    assert said(history) == [
+        ("P2", f"it is failed, but its open intents are {state} sig-2 instead of none")
+    ]
+
+
+def test_an_order_that_has_not_ended_has_at_most_one_live_intent() -> None:
+    history = with_intents(a_history(HAPPY[:-1]), ("live", "sig-1"), ("live", "sig-2"))
 
     assert said(history) == [
         ("P1", "it never ended: its row says submitted"),
-        ("P2", "it is submitted, but its open intents are live, live instead of live"),
+        (
+            "P2",
+            "it is submitted, but its open intents are live sig-1, live sig-2 instead of live sig-1",
+        ),
     ]
 
 

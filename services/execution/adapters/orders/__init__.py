@@ -114,6 +114,11 @@ class Orders:
         """True while PostgreSQL answers."""
         return bool(await self._reader.rows("SELECT 1 AS one", {}))
 
+    def close(self) -> None:
+        """Runs what was already given and closes the connections."""
+        self._commits.close()
+        self._reader.close()
+
     def _owner(self) -> str:
         return f"{self._claimer}/{next(self._claim_numbers)}"
 

@@ -1,0 +1,40 @@
+"""What the engine sends over a stream."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, TypeAdapter, with_config
+
+from client.wire import CAMEL_CASE
+from execution.domain.status import FINAL, OrderStatus
+
+
+@with_config(CAMEL_CASE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusFrame:
+    """One status of one order; `seq` counts them from 1 without a gap."""
+
+    order_id: UUID
+    seq: int
+    status: OrderStatus
+    timestamp: AwareDatetime
+    tx_hash: str | None = None
+    executed_price: Decimal | None = None
+    error_code: str | None = None
+    error_reason: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ping:
+    """The stream is alive; there is no news."""
+
+    type: Literal["ping"]
+
+
+MESSAGE: TypeAdapter[StatusFrame | Ping] = TypeAdapter(StatusFrame | Ping)

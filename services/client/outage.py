@@ -1,0 +1,34 @@
+import random
+from dataclasses import dataclass, field
+
+FIRST_PAUSE_MAX_S = 0.1
+
+
+@dataclass(slots=True, kw_only=True)
+class Outage:
+    """How long the engine has been away, from the first loss after the last sign of life.
+
+    Pauses double up to `pause_max_s` and are drawn anew from zero each time, so that clients that
+    lost the engine together do not come back together.
+    """
+
+    within_s: float
+    pause_max_s: float
+    _since: float | None = field(default=None, init=False)
+    _ceiling_s: float = field(default=FIRST_PAUSE_MAX_S, init=False)
+
+    def end(self) -> None:
+        """There was a sign of life."""
+        self._since = None
+        self._ceiling_s = FIRST_PAUSE_MAX_S
+
+    def next_pause_s(self, *, now: float) -> float | None:
+        """Seconds from a loss at `now` to the next attempt; None when the wait has run out."""
+        if self._since is None:
+            self._since = now
+        left_s = self._since + self.within_s - now
+        if left_s <= 0:
+            return None
+        ceiling_s = min(self._ceiling_s, self.pause_max_s)
+        self._ceiling_s = 2 * ceiling_s
+        return min(left_s, random.uniform(0, ceiling_s))  # noqa: S311  # spreads load, keeps no secret

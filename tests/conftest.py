@@ -1,0 +1,37 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.stores import (
+    Databases,
+    Stores,
+    emptied,
+    fresh_databases,
+    running_stores,
+    stores_kind,
+)
+
+
+def pytest_report_header() -> str:
+    kind = stores_kind()
+    reason = "a Docker engine answers" if kind == "docker" else "no Docker engine, or asked for"
+    return f"stores: {kind} ({reason})"
+
+
+@pytest.fixture(scope="session")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    directory: Path = tmp_path_factory.mktemp("stores")
+    with running_stores(stores_kind(), directory) as running:
+        yield running
+
+
+@pytest.fixture
+def databases(stores: Stores) -> Iterator[Databases]:
+    with fresh_databases(stores) as fresh:
+        yield fresh
+
+
+@pytest.fixture
+def redis_url(stores: Stores) -> str:
+    return emptied(stores.redis_url)

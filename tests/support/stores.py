@@ -1,0 +1,105 @@
+"""Real PostgreSQL and Redis for the tests: containers where a Docker engine answers, else the
+embedded servers that `make run` uses. TEST_STORES=docker or =embedded decides by hand.
+"""
+
+import os
+import subprocess
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+import redis
+
+from execution.migrations.main import migrate
+
+TEMPLATES = {"orders": "template_orders", "chain": "template_chain"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Where the two servers of this test session are, and what they run on."""
+
+    kind: str
+    postgres_url: str
+    redis_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Databases:
+    """One test's own databases, made from migrated templates."""
+
+    orders_url: str
+    chain_url: str
+
+
+def stores_kind() -> str:
+    wanted = os.environ.get("TEST_STORES")  # noqa: TID251 - a test setting, not one of the engine
+    if wanted in {"docker", "embedded"}:
+        return wanted
+    return "docker" if _docker_answers() else "embedded"
+
+
+def _docker_answers() -> bool:
+    try:
+        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)  # noqa: S607
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return asked.returncode == 0
+
+
+@contextmanager
+def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
+    with ExitStack() as stack:
+        if kind == "docker":
+            from support.containers import postgres_container, redis_container
+
+            postgres_url = stack.enter_context(postgres_container())
+            redis_url = stack.enter_context(redis_container())
+        else:
+            from local.datastores import embedded_postgres, embedded_redis
+
+            postgres_url = stack.enter_context(embedded_postgres(directory / "postgres"))
+            redis_url = stack.enter_context(embedded_redis(directory / "redis"))
+        for history, name in TEMPLATES.items():
+            execute(postgres_url, f'CREATE DATABASE "{name}"')
+            migrate(database(postgres_url, name), history=history)
+        yield Stores(kind=kind, postgres_url=postgres_url, redis_url=redis_url)
+
+
+@contextmanager
+def fresh_databases(stores: Stores) -> Iterator[Databases]:
+    mark = uuid.uuid4().hex[:12]
+    names = {history: f"{history}_{mark}" for history in TEMPLATES}
+    for history, name in names.items():
+        execute(stores.postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATES[history]}"')
+    yield Databases(
+        orders_url=database(stores.postgres_url, names["orders"]),
+        chain_url=database(stores.postgres_url, names["chain"]),
+    )
+    for name in names.values():
+        execute(stores.postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+def execute(url: str, sql: str) -> None:
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql)
+    finally:
+        connection.close()
+
+
+def emptied(redis_url: str) -> str:
+    with redis.Redis.from_url(redis_url) as client:
+        client.flushall()
+    return redis_url

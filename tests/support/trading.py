@@ -1,0 +1,52 @@
+"""Clients at work: they place orders and follow them, and write down what they were given."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from client import EngineClient, StatusFrame
+from proof.history import Violation, violations
+from support.evidence import evidence
+from support.stores import Databases
+
+SOL_USDC = {
+    "token_in": "SOL",
+    "token_out": "USDC",
+    "amount_in": "100",
+    "slippage_tolerance": 0.5,
+}
+
+
+@dataclass(slots=True)
+class Trading:
+    """What the clients of one run did and saw."""
+
+    acknowledged: list[UUID] = field(default_factory=list)
+    logs: dict[tuple[str, UUID], list[StatusFrame]] = field(default_factory=dict)
+
+    async def place(self, engine: EngineClient, count: int, **form: object) -> list[UUID]:
+        """Places orders all at once; each is written down when it is acknowledged."""
+        placed = await asyncio.gather(
+            *(engine.place_order(**{**SOL_USDC, **form}) for _ in range(count))  # type: ignore[arg-type]
+        )
+        ids = [acknowledgement.order_id for acknowledgement in placed]
+        self.acknowledged += ids
+        return ids
+
+    async def follow(
+        self, engine: EngineClient, order_ids: Iterable[UUID], *, clients: int, within_s: float
+    ) -> None:
+        """Each of `clients` follows every order to its end; fails when one has none in time."""
+        async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
+            for order_id in order_ids:
+                for n in range(clients):
+                    tasks.create_task(self._follow(engine, order_id, client=f"client-{n}"))
+
+    async def _follow(self, engine: EngineClient, order_id: UUID, *, client: str) -> None:
+        log = self.logs.setdefault((client, order_id), [])
+        async for frame in engine.stream(order_id):
+            log.append(frame)
+
+    def violations(self, databases: Databases) -> list[Violation]:
+        return violations(evidence(databases, acknowledged=self.acknowledged, logs=self.logs))
