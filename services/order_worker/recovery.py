@@ -60,7 +60,7 @@ class Recovery:
         while not stop.is_set():
             every_s = WITHOUT_REDIS_EVERY_S if self._worker.without_redis else EVERY_S
             try:
-                again = await self._round(every_s)
+                again = await self._round(stop, every_s)
             except (ExecutionError, psycopg2.Error) as error:
                 log.warning("recovery failed, tries again", error=str(error))
                 again = False
@@ -77,13 +77,13 @@ class Recovery:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _round(self, timeout_s: float) -> bool:
+    async def _round(self, stop: asyncio.Event, timeout_s: float) -> bool:
         """One look; True when waiting orders filled every free slot, so that more may wait."""
         places = await self._slots.take(self._slots.count, timeout_s=timeout_s)
-        if places == 0:
-            return False
         free = places
         try:
+            if places == 0 or stop.is_set():
+                return False
             started = await self._orders.claim_started(most=free)
             free -= self._start(started, way="started")
             waiting = await self._claim_waiting(free) if free else []
@@ -131,7 +131,7 @@ class Recovery:
     def _watermark(self) -> Watermark | None:
         if self._worker.without_redis:
             return Watermark(head=None, lag_s=0)
-        claim = self._worker.head
+        claim = self._worker.last_claim
         if claim is None or claim.suspended or (claim.head is None and not claim.empty):
             return None
         head = None if claim.head is None else datetime.fromtimestamp(claim.head, UTC)

@@ -1,0 +1,29 @@
+from execution.settings import (
+    GatewaySettings,
+    MigrateSettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    WsGatewaySettings,
+)
+
+
+class LocalSettings(
+    GatewaySettings,
+    WsGatewaySettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    MigrateSettings,
+):
+    """All settings of all deployables, so that a wrong one is said before anything starts."""
+
+    database_url: str = ""  # an embedded server when empty
+
+    @property
+    def has_redis(self) -> bool:
+        """True where the environment or `.env` names a Redis for everything."""
+        named = self.model_fields_set & {"redis_url", "redis_host", "redis_port"}
+        return bool(named or (self.redis_queue_url and self.redis_pubsub_url))
+
+    @property
+    def has_log_level(self) -> bool:
+        return "log_level" in self.model_fields_set

@@ -1,0 +1,36 @@
+"""Serves the composed web process."""
+
+import structlog
+
+from execution.admin import admin_port
+from execution.logs import configure_logs
+from execution.serving import run, serving, stop_signal
+from execution.settings import GatewaySettings, WsGatewaySettings, read_settings
+from gateway.api import gateway_app
+from local.web import web_app
+from ws_gateway.api import ws_gateway_app
+
+NAME = "web"
+
+log = structlog.get_logger()
+
+
+async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -> None:
+    stop = stop_signal()
+    gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
+    checks = {"postgres": lambda: gateway.state.orders.answers()}
+    async with (
+        serving(
+            web_app(gateway, streams), host=settings.host, port=settings.port, lifespan=True
+        ),
+        admin_port(settings, checks),
+    ):
+        log.info("started", host=settings.host, port=settings.port)
+        await stop.wait()
+        log.info("stopping")
+
+
+def main() -> None:
+    settings, stream_settings = read_settings(GatewaySettings), read_settings(WsGatewaySettings)
+    configure_logs(level=settings.log_level, deployable=NAME)
+    run(serve(settings, stream_settings))

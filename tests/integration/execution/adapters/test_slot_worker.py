@@ -1,0 +1,356 @@
+"""The concurrent RQ worker on real Redis."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from rq import Queue
+from rq.job import Job
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.serializers import JSONSerializer
+from rq.suspension import resume, suspend
+from rq.worker import BaseWorker
+
+from execution.adapters.jobs import JobFunction
+from execution.adapters.queues import Hint, write_hints
+from execution.adapters.rate_window import RateWindow
+from execution.adapters.redis_clients import redis_client
+from execution.adapters.slot_worker import SlotWorker
+from execution.adapters.slots import Slots
+
+QUEUE = "work"
+WORK = "tests.work"
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis_client(redis_url) as client:
+        yield client
+
+
+def a_hint(n: int, function: str = WORK) -> Hint:
+    return Hint(
+        queue=QUEUE,
+        job_id=f"job-{n}",
+        function=function,
+        arguments=(n,),
+        committed_at=datetime.fromtimestamp(1_700_000_000 + n, UTC),
+        failure_ttl_s=30,
+        meta={"created_at": 1_700_000_000.0 + n},
+    )
+
+
+def enqueue(client: redis.Redis, count: int, first: int = 0) -> None:
+    hints = [a_hint(n) for n in range(first, first + count)]
+    write_hints(client, hints, now=datetime.fromtimestamp(time.time(), UTC))
+
+
+@asynccontextmanager
+async def working(
+    client: redis.Redis,
+    function: JobFunction | None = None,
+    *,
+    slots: int = 10,
+    limit: int = 0,
+    functions: Mapping[str, JobFunction] | None = None,
+) -> AsyncIterator[SlotWorker]:
+    stop = asyncio.Event()
+    allowed = functions if functions is not None else {WORK: function or nothing}
+    worker = SlotWorker(
+        QUEUE,
+        client=client,
+        functions=allowed,
+        slots=Slots(slots),
+        window=RateWindow(client, key="starts", limit=limit),
+    )
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        yield worker
+    finally:
+        stop.set()
+        await task
+        await worker.drain(timeout_s=5)
+
+
+async def nothing(*_: object) -> None:
+    pass
+
+
+async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not await asyncio.to_thread(fact):
+            await asyncio.sleep(0.01)
+
+
+def queue_of(client: redis.Redis) -> Queue:
+    return Queue(QUEUE, connection=client, serializer=JSONSerializer)
+
+
+def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 500)
+        async with working(client, note):
+            await until(lambda: len(ran) == 500)
+
+    asyncio.run(work())
+
+    assert sorted(ran) == list(range(500))
+    assert client.keys("rq:job:*") == []
+    assert client.keys("rq:execution*") == []
+    assert client.zcard(StartedJobRegistry(QUEUE, connection=client).key) == 0
+
+
+def test_jobs_start_in_the_order_in_which_they_came(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 50)
+        async with working(client, note, slots=1):
+            await until(lambda: len(ran) == 50)
+
+    asyncio.run(work())
+
+    assert ran == list(range(50))
+
+
+def test_no_more_jobs_run_at_a_time_than_there_are_slots(client: redis.Redis) -> None:
+    running = most = 0
+    ended = 0
+
+    async def hold(n: int) -> None:
+        nonlocal running, most, ended
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.005)
+        running -= 1
+        ended += 1
+
+    async def work() -> None:
+        enqueue(client, 100)
+        async with working(client, hold, slots=7):
+            await until(lambda: ended == 100)
+
+    asyncio.run(work())
+
+    assert most == 7
+
+
+def test_no_more_jobs_start_than_the_window_allows(client: redis.Redis) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def work() -> None:
+        enqueue(client, 30)
+        async with (
+            working(client, note, limit=12) as first,
+            working(client, note, limit=12) as second,
+        ):
+            await until(lambda: len(started) == 12)
+            await until(lambda: both_have_been_refused(first, second))
+
+    def both_have_been_refused(*workers: SlotWorker) -> bool:
+        return all(w.last_claim is not None and w.last_claim.room == 0 for w in workers)
+
+    asyncio.run(work())
+
+    assert len(started) == 12
+    assert len(queue_of(client)) == 18
+    assert client.zcard("starts") == 12
+
+
+def test_a_token_that_has_left_the_window_lets_the_next_job_start(client: redis.Redis) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def work() -> None:
+        enqueue(client, 3)
+        client.zadd("starts", {"an hour ago": time.time() - 3600, "just now": time.time() - 1})
+        async with working(client, note, limit=2) as worker:
+            await until(lambda: worker.last_claim is not None and worker.last_claim.room == 0)
+            assert started == [0]
+            client.zrem("starts", "just now")
+            await until(lambda: len(started) == 2)
+
+    asyncio.run(work())
+
+
+def test_a_job_that_raises_fails_alone_and_is_kept_for_a_while(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def fail_on_three(n: int) -> None:
+        ran.append(n)
+        if n == 3:
+            raise RuntimeError("three")
+
+    async def work() -> None:
+        enqueue(client, 10)
+        async with working(client, fail_on_three):
+            await until(lambda: len(ran) == 10)
+
+    asyncio.run(work())
+    failed = FailedJobRegistry(QUEUE, connection=client, serializer=JSONSerializer)
+
+    assert failed.get_job_ids() == ["job-3"]
+    assert 0 < client.ttl("rq:job:job-3") <= 3600
+
+
+def test_a_function_that_is_not_allowed_is_not_called(client: redis.Redis) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue("os.getpid", job_id="intruder")
+        enqueue(client, 1)
+        async with working(client):
+            await until(lambda: not client.exists("rq:job:job-0"))
+
+    asyncio.run(work())
+    job = Job.fetch("intruder", connection=client, serializer=JSONSerializer)
+
+    assert job.get_status() == "failed"
+    assert job.return_value() is None
+
+
+def test_a_job_of_a_stock_producer_runs(client: redis.Redis) -> None:
+    ran: list[object] = []
+
+    async def note(*arguments: object) -> None:
+        ran.append(arguments)
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, "a", 1)
+        async with working(client, note):
+            await until(lambda: ran)
+
+    asyncio.run(work())
+
+    assert ran == [("a", 1)]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda client: client.delete("rq:job:job-0"),
+        lambda client: (client.delete("rq:job:job-0"), client.set("rq:job:job-0", "text")),
+        lambda client: client.hdel("rq:job:job-0", "data"),
+        lambda client: client.hset("rq:job:job-0", "data", "no json"),
+        lambda client: client.hset("rq:job:job-0", "status", "zzz"),
+        lambda client: client.hset("rq:job:job-0", "meta", "{"),
+    ],
+    ids=["no hash", "no hash but a string", "no data", "bad data", "bad status", "bad meta"],
+)
+def test_a_malformed_job_stops_nobody(
+    client: redis.Redis, spoil: Callable[[redis.Redis], object]
+) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 5)
+        spoil(client)
+        async with working(client, note):
+            await until(lambda: {1, 2, 3, 4} <= set(ran))
+
+    asyncio.run(work())
+
+    assert len(queue_of(client)) == 0
+
+
+def test_the_same_job_id_twice_in_the_list_runs_once(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 1)
+        client.rpush("rq:queue:work", "job-0")
+        enqueue(client, 1, first=1)
+        async with working(client, note):
+            await until(lambda: 1 in ran)
+
+    asyncio.run(work())
+
+    assert sorted(ran) == [0, 1]
+
+
+def test_nothing_starts_while_suspended_and_all_goes_on_after(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        suspend(client)
+        enqueue(client, 5)
+        async with working(client, note) as worker:
+            await until(lambda: worker.last_claim is not None and worker.last_claim.suspended)
+            assert ran == []
+            resume(client)
+            await until(lambda: len(ran) == 5)
+
+    asyncio.run(work())
+
+
+def test_rq_sees_the_worker_while_it_lives(client: redis.Redis) -> None:
+    async def work() -> None:
+        async with working(client) as worker:
+            await until(
+                lambda: [w.name for w in BaseWorker.all(connection=client)] == [worker.name]
+            )
+
+    asyncio.run(work())
+
+    assert BaseWorker.all(connection=client) == []
+
+
+def test_a_worker_signs_on_again_after_a_flush(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        async with working(client, note) as worker:
+            await until(lambda: client.exists(worker.key))
+            client.flushall()
+            enqueue(client, 1)
+            await until(lambda: ran == [0])
+            await until(lambda: client.exists(worker.key))
+
+    asyncio.run(work())
+
+
+def test_a_stopping_worker_finishes_what_it_has_and_leaves_the_rest(client: redis.Redis) -> None:
+    ended: list[int] = []
+    gate = asyncio.Event()
+
+    async def wait_at_gate(n: int) -> None:
+        await gate.wait()
+        ended.append(n)
+
+    async def work() -> None:
+        enqueue(client, 10)
+        async with working(client, wait_at_gate, slots=4) as worker:
+            await until(lambda: worker.slots.free == 0)
+            asyncio.get_running_loop().call_later(0.05, gate.set)
+
+    asyncio.run(work())
+
+    assert sorted(ended) == [0, 1, 2, 3]
+    assert len(queue_of(client)) == 6
