@@ -52,6 +52,10 @@ HINTS_DROPPED = Counter(
 )
 JOBS_STARTED = Counter("jobs_started_total", "Jobs claimed from a queue", ["queue"])
 JOBS_FINISHED = Counter("jobs_finished_total", "Jobs ended", ["queue", "outcome"])
+JOBS_QUARANTINED = Counter("jobs_quarantined_total", "Jobs set aside: malformed", ["queue"])
+JOBS_SWEPT = Counter("jobs_swept_total", "Hints deleted that nobody would finish", ["queue"])
+JOBS_RETURNED = Counter("jobs_returned_total", "Jobs put back: PostgreSQL away", ["queue"])
+JOBS_STALE = Counter("jobs_stale_total", "Jobs dropped: too old to be of use", ["queue"])
 JOB_WAIT_SECONDS = Histogram(
     "job_wait_seconds", "From enqueued to started", ["queue"], buckets=ORDER_SECONDS
 )
@@ -63,7 +67,6 @@ WITHOUT_REDIS = Gauge("without_redis", "1 while this process works without Redis
 
 # Delivery
 EVENTS_PUBLISHED = Counter("events_published_total", "Events published to subscribers", ["status"])
-EVENTS_STALE = Counter("events_stale_total", "Events too old to publish", ["status"])
 EVENT_DISPATCH_SECONDS = Histogram(
     "event_dispatch_seconds", "From committed to published", ["status"], buckets=FAST_SECONDS
 )

@@ -101,7 +101,9 @@ class OrderForm(BaseModel):
 def read_form(body: bytes) -> OrderForm:
     """The form in a request's body; raises InvalidBody where it is no JSON, InvalidOrder else."""
     try:
-        fields = json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_constant)
+        fields = json.loads(
+            body.decode(), parse_float=Decimal, parse_int=Decimal, parse_constant=_no_constant
+        )
     except (ValueError, RecursionError) as error:
         raise InvalidBody("the body is not JSON in UTF-8") from error
     if not isinstance(fields, dict):

@@ -54,12 +54,11 @@ class Executor:
         self._retry = retry
 
     async def execute(self, order_id: str) -> None:
-        """The job of the order queue: a hint that an order waits."""
-        try:
-            claimed = await self._orders.claim(OrderId(UUID(order_id)))
-        except StoreUnavailable:
-            log.warning("claim failed, recovery will find the order", order_id=order_id)
-            return
+        """The job of the order queue: a hint that an order waits.
+
+        Raises StoreUnavailable when it cannot be known whether the order has been claimed.
+        """
+        claimed = await self._orders.claim(OrderId(UUID(order_id)))
         metrics.ORDERS_CLAIMED.labels(way="hint" if claimed else "refused").inc()
         if claimed is not None:
             await self.carry(claimed)

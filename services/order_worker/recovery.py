@@ -17,6 +17,7 @@ import structlog
 
 from execution import metrics
 from execution.adapters.orders import Orders
+from execution.adapters.queues import order_job_id
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.slot_worker import SlotWorker
 from execution.adapters.slots import Slots
@@ -102,31 +103,34 @@ class Recovery:
         )
         if waiting == 0:
             return []
-        tokens, members = await self._tokens(waiting)
-        claimed: list[ClaimedOrder] = []
-        try:
-            if tokens > 0:
-                claimed = await self._orders.claim_waiting(
-                    before=watermark.head, lag_s=watermark.lag_s, most=tokens
-                )
-        finally:
-            await self._give_back(members[len(claimed) :])
+        if self._worker.without_redis or self._window.limit == 0:
+            most = min(waiting, self._window.own_room())
+            claimed = await self._claim_before(watermark, most)
+        else:
+            claimed = await self._claim_with_tokens(watermark, waiting)
         self._window.note_own_starts(len(claimed))
         return claimed
 
-    async def _tokens(self, wanted: int) -> tuple[int, list[str]]:
-        if self._worker.without_redis:
-            return min(wanted, self._window.own_room()), []
-        try:
-            return await asyncio.to_thread(self._window.take, wanted)
-        except redis.RedisError:
-            return 0, []
+    async def _claim_before(self, watermark: Watermark, most: int) -> list[ClaimedOrder]:
+        if most <= 0:
+            return []
+        return await self._orders.claim_waiting(
+            before=watermark.head, lag_s=watermark.lag_s, most=most
+        )
 
-    async def _give_back(self, members: list[str]) -> None:
+    async def _claim_with_tokens(self, watermark: Watermark, most: int) -> list[ClaimedOrder]:
+        """Tokens first, so that no start goes beyond the limit; unused ones go back."""
+        claimed: list[ClaimedOrder] = []
         try:
-            await asyncio.to_thread(self._window.give_back, members)
-        except redis.RedisError:
-            log.warning("tokens not given back; they lapse by themselves", count=len(members))
+            tokens = await asyncio.to_thread(self._window.take, most)
+            try:
+                claimed = await self._claim_before(watermark, len(tokens))
+            finally:
+                started = [order_job_id(each.order.id) for each in claimed]
+                await asyncio.to_thread(self._window.settle, tokens, started=started)
+        except redis.RedisError as error:
+            log.warning("tokens not settled; they lapse by themselves", error=str(error))
+        return claimed
 
     def _watermark(self) -> Watermark | None:
         if self._worker.without_redis:

@@ -10,7 +10,7 @@ import structlog
 from execution import metrics
 from execution.adapters.frames import Frame
 from execution.adapters.pubsub import Publisher
-from execution.adapters.queues import PUBLISH, status_queue
+from execution.adapters.queues import PUBLISH, STATUS_HINT_PREFIX, status_queue
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.slot_worker import SlotWorker
@@ -21,7 +21,7 @@ from execution.logs import configure_logs
 from execution.serving import run, stop_signal
 from execution.settings import StatusDispatcherSettings, read_settings
 
-STALE_AFTER_S = 5.0
+STALE_AFTER_S = 5.0  # by then the position check has delivered the event
 
 log = structlog.get_logger()
 
@@ -35,13 +35,11 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
     metrics.SLOTS.labels(queue=queue).set(slots.count)
 
     async def publish(frame: Frame, committed_at: float) -> None:
-        age_s = time.time() - committed_at
-        if age_s > STALE_AFTER_S:
-            metrics.EVENTS_STALE.labels(status=status).inc()
-            return  # the position check has delivered it
         await publisher.publish(frame)
         metrics.EVENTS_PUBLISHED.labels(status=status).inc()
-        metrics.EVENT_DISPATCH_SECONDS.labels(status=status).observe(max(age_s, 0))
+        metrics.EVENT_DISPATCH_SECONDS.labels(status=status).observe(
+            max(time.time() - committed_at, 0)
+        )
 
     worker = SlotWorker(
         queue,
@@ -49,6 +47,8 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
         functions={PUBLISH: publish},
         slots=slots,
         window=_window(client, settings),
+        hint_prefix=STATUS_HINT_PREFIX,
+        stale_after_s=STALE_AFTER_S,
     )
 
     async def redis_answers() -> bool:

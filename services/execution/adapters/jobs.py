@@ -18,22 +18,30 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 
 from execution import metrics
-from execution.adapters.queues import FAILURE_TTL_S
+from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S
 from execution.adapters.rate_window import WINDOW_S, RateWindow, lua
 
-JobFunction = Callable[..., Awaitable[None]]
+JobFunction = Callable[..., Awaitable[object]]
 
 LEASE_S = 20
+SWEEP_PATIENCE_S = 30
+SWEEP_MAX = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedJob:
-    """A job in one of our slots. `arguments` is None where the hash names no allowed function."""
+    """A job in one of our slots. `function` is None where it names no allowed one.
+
+    A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
+    its own keys is touched when it ends.
+    """
 
     id: bytes
     execution: bytes
     function: JobFunction | None
     arguments: list[Any]
+    timeout_s: float
+    plain: bool
 
     @property
     def member(self) -> bytes:
@@ -43,10 +51,11 @@ class StartedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """What one claim call brought. `head` is the age of the queue's head, in Unix seconds."""
+    """What one claim call brought. `head` is when the queue's oldest job came, in Unix seconds."""
 
     jobs: Sequence[StartedJob]
     suspended: bool = False
+    window_unknown: bool = False
     room: int = 0
     wait_s: float = 0.0
     head: float | None = None
@@ -55,7 +64,7 @@ class Claim:
     @property
     def is_idle(self) -> bool:
         """True where jobs may start and there is none."""
-        return not self.jobs and self.room > 0 and not self.suspended
+        return not self.jobs and self.room > 0
 
 
 NOTHING = Claim(jobs=())
@@ -64,7 +73,8 @@ NOTHING = Claim(jobs=())
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedJob:
     job: StartedJob
-    failed: bool
+    result: Any = None
+    error: Exception | None = None
 
 
 class Jobs:
@@ -80,6 +90,8 @@ class Jobs:
         worker_name: str,
         worker_key: str,
         executions_key: str,
+        stale_after_s: float,
+        hint_prefix: str,
     ) -> None:
         self.queue = queue
         self.key = Queue.redis_queue_namespace_prefix + queue
@@ -87,6 +99,11 @@ class Jobs:
         self._intermediate_key = IntermediateQueue.get_intermediate_queue_key(self.key)
         self._failed_key = FailedJobRegistry(queue, connection=client).key
         self._executions_key = executions_key
+        self._quarantine_key = f"{RQ_KEY_PREFIX}:quarantine:{queue}"
+        self._probe_key = f"{RQ_KEY_PREFIX}:probe:{queue}"
+        self._first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
+        self._stale_after_s = stale_after_s
+        self._hint_prefix = hint_prefix
         self._worker_name = worker_name
         self._worker_key = worker_key
         self._client = client
@@ -94,6 +111,8 @@ class Jobs:
         self._window = window
         self._claim = client.register_script(lua("claim"))
         self._finish = client.register_script(lua("finish"))
+        self._give_back = client.register_script(lua("give_back"))
+        self._sweep = client.register_script(lua("sweep"))
 
     def claim(self, places: int, *, held: bytes | str = "") -> Claim:
         """Starts up to `places` jobs, `held` from the intermediate list first."""
@@ -103,9 +122,11 @@ class Jobs:
                 self._intermediate_key,
                 self.started_key,
                 self._window.key,
-                f"{RQ_KEY_PREFIX}:quarantine:{self.queue}",
+                self._quarantine_key,
                 WORKERS_SUSPENDED,
                 self._executions_key,
+                self._probe_key,
+                self._window.marker_key,
             ],
             args=[
                 places,
@@ -117,31 +138,46 @@ class Jobs:
                 held,
                 utcformat(now()),
                 RQ_KEY_PREFIX,
+                self._stale_after_s,
+                self._hint_prefix,
             ],
         )
-        state, room, wait_s, watermark = answer[:4]
-        jobs = [self._job(*answer[at : at + 4]) for at in range(4, len(answer), 4)]
+        state, room, wait_s, watermark, quarantined, stale = answer[:6]
+        jobs = [self._job(*answer[at : at + 6]) for at in range(6, len(answer), 6)]
         self._window.note_own_starts(len(jobs))
         metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
+        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
+        metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
         return Claim(
             jobs=jobs,
             suspended=state == b"suspended",
+            window_unknown=state == b"window_unknown",
             room=room,
             wait_s=float(wait_s),
-            head=None if watermark in (b"empty", b"unreadable") else float(watermark),
+            head=_moment(watermark),
             empty=watermark == b"empty",
         )
 
-    def _job(self, id_: bytes, execution: bytes, data: bytes, enqueued_at: bytes) -> StartedJob:
+    def _job(
+        self,
+        id_: bytes,
+        execution: bytes,
+        data: bytes,
+        enqueued_at: bytes,
+        timeout: bytes,
+        plain: int,
+    ) -> StartedJob:
         name, arguments = _call_in(data)
-        with suppress(ValueError):
-            waited = now() - datetime.fromisoformat(enqueued_at.decode())
-            metrics.JOB_WAIT_SECONDS.labels(queue=self.queue).observe(waited.total_seconds())
+        if (came := _moment(enqueued_at)) is not None:
+            waited_s = now().timestamp() - came
+            metrics.JOB_WAIT_SECONDS.labels(queue=self.queue).observe(max(waited_s, 0.0))
         return StartedJob(
             id=id_,
             execution=execution,
             function=self._functions.get(name),
             arguments=arguments,
+            timeout_s=float(timeout) if timeout.isdigit() else JOB_TIMEOUT_S,
+            plain=bool(plain),
         )
 
     def wait_for_one(self, timeout_s: float) -> Claim:
@@ -155,14 +191,41 @@ class Jobs:
         )
         return self.claim(1, held=held or "")
 
-    def finish(self, batch: Sequence[EndedJob]) -> None:
-        """Deletes jobs that succeeded and keeps failed ones for a while."""
-        arguments: list[Any] = [RQ_KEY_PREFIX, utcformat(now())]
+    def finish(self, batch: Sequence[EndedJob]) -> set[bytes]:
+        """Deletes plain jobs that succeeded and keeps failed ones for a while.
+
+        Returns the ids of those that have got dependents since, and are left to RQ's own path.
+        """
+        arguments: list[Any] = [RQ_KEY_PREFIX, utcformat(now()), FAILURE_TTL_S]
         for ended in batch:
-            keep_s = FAILURE_TTL_S if ended.failed else ""
-            arguments += [ended.job.id, ended.job.execution, keep_s]
+            outcome = "succeeded" if ended.error is None else "failed"
+            arguments += [ended.job.id, ended.job.execution, outcome]
         keys = [self.started_key, self._failed_key, self._executions_key, self._worker_key]
-        self._finish(keys=keys, args=arguments)
+        return set(self._finish(keys=keys, args=arguments))
+
+    def give_back(self, jobs: Sequence[StartedJob]) -> None:
+        """Puts jobs that could not be begun back at the head, with their tokens."""
+        arguments: list[Any] = [RQ_KEY_PREFIX]
+        for job in jobs:
+            token = job.id if job.id.startswith(self._hint_prefix.encode()) else job.member
+            arguments += [job.id, job.execution, token]
+        keys = [self.key, self.started_key, self._window.key, self._executions_key]
+        self._give_back(keys=keys, args=arguments)
+
+    def sweep(self) -> bool:
+        """Deletes hints that nobody will finish; True where other producers' jobs are abandoned."""
+        keys = [
+            self.started_key,
+            self._intermediate_key,
+            self._failed_key,
+            self._quarantine_key,
+            self._first_seen_key,
+        ]
+        deleted, abandoned = self._sweep(
+            keys=keys, args=[RQ_KEY_PREFIX, self._hint_prefix, SWEEP_PATIENCE_S, SWEEP_MAX]
+        )
+        metrics.JOBS_SWEPT.labels(queue=self.queue).inc(deleted)
+        return bool(abandoned)
 
 
 def _call_in(data: bytes) -> tuple[str, list[Any]]:
@@ -172,3 +235,12 @@ def _call_in(data: bytes) -> tuple[str, list[Any]]:
         return str(name), list(arguments)
     except (ValueError, TypeError, zlib.error):
         return "", []
+
+
+def _moment(text: bytes) -> float | None:
+    """Unix seconds of a number or of a timestamp as RQ writes it; None for anything else."""
+    with suppress(ValueError):
+        return float(text)
+    with suppress(ValueError):
+        return datetime.fromisoformat(text.decode()).timestamp()
+    return None

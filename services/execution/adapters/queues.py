@@ -40,6 +40,9 @@ STATUS_PRIORITIES = {
     OrderStatus.FAILED: 10,
 }
 
+ORDER_HINT_PREFIX = "o-"
+STATUS_HINT_PREFIX = "s-"
+
 JOB_TIMEOUT_S = 180
 FAILURE_TTL_S = 3600
 ORDER_FAILURE_TTL_S = 30
@@ -69,11 +72,16 @@ class Hint:
     meta: dict[str, Any]
 
 
+def order_job_id(order_id: OrderId) -> str:
+    """The id of an order's one job, and of its token in the rate window."""
+    return f"{ORDER_HINT_PREFIX}{order_id}"
+
+
 def order_hint(order_id: OrderId, *, created_at: datetime) -> Hint:
     """Says that an order waits. Enqueued once: the same id twice would run twice."""
     return Hint(
         queue=ORDER_QUEUE,
-        job_id=f"o-{order_id}",
+        job_id=order_job_id(order_id),
         function=EXECUTE,
         arguments=(str(order_id),),
         committed_at=created_at,
@@ -86,7 +94,7 @@ def status_hint(event: OrderEvent) -> Hint:
     """Says that an order has moved."""
     return Hint(
         queue=status_queue(event.status),
-        job_id=f"s-{event.order_id}-{event.seq}",
+        job_id=f"{STATUS_HINT_PREFIX}{event.order_id}-{event.seq}",
         function=PUBLISH,
         arguments=(frame(event), event.occurred_at.timestamp()),
         committed_at=event.occurred_at,

@@ -7,43 +7,51 @@ a process that waits idle hands it to the claim script), the started registry, t
 
 A slot is taken before a job is asked for, and a token together with it, so that no job waits
 half-claimed. Redis may fail at any call: jobs in hand run on, what they ended is kept in memory
-until it is written, and after a second without one success the worker says so by `without_redis`.
+until it is written, and after a second of failures the worker says so by `without_redis`.
 """
 
 import asyncio
-import os
-import socket
 import time
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import redis
 import structlog
-from rq.defaults import RQ_KEY_PREFIX
-from rq.serializers import JSONSerializer
-from rq.worker import BaseWorker
-from rq.worker.base import WorkerStatus
 
 from execution import metrics
-from execution.adapters.jobs import LEASE_S, NOTHING, Claim, EndedJob, JobFunction, Jobs, StartedJob
+from execution.adapters.jobs import NOTHING, Claim, EndedJob, JobFunction, Jobs, StartedJob
+from execution.adapters.listed_worker import ListedWorker
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.slots import Slots
+from execution.domain.errors import ExecutionError, StoreUnavailable
 
 IDLE_BLOCK_S = 0.5
 CALL_EVERY_S = 0.5
 PAUSE_MIN_S = 0.05
 OUTAGE_AFTER_S = 1.0
-BEAT_S = 5.0
-WORKER_TTL_S = 30
+BEAT_EVERY_S = 5.0
+SWEEP_EVERY_S = 10.0
 FINISH_BATCH_MAX = 256
+
+RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
 
 log = structlog.get_logger()
 
 
-class SlotWorker(BaseWorker):
-    """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine."""
+class JobRefused(ExecutionError):
+    """A job that was not run, or not to its end."""
+
+
+class SlotWorker(ListedWorker):
+    """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
+
+    Jobs whose id begins with `hint_prefix` are hints of ours, which may be deleted where nobody
+    will finish them; those created more than `stale_after_s` ago (0: never) are dropped without a
+    token. A function that raises StoreUnavailable has not begun: its job goes back to the head, and
+    no other is claimed until `store_answers`. `recent_starts` gives job ids and ages in seconds for
+    a shared window that Redis has lost.
+    """
 
     def __init__(
         self,
@@ -53,18 +61,15 @@ class SlotWorker(BaseWorker):
         functions: Mapping[str, JobFunction],
         slots: Slots,
         window: RateWindow,
+        hint_prefix: str,
+        stale_after_s: float = 0,
+        store_answers: Callable[[], Awaitable[bool]] | None = None,
+        recent_starts: RecentStarts | None = None,
     ) -> None:
-        super().__init__(
-            [queue],
-            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
-            connection=client,
-            serializer=JSONSerializer,
-            worker_ttl=WORKER_TTL_S,
-            prepare_for_work=False,
-        )
-        self.hostname, self.pid = socket.gethostname(), os.getpid()
+        super().__init__(queue, client=client, functions=functions)
         self.slots = slots
         self.last_claim: Claim | None = None
+        self._window = window
         self._jobs = Jobs(
             queue,
             client=client,
@@ -73,20 +78,28 @@ class SlotWorker(BaseWorker):
             worker_name=self.name,
             worker_key=self.key,
             executions_key=self.executions_key,
+            stale_after_s=stale_after_s,
+            hint_prefix=hint_prefix,
         )
+        self._store_answers = store_answers
+        self._recent_starts = recent_starts
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         self._running: dict[asyncio.Task[None], StartedJob] = {}
         self._ended: list[EndedJob] = []
-        self._last_success = time.monotonic()
-        self._next_beat = 0.0
-
-    def _set_connection(self, connection: redis.Redis) -> redis.Redis:
-        return connection  # RQ would stretch the socket timeout to 415 s
+        self._refused: list[StartedJob] = []  # to go back to the head of the queue
+        self._store_is_away = False
+        self._failing_since: float | None = None
+        self._next_beat = self._next_sweep = 0.0
 
     @property
     def without_redis(self) -> bool:
-        """True once every call of the last second has failed."""
-        return time.monotonic() - self._last_success > OUTAGE_AFTER_S
+        """True once calls have failed for a second, with no success between.
+
+        Counted from the first failure and not from the last success: a process that was paused has
+        made no call, and is not without Redis.
+        """
+        since = self._failing_since
+        return since is not None and time.monotonic() - since > OUTAGE_AFTER_S
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claims and runs jobs until `stop` is set; those that run then are left to `drain`."""
@@ -101,7 +114,7 @@ class SlotWorker(BaseWorker):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         try:
-            await self._call(self._finish)
+            await self._call(self._settle)
             await self._call(self.register_death)
         except redis.RedisError as error:
             log.warning("could not sign off from redis", error=str(error))
@@ -109,8 +122,8 @@ class SlotWorker(BaseWorker):
 
     async def _turn(self, stop: asyncio.Event) -> None:
         """One exchange with Redis: beat, end what has run, claim what there is room for."""
-        # a probe while Redis is away asks for nothing, so that it holds no slot
-        places = 0 if self.without_redis else await self._take_slots()
+        was_without = self.without_redis
+        places = await self._places()
         if stop.is_set():
             self.slots.give_back(places)
             return
@@ -121,22 +134,43 @@ class SlotWorker(BaseWorker):
                 self.slots.give_back(places - 1)
                 places = 1
                 claim = await self._call(self._jobs.wait_for_one, IDLE_BLOCK_S)
-            self._last_success = time.monotonic()
+            if was_without and self._window.marker_key:
+                await self._call(self._window.forget)
+            self._failing_since = None
             self.last_claim = claim
         except redis.RedisError as error:
-            log.warning("redis call failed", error=str(error), without_redis=self.without_redis)
+            log.warning("redis call failed", error=str(error), without_redis=was_without)
             self.last_claim = None
+            self._failing_since = self._failing_since or time.monotonic()
         finally:
             self.slots.give_back(places - len(claim.jobs))
         for job in claim.jobs:
             self._start(job)
         metrics.WITHOUT_REDIS.labels(queue=self._jobs.queue).set(self.without_redis)
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
-        if self.last_claim is None or claim.suspended or (places and claim.room == 0):
+        if claim.window_unknown:
+            await self._unite_window()
+        if self.last_claim is None or (places and claim.room == 0) or self._store_is_away:
             await asyncio.sleep(min(max(claim.wait_s, PAUSE_MIN_S), CALL_EVERY_S))
 
-    async def _take_slots(self) -> int:
+    async def _places(self) -> int:
+        """Slots taken for a claim; none for a probe, while Redis or the store is away."""
+        if self.without_redis:
+            return 0
+        if self._store_is_away:
+            self._store_is_away = not (self._store_answers and await self._store_answers())
+            if self._store_is_away:
+                return 0
         return await self.slots.take(self.slots.count, timeout_s=CALL_EVERY_S)
+
+    async def _unite_window(self) -> None:
+        try:
+            starts = await self._recent_starts() if self._recent_starts else {}
+            await self._call(self._window.unite, starts)
+            log.info("rate window united", starts=len(starts))
+        except (StoreUnavailable, redis.RedisError) as error:
+            log.warning("rate window not united, tries again", error=str(error))
+            await asyncio.sleep(CALL_EVERY_S)
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         loop = asyncio.get_running_loop()
@@ -145,34 +179,30 @@ class SlotWorker(BaseWorker):
     # On the Redis thread
 
     def _exchange(self, places: int) -> Claim:
-        self._beat()
-        self._finish()
+        moment = time.monotonic()
+        if moment >= self._next_beat:
+            self.beat(self._jobs, list(self._running.values()), busy=bool(self._running))
+            self._next_beat = moment + BEAT_EVERY_S
+        self._settle()
+        if moment >= self._next_sweep:
+            if self._jobs.sweep():
+                self.maintain_as_rq()
+            self._next_sweep = moment + SWEEP_EVERY_S
         return self._jobs.claim(places)
 
-    def _beat(self) -> None:
-        """Says that this worker and the jobs in its slots are alive; signs on after a FLUSHALL."""
-        if time.monotonic() < self._next_beat:
-            return
-        if not self.connection.exists(self.key):
-            self.ip_address = str(self.connection.client_info()["addr"])
-            self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
-        expires_at = time.time() + LEASE_S
-        with self.connection.pipeline(transaction=False) as pipeline:
-            self.heartbeat(pipeline=pipeline)
-            state = WorkerStatus.BUSY if self._running else WorkerStatus.IDLE
-            pipeline.hset(self.key, "state", state.value)
-            for job in list(self._running.values()):
-                pipeline.zadd(self._jobs.started_key, {job.member: expires_at}, xx=True)
-                pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, LEASE_S)
-            pipeline.llen(self._jobs.key)
-            metrics.QUEUE_DEPTH.labels(queue=self._jobs.queue).set(pipeline.execute()[-1])
-        self._next_beat = time.monotonic() + BEAT_S
-
-    def _finish(self) -> None:
-        """Writes what has ended; kept in memory until Redis has taken it."""
+    def _settle(self) -> None:
+        """Writes what has ended or goes back; kept in memory until Redis has taken it."""
         while batch := self._ended[:FINISH_BATCH_MAX]:
-            self._jobs.finish(batch)
+            plain = [ended for ended in batch if ended.job.plain]
+            with_dependents = self._jobs.finish(plain) if plain else set()
+            for ended in batch:
+                if not ended.job.plain or ended.job.id in with_dependents:
+                    self.finish_as_rq(ended)
             del self._ended[: len(batch)]
+        if returning := list(self._refused):
+            self._jobs.give_back(returning)
+            metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(returning))
+            del self._refused[: len(returning)]
 
     # On the event loop
 
@@ -182,18 +212,28 @@ class SlotWorker(BaseWorker):
         task.add_done_callback(self._running.pop)
 
     async def _perform(self, job: StartedJob) -> None:
-        failed = True
         try:
             with metrics.JOB_SECONDS.labels(queue=self._jobs.queue).time():
-                if job.function is None:
-                    log.error("job refused: it names no allowed function", job_id=repr(job.id))
-                else:
-                    await job.function(*job.arguments)
-                    failed = False
-        except Exception:
+                self._end(EndedJob(job=job, result=await self._result(job)))
+        except StoreUnavailable:
+            self._refused.append(job)
+            self._store_is_away = True
+        except asyncio.CancelledError:
+            self._end(EndedJob(job=job, error=JobRefused("the worker stopped")))
+            raise
+        except Exception as error:
             log.exception("job failed", job_id=repr(job.id))
+            self._end(EndedJob(job=job, error=error))
         finally:
-            outcome = "failed" if failed else "succeeded"
-            metrics.JOBS_FINISHED.labels(queue=self._jobs.queue, outcome=outcome).inc()
-            self._ended.append(EndedJob(job=job, failed=failed))
             self.slots.give_back(1)
+
+    async def _result(self, job: StartedJob) -> object:
+        if job.function is None:
+            raise JobRefused("it names no allowed function")
+        async with asyncio.timeout(job.timeout_s):
+            return await job.function(*job.arguments)
+
+    def _end(self, ended: EndedJob) -> None:
+        outcome = "failed" if ended.error else "succeeded"
+        metrics.JOBS_FINISHED.labels(queue=self._jobs.queue, outcome=outcome).inc()
+        self._ended.append(ended)

@@ -1,30 +1,41 @@
 -- Claims up to `wanted` jobs of one queue in one call, as RQ would have started them one by one.
 --
 -- KEYS  1 queue list  2 intermediate list  3 started registry  4 rate window  5 quarantine
---       6 suspended flag  7 this worker's executions
+--       6 suspended flag  7 this worker's executions  8 probe  9 marker of a known window, or ''
 -- ARGV  1 wanted  2 rate limit (0: none)  3 window seconds  4 lease seconds  5 execution id prefix
 --       6 worker name  7 id held in the intermediate list, or ''  8 time of start as RQ writes it
---       9 key prefix of RQ
+--       9 key prefix of RQ  10 seconds after which a job is stale (0: never)  11 prefix of a hint's id
 --
--- Returns { state, room, wait_s, watermark, then for each job: id, execution id, data, enqueued_at }.
--- `state` is 'open' or 'suspended'; `room` is what the window still allows; `wait_s` the time until it
--- allows one more; `watermark` the head's created_at, 'empty', or 'unreadable'.
+-- Returns { state, room, wait_s, watermark, quarantined, stale, then for each job: id, execution id, data,
+-- enqueued_at, timeout, plain }.
+-- `state` is 'open', 'suspended', or 'window_unknown' after a FLUSHALL: then the starts of the last minute
+-- must be entered first, see unite.lua; `room` is what the window still allows; `wait_s` the time until it
+-- allows one more; `watermark` the head's created_at in Unix seconds, a foreign head's enqueued_at as RQ
+-- writes it, 'empty', or 'unreadable'; `plain` is 1 where
+-- nothing but the hash is to be deleted when the job succeeds.
 local queue, intermediate, started, window, quarantine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local wanted, limit, window_s, lease_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local held, prefix = ARGV[7], ARGV[9]
+local held, prefix, stale_s = ARGV[7], ARGV[9], tonumber(ARGV[10])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 
+-- a call that asks for nothing must fail too where Redis is read-only or full
+redis.call('SET', KEYS[8], now, 'EX', 60)
+
 local function give_back()
-    if held ~= '' then
-        redis.call('LREM', intermediate, 1, held)
+    if held ~= '' and redis.call('LREM', intermediate, 1, held) == 1 then
         redis.call('LPUSH', queue, held)
     end
 end
 
 if redis.call('EXISTS', KEYS[6]) == 1 then
     give_back()
-    return { 'suspended', 0, '0', 'unreadable' }
+    return { 'suspended', 0, '0', 'unreadable', 0, 0 }
+end
+
+if limit > 0 and KEYS[9] ~= '' and redis.call('EXISTS', KEYS[9]) == 0 then
+    give_back()
+    return { 'window_unknown', 0, '0', 'unreadable', 0, 0 }
 end
 
 local room, wait_s = 1000000, 0
@@ -42,45 +53,71 @@ local function next_id()
     if held ~= '' then
         local id = held
         held = ''
-        redis.call('LREM', intermediate, 1, id)
-        return id
+        -- whoever took it from the intermediate list meanwhile has it now
+        if redis.call('LREM', intermediate, 1, id) == 1 then return id end
     end
     return redis.call('LPOP', queue)
 end
 
+local function created_at(meta)
+    if type(meta) ~= 'string' then return nil end
+    local readable, decoded = pcall(cjson.decode, meta)
+    if readable and type(decoded) == 'table' and type(decoded.created_at) == 'number' then
+        return decoded.created_at
+    end
+end
+
+local function is_plain(id, fields)
+    for i = 5, 11 do
+        if fields[i] and fields[i] ~= '' then return 0 end
+    end
+    return (fields[4] == '0' and redis.call('EXISTS', prefix .. ':job:' .. id .. ':dependents') == 0) and 1 or 0
+end
+
 local jobs = {}
-local count = 0
+local count, quarantined, stale = 0, 0, 0
 if room == 0 then give_back() end
 while count < wanted and room > 0 do
     local id = next_id()
     if not id then break end
     local key = prefix .. ':job:' .. id
-    local fields = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at')
+    local fields = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'result_ttl', 'success_callback_name',
+        'failure_callback_name', 'dependency_ids', 'repeats_left', 'rate_limit_key', 'group_id', 'webhooks', 'meta', 'timeout')
     if fields.err then
         redis.call('ZADD', quarantine, now, id)
+        quarantined = quarantined + 1
     elseif fields[1] == 'queued' and fields[2] then
-        count = count + 1
-        local execution = ARGV[5] .. '-' .. count
-        local member = id .. ':' .. execution
-        redis.call('HSET', key, 'status', 'started', 'started_at', ARGV[8], 'last_heartbeat', ARGV[8], 'worker_name', ARGV[6])
-        redis.call('PERSIST', key)
-        redis.call('ZADD', started, now + lease_s, member)
-        redis.call('HSET', prefix .. ':execution:' .. member, 'id', execution, 'job_id', id, 'created_at', string.format('%.6f', now),
-            'last_heartbeat', string.format('%.6f', now), 'worker_name', ARGV[6])
-        redis.call('EXPIRE', prefix .. ':execution:' .. member, lease_s)
-        redis.call('ZADD', prefix .. ':executions:' .. id, now + lease_s + 60, execution)
-        redis.call('EXPIRE', prefix .. ':executions:' .. id, lease_s + 60)
-        redis.call('SADD', KEYS[7], member)
-        if limit > 0 then
-            redis.call('ZADD', window, string.format('%.6f', now), member)
-            room = room - 1
+        local created = stale_s > 0 and created_at(fields[12])
+        if created and created < now - stale_s then
+            redis.call('DEL', key)
+            stale = stale + 1
+        else
+            count = count + 1
+            local execution = ARGV[5] .. '-' .. count
+            local member = id .. ':' .. execution
+            local moment = string.format('%.6f', now)
+            redis.call('HSET', key, 'status', 'started', 'started_at', ARGV[8], 'last_heartbeat', ARGV[8], 'worker_name', ARGV[6])
+            redis.call('PERSIST', key)
+            redis.call('ZADD', started, now + lease_s, member)
+            redis.call('HSET', prefix .. ':execution:' .. member, 'id', execution, 'job_id', id, 'created_at', moment,
+                'last_heartbeat', moment, 'worker_name', ARGV[6])
+            redis.call('EXPIRE', prefix .. ':execution:' .. member, lease_s)
+            redis.call('ZADD', prefix .. ':executions:' .. id, now + lease_s + 60, execution)
+            redis.call('EXPIRE', prefix .. ':executions:' .. id, lease_s + 60)
+            redis.call('SADD', KEYS[7], member)
+            if limit > 0 then
+                -- a hint's token bears its id, so that a window united with PostgreSQL counts no start twice
+                local token = string.sub(id, 1, #ARGV[11]) == ARGV[11] and id or member
+                redis.call('ZADD', window, moment, token)
+                room = room - 1
+            end
+            for _, value in ipairs({ id, execution, fields[2], fields[3] or '', fields[13] or '', is_plain(id, fields) }) do
+                jobs[#jobs + 1] = value
+            end
         end
-        jobs[#jobs + 1] = id
-        jobs[#jobs + 1] = execution
-        jobs[#jobs + 1] = fields[2]
-        jobs[#jobs + 1] = fields[3] or ''
-    elseif fields[1] == 'queued' then
+    elseif fields[1] == 'queued' or (fields[1] and not fields[2]) then
         redis.call('ZADD', quarantine, now, id)
+        quarantined = quarantined + 1
     end
     -- any other status, or no hash: the job has run, runs, or has expired; the entry is dropped
 end
@@ -90,16 +127,11 @@ if limit > 0 then redis.call('EXPIRE', window, window_s) end
 local watermark = 'empty'
 local head = redis.call('LINDEX', queue, 0)
 if head then
-    watermark = 'unreadable'
-    local meta = redis.pcall('HGET', prefix .. ':job:' .. head, 'meta')
-    if type(meta) == 'string' then
-        local readable, decoded = pcall(cjson.decode, meta)
-        if readable and type(decoded) == 'table' and type(decoded.created_at) == 'number' then
-            watermark = string.format('%.6f', decoded.created_at)
-        end
-    end
+    local fields = redis.pcall('HMGET', prefix .. ':job:' .. head, 'meta', 'enqueued_at')
+    local created = not fields.err and created_at(fields[1])
+    watermark = created and string.format('%.6f', created) or (not fields.err and fields[2]) or 'unreadable'
 end
 
-local answer = { 'open', room, string.format('%.6f', wait_s), watermark }
+local answer = { 'open', room, string.format('%.6f', wait_s), watermark, quarantined, stale }
 for _, value in ipairs(jobs) do answer[#answer + 1] = value end
 return answer

@@ -1,10 +1,11 @@
 -- Takes up to `wanted` tokens of a sliding window for starts that come by another way than the queue.
 --
--- KEYS  1 rate window
+-- KEYS  1 rate window  2 marker of a known window
 -- ARGV  1 wanted  2 limit  3 window seconds  4 prefix of the members
 --
--- Returns how many were taken; the members are prefix-1 to prefix-n.
+-- Returns how many were taken; the members are prefix-1 to prefix-n. None from a window that is not known.
 local wanted, limit, window_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - window_s))

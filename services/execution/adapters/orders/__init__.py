@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Sequence
 from datetime import datetime
 
+import psycopg2
+
 from execution import metrics
 from execution.adapters.orders.cancellation import CANCEL, CancelAnswer
 from execution.adapters.orders.claims import (
@@ -28,6 +30,7 @@ from execution.adapters.orders.moves import (
 from execution.adapters.orders.placement import PLACE, Placed
 from execution.adapters.orders.rows import event_from, order_from
 from execution.adapters.postgres import GroupCommit, Reader, Row, Statement
+from execution.domain.errors import StoreUnavailable
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
 from execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
@@ -111,8 +114,16 @@ class Orders:
         return {OrderId(row["id"]): row["seq"] for row in rows}
 
     async def answers(self) -> bool:
-        """True while PostgreSQL answers."""
-        return bool(await self._reader.rows("SELECT 1 AS one", {}))
+        """True while PostgreSQL answers and has the schema."""
+        try:
+            return bool(await self._reader.rows(ANSWERS, {}))
+        except (StoreUnavailable, psycopg2.Error):
+            return False
+
+    async def recent_starts(self, *, within_s: float) -> dict[OrderId, float]:
+        """Orders first claimed in the last `within_s`, with the age of that claim in seconds."""
+        rows = await self._reader.rows(RECENT_STARTS, {"within_s": within_s})
+        return {OrderId(row["id"]): row["age_s"] for row in rows}
 
     def close(self) -> None:
         """Runs what was already given and closes the connections."""
@@ -154,5 +165,13 @@ HISTORY: Statement[tuple[OrderId, int], list[OrderEvent]] = Statement(
     answer_key=lambda row: row["order_id"],
     result=lambda _, rows: [event_from(row) for row in rows],
 )
+
+RECENT_STARTS = """
+SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
+FROM orders
+WHERE started_at > now() - make_interval(secs => %(within_s)s)
+"""
+
+ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"
 
 POSITIONS = "SELECT id, seq FROM orders WHERE id = ANY(%(orders)s::uuid[])"

@@ -66,6 +66,7 @@ async def working(
         functions=allowed,
         slots=Slots(slots),
         window=RateWindow(client, key="starts", limit=limit),
+        hint_prefix="job-",
     )
     task = asyncio.create_task(worker.run(stop))
     try:

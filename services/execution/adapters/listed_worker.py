@@ -1,0 +1,107 @@
+"""The part of the worker that is RQ's: how it is listed, and what RQ does in its own way.
+
+All calls here block and may raise redis.RedisError; SlotWorker makes them on its Redis thread.
+"""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Container, Iterable
+from typing import Any
+
+import redis
+import structlog
+from rq.defaults import RQ_KEY_PREFIX
+from rq.executions import Execution
+from rq.registry import clean_registries
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import BaseWorker
+from rq.worker.base import WorkerStatus
+from rq.worker_registration import clean_worker_registry
+
+from execution import metrics
+from execution.adapters.allowlist import allowlisted
+from execution.adapters.jobs import LEASE_S, EndedJob, Jobs, StartedJob
+
+RESULT_TTL_S = 30
+WORKER_TTL_S = 30
+MAINTENANCE_LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
+
+log = structlog.get_logger()
+
+
+class ListedWorker(BaseWorker):
+    """A worker as `rq info` lists it, for one queue: only then RQ's intermediate list is used."""
+
+    death_penalty_class = TimerDeathPenalty  # RQ's other one needs the main thread
+
+    def __init__(self, queue: str, *, client: redis.Redis, functions: Container[str]) -> None:
+        super().__init__(
+            [queue],
+            # RQ refuses the name of a killed worker for 480 s
+            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            connection=client,
+            serializer=JSONSerializer,
+            job_class=allowlisted(functions),
+            default_result_ttl=RESULT_TTL_S,
+            worker_ttl=WORKER_TTL_S,
+            prepare_for_work=False,  # would ask Redis, which may be away
+        )
+        self.hostname, self.pid = socket.gethostname(), os.getpid()
+
+    def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        return connection  # RQ would stretch the socket timeout to 415 s
+
+    def beat(self, jobs: Jobs, running: Iterable[StartedJob], *, busy: bool) -> None:
+        """Says that this worker and its jobs are alive; signs on at first and after a FLUSHALL."""
+        if not self.connection.exists(self.key):
+            self.ip_address = str(self.connection.client_info()["addr"])
+            self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
+        expires_at = time.time() + LEASE_S
+        with self.connection.pipeline(transaction=False) as pipeline:
+            self.heartbeat(pipeline=pipeline)
+            state = WorkerStatus.BUSY if busy else WorkerStatus.IDLE
+            pipeline.hset(self.key, "state", state.value)
+            for job in running:
+                pipeline.zadd(jobs.started_key, {job.member: expires_at}, xx=True)
+                pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, LEASE_S)
+            pipeline.llen(jobs.key)
+            metrics.QUEUE_DEPTH.labels(queue=jobs.queue).set(pipeline.execute()[-1])
+
+    def finish_as_rq(self, ended: EndedJob) -> None:
+        """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do."""
+        job_id, queue = ended.job.id.decode(), self.queues[0]
+        try:
+            job = self.job_class.fetch(
+                job_id, connection=self.connection, serializer=self.serializer
+            )
+            execution = Execution.fetch(ended.job.execution.decode(), job_id, self.connection)
+            if ended.error is None:
+                self._finalize_success(job, queue, execution, ended.result)
+            else:
+                self._finalize_failure(job, queue, execution, _exc_info(ended.error))
+        except redis.RedisError:
+            raise
+        except Exception:
+            log.exception("job not ended, left to rq's maintenance", job_id=job_id)
+
+    def maintain_as_rq(self) -> None:
+        """RQ's maintenance, for the jobs of other producers; one worker at a time."""
+        queue = self.queues[0]
+        lock = f"{RQ_KEY_PREFIX}:maintenance:{queue.name}"
+        if not self.connection.set(lock, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
+            return
+        try:
+            clean_registries(queue)
+            clean_worker_registry(queue)
+            queue.intermediate_queue.cleanup(self, queue)
+        except redis.RedisError:
+            raise
+        except Exception:
+            log.exception("rq's maintenance failed", queue=queue.name)
+
+
+def _exc_info(error: Exception) -> tuple[type[Exception], Exception, Any]:
+    return type(error), error, error.__traceback__
