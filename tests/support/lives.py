@@ -1,0 +1,105 @@
+"""Orders led through their lives by hand, with the moves that an order-worker would commit."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from execution.adapters.orders import Orders
+from execution.domain.errors import VenueRejected
+from execution.domain.event import OrderEvent
+from execution.domain.ids import OrderId
+from execution.domain.order import ClaimedOrder
+from execution.domain.quote import VenueName
+from execution.domain.status import OrderStatus
+from execution.domain.transaction import Fill, Intent, Signature, Transaction
+from support.builders import a_new_order
+
+HAPPY_PATH = (
+    OrderStatus.PENDING,
+    OrderStatus.ROUTING,
+    OrderStatus.BUILDING,
+    OrderStatus.SUBMITTED,
+    OrderStatus.CONFIRMED,
+)
+RAYDIUM = VenueName("raydium")
+
+
+@dataclass(slots=True)
+class Life:
+    """One order in our hands."""
+
+    orders: Orders
+    claimed: ClaimedOrder
+
+    @property
+    def order_id(self) -> OrderId:
+        return self.claimed.order.id
+
+    async def move(self, target: OrderStatus) -> OrderEvent:
+        """Commits one move; the event that came of it."""
+        move = self.claimed.move_to(target, **self._facts(target))
+        event = await self.orders.move(move)
+        assert event is not None
+        self.claimed = self.claimed.after(move, event)
+        return event
+
+    async def lead(self, *, to: OrderStatus) -> list[OrderEvent]:
+        """Commits the happy path's moves from where the order stands until it stands at `to`."""
+        first = HAPPY_PATH.index(self.claimed.order.status) + 1
+        return [await self.move(target) for target in HAPPY_PATH[first : HAPPY_PATH.index(to) + 1]]
+
+    def _facts(self, target: OrderStatus) -> dict[str, Any]:
+        intent = self.claimed.intent
+        match target:
+            case OrderStatus.SUBMITTED:
+                return {"intent": an_intent()}
+            case OrderStatus.CONFIRMED:
+                assert intent is not None
+                fill = Fill(
+                    signature=intent.transaction.signature,
+                    executed_price=Decimal("1.49500000"),
+                    amount_out=Decimal("149.5"),
+                )
+                return {
+                    "fill": fill,
+                    "settles": intent.n,
+                    "payload": {"txHash": fill.signature, "executedPrice": "1.49500000"},
+                }
+            case OrderStatus.FAILED:
+                failure = VenueRejected("the venue said no")
+                return {
+                    "failure": failure,
+                    "settles": intent.n if intent else None,
+                    "payload": {"errorCode": failure.reason, "errorReason": str(failure)},
+                }
+        return {}
+
+
+def an_intent() -> Intent:
+    return Intent(
+        n=1,
+        venue=RAYDIUM,
+        transaction=Transaction(
+            signature=Signature(f"0x{uuid.uuid4().hex}"),
+            content=b"signed",
+            valid_until=datetime(2030, 1, 1, tzinfo=UTC),
+        ),
+        quote={},
+    )
+
+
+async def claimed_life(orders: Orders, order_id: OrderId) -> Life:
+    """The life of an order that was placed elsewhere."""
+    claimed = await orders.claim(order_id)
+    assert claimed is not None
+    return Life(orders, claimed)
+
+
+async def a_life(orders: Orders, *, at: OrderStatus = OrderStatus.PENDING) -> Life:
+    """A new order, claimed and led to `at`."""
+    placed = await orders.place(a_new_order(id=OrderId(uuid.uuid4())))
+    life = await claimed_life(orders, placed.order_id)
+    await life.lead(to=at)
+    return life

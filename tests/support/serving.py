@@ -1,0 +1,35 @@
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from anyio.from_thread import start_blocking_portal
+from starlette.types import ASGIApp
+
+from execution.serving import serving
+from support.fleet import free_port
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[str]:
+    """The application as its deployable would serve it; `host:port` while the context is open."""
+    port = free_port()
+    async with serving(app, host="127.0.0.1", port=port, lifespan=True):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def running(app: ASGIApp) -> Iterator[str]:
+    """The same, with a thread and an event loop of its own, for many tests to share."""
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(served(app)) as address,
+    ):
+        yield address
+
+
+@contextmanager
+def a_closed_port() -> Iterator[int]:
+    """One that refuses connections: bound, so that no one else gets it, and not listening."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
