@@ -25,7 +25,6 @@ CONFIRMED_PATH = ("pending", "routing", "building", "submitted", "confirmed")
 class Story:
     """One order as its client lives it."""
 
-    title: str
     must_end: OrderStatus
     order_id: UUID | None = None
     frames: list[StatusFrame] = field(default_factory=list)
@@ -53,14 +52,12 @@ async def run_demo(url: str, console: Console) -> int:
         await engine.health()
         with Live(console=console, refresh_per_second=10) as live:
             refresher = asyncio.create_task(_refresh(live, stories))
-            failing = Story(
-                title=f"at least {UNREACHABLE} USDC, please", must_end=OrderStatus.FAILED
-            )
+            failing = Story(must_end=OrderStatus.FAILED)
             stories.append(failing)
             tasks = [asyncio.create_task(_live(engine, failing, min_amount_out=UNREACHABLE))]
             while len(stories) <= ORDERS_MAX and _winners(stories) != VENUES:
                 wave = [
-                    Story(title="100 SOL for USDC", must_end=OrderStatus.CONFIRMED)
+                    Story(must_end=OrderStatus.CONFIRMED)
                     for _ in range(min(WAVE, ORDERS_MAX + 1 - len(stories)))
                 ]
                 stories += wave
@@ -103,25 +100,23 @@ async def _refresh(live: Live, stories: list[Story]) -> None:
 
 
 def _table(stories: list[Story]) -> Table:
-    table = Table(
-        "order", "asked for", "statuses, as they came", "venue", "price", "time", box=None
-    )
+    table = Table("order", "statuses, as they came", "venue", "price", "time", box=None)
     for story in stories:
-        statuses = " > ".join(_coloured(frame.status) for frame in story.frames)
         outcome = story.outcome
         table.add_row(
-            str(story.order_id)[-12:] if story.order_id else "",
-            story.title,
-            statuses,
+            str(story.order_id)[-6:] if story.order_id else "",
+            _life(story),
             (outcome and outcome.dex_type) or "",
-            f"{outcome.executed_price}" if outcome and outcome.executed_price else _failure(story),
+            f"{outcome.executed_price}" if outcome and outcome.executed_price else "",
             f"{story.seconds:.1f} s" if outcome else "",
         )
     return table
 
 
-def _failure(story: Story) -> str:
-    return (story.outcome and story.outcome.error_code) or ""
+def _life(story: Story) -> str:
+    statuses = " ".join(_coloured(frame.status) for frame in story.frames)
+    code = story.outcome and story.outcome.error_code
+    return f"{statuses}: {code}" if code else statuses
 
 
 def _coloured(status: OrderStatus) -> str:

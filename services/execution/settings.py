@@ -4,6 +4,7 @@ Each deployable reads the class that lists what it may know: a dispatcher has no
 and defaults that the Node engine had are kept as they were; `0` lifts a limit or a latency.
 """
 
+import re
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,11 +15,12 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
+HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
 Slots = Annotated[int, Field(ge=1, le=1_000)]
 
 
-class CommonSettings(BaseSettings):
-    """What every deployable has: logs, and an admin port of its own."""
+class EngineSettings(BaseSettings):
+    """Read from the environment, then from `.env`; an empty variable is one that is not set."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -27,6 +29,10 @@ class CommonSettings(BaseSettings):
         frozen=True,
         env_ignore_empty=True,
     )
+
+
+class CommonSettings(EngineSettings):
+    """What every deployable has: logs, and an admin port of its own."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     admin_host: str = "127.0.0.1"
@@ -43,7 +49,7 @@ class CommonSettings(BaseSettings):
         return value.upper() if isinstance(value, str) else value
 
 
-class PostgresSettings(BaseSettings):
+class PostgresSettings(EngineSettings):
     database_url: str = Field(description="postgresql://user:password@host:5432/name")
     database_connections_max: int = Field(
         default=8, ge=1, le=200, description="For reads, a process"
@@ -52,12 +58,10 @@ class PostgresSettings(BaseSettings):
     @field_validator("database_url", "chain_database_url", check_fields=False)
     @classmethod
     def _is_postgres(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in {"postgresql", "postgres"}:
-            raise ValueError("must begin with postgresql://")
-        return value
+        return _address(value, schemes=("postgresql", "postgres"))
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(EngineSettings):
     redis_url: str = ""
     redis_host: str = "localhost"
     redis_port: Port = 6379
@@ -67,9 +71,7 @@ class RedisSettings(BaseSettings):
     @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("must begin with redis://, rediss:// or unix://")
-        return value
+        return _address(value, schemes=("redis", "rediss", "unix"))
 
     @property
     def queue_url(self) -> str:
@@ -84,7 +86,7 @@ class RedisSettings(BaseSettings):
         return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(EngineSettings):
     host: str = "127.0.0.1"
     port: Port = 3000
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
@@ -167,7 +169,27 @@ class MigrateSettings(CommonSettings, ChainSettings):
     pass
 
 
-Read = TypeVar("Read", bound=BaseSettings)
+def _address(url: str, *, schemes: tuple[str, ...]) -> str:
+    """The URL where it can be one; what is said of a wrong one never holds its password."""
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        hosts = parts.netloc.rpartition("@")[2].split(",")  # several: a primary to be found
+        is_address = parts.scheme in schemes and all(map(_is_host, hosts))
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(f"must be an address that begins with {schemes[0]}://")
+    return url
+
+
+def _is_host(host: str) -> bool:
+    found = HOST.fullmatch(host)
+    return found is not None and int(found["port"] or 0) <= 65535
+
+
+Read = TypeVar("Read", bound=EngineSettings)
 
 
 def read_settings(kind: type[Read]) -> Read:

@@ -104,7 +104,7 @@ def read_form(body: bytes) -> OrderForm:
         fields = json.loads(
             body.decode(), parse_float=Decimal, parse_int=Decimal, parse_constant=_no_constant
         )
-    except (ValueError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidBody("the body is not JSON in UTF-8") from error
     if not isinstance(fields, dict):
         raise InvalidOrder([FieldError("", "the body must be a JSON object")])
@@ -119,5 +119,10 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _field_error(fault: Any) -> FieldError:
-    pointer = "".join(f"/{part}" for part in fault["loc"])
+    pointer = "".join(f"/{_escaped(str(part))}" for part in fault["loc"])
     return FieldError(pointer, fault["msg"].removeprefix("Value error, "))
+
+
+def _escaped(part: str) -> str:
+    """As RFC 6901 has it."""
+    return part.replace("~", "~0").replace("/", "~1")

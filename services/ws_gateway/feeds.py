@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from itertools import islice
-from typing import Any
 
 import structlog
 
@@ -151,12 +150,12 @@ class Feeds:
                 feed.load(reason="position_check")
 
 
-def parsed(message: bytes) -> dict[str, Any] | None:
+def parsed(message: bytes) -> Frame | None:
     """A published frame; None for what no dispatcher of ours would publish."""
     try:
         published = json.loads(message)
         OrderStatus(published["status"])
-        datetime.fromisoformat(published["timestamp"])
-        return published if isinstance(published["seq"], int) else None
-    except (ValueError, KeyError, TypeError):
+        zoned = datetime.fromisoformat(published["timestamp"]).tzinfo is not None
+        return published if zoned and type(published["seq"]) is int else None
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -66,6 +66,8 @@ class Subscriptions:
                         tasks.create_task(self._tell(pubsub, told))
             except* (redis.RedisError, OSError) as errors:
                 log.warning("pub/sub lost", error=str(errors.exceptions[0]))
+            except* Exception:
+                log.exception("pub/sub failed")
             self.connected = False
             self._confirmed.clear()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load

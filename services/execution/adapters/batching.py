@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -49,64 +50,83 @@ class Batches(Generic[Item, Result]):
         self._name = name
         self._batch_max = batch_max
         self._calls: queue.Queue[_Call[Item, Result] | None] = queue.Queue(backlog_max)
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     async def call(self, item: Item) -> Result:
         """The result for `item` once its batch has run; raises Overloaded when the backlog is full."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        try:
-            self._calls.put_nowait(_Call(item, answer))
-        except queue.Full:
-            metrics.BATCH_OVERFLOWS.labels(batches=self._name).inc()
-            raise Overloaded(f"{self._name}: {self._calls.maxsize} calls are waiting") from None
+        if not self._take(_Call(item, answer)):
+            waiting = f"{self._calls.maxsize} calls are waiting"
+            raise Overloaded(f"{self._name}: {'closed' if self._closed else waiting}")
         return await answer
 
     def offer(self, item: Item) -> bool:
         """Has `item` run some time, with nobody waiting; False when the backlog is full."""
+        return self._take(_Call(item, None))
+
+    def close(self, *, timeout_s: float = 5.0) -> None:
+        """Takes no more, runs what was already given, and ends the thread; waits for it so long."""
+        self._closed = True
+        with suppress(
+            queue.Full
+        ):  # then a batch hangs, and the thread is left to the process's end
+            self._calls.put(None, timeout=timeout_s)
+            self._thread.join(timeout_s)
+
+    def _take(self, call: _Call[Item, Result]) -> bool:
+        if self._closed:
+            return False
         try:
-            self._calls.put_nowait(_Call(item, None))
+            self._calls.put_nowait(call)
         except queue.Full:
             metrics.BATCH_OVERFLOWS.labels(batches=self._name).inc()
             return False
         return True
 
-    def close(self, *, timeout_s: float = 5.0) -> None:
-        """Runs what was already given, then ends the thread."""
-        self._calls.put(None)
-        self._thread.join(timeout_s)
-
     def _work(self) -> None:
-        while (calls := self._gather()) is not None:
-            metrics.BATCH_SIZE.labels(batches=self._name).observe(len(calls))
-            try:
-                results = self._run([call.item for call in calls])
-            except Exception as error:
-                log.exception("batch failed", batches=self._name, size=len(calls))
-                results = [error] * len(calls)
-            by_loop: dict[asyncio.AbstractEventLoop, list[_Answer[Result]]] = {}
-            for call, result in zip(calls, results, strict=True):
-                if call.answer is not None:
-                    by_loop.setdefault(call.answer.get_loop(), []).append((call.answer, result))
-            for loop, answers in by_loop.items():
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(_settle, answers)
+        is_last = False
+        while not is_last:
+            calls, is_last = self._gather()
+            if calls:
+                self._answer(calls, self._results(calls))
 
-    def _gather(self) -> list[_Call[Item, Result]] | None:
-        first = self._calls.get()
-        if first is None:
-            return None
-        calls = [first]
-        while len(calls) < self._batch_max:
+    def _gather(self) -> tuple[list[_Call[Item, Result]], bool]:
+        """What waits now, at least one call; and whether it is the last there will be."""
+        call = self._calls.get()
+        calls = []
+        while call is not None:
+            calls.append(call)
+            if len(calls) == self._batch_max:
+                return calls, False
             try:
                 call = self._calls.get_nowait()
             except queue.Empty:
-                break
-            if call is None:
-                self._calls.put(None)  # run this batch, then end
-                break
-            calls.append(call)
-        return calls
+                return calls, False
+        return calls, True
+
+    def _results(self, calls: Sequence[_Call[Item, Result]]) -> Sequence[Result | Exception]:
+        metrics.BATCH_SIZE.labels(batches=self._name).observe(len(calls))
+        try:
+            results = self._run([call.item for call in calls])
+            if len(results) != len(calls):
+                raise RuntimeError(f"{len(results)} results for {len(calls)} items")
+        except Exception as error:
+            log.exception("batch failed", batches=self._name, size=len(calls))
+            return [error] * len(calls)
+        return results
+
+    def _answer(
+        self, calls: Sequence[_Call[Item, Result]], results: Sequence[Result | Exception]
+    ) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Answer[Result]]] = {}
+        for call, result in zip(calls, results, strict=True):
+            if call.answer is not None:
+                by_loop.setdefault(call.answer.get_loop(), []).append((call.answer, result))
+        for loop, answers in by_loop.items():
+            with suppress(RuntimeError):  # the loop has been closed, nobody waits there
+                loop.call_soon_threadsafe(_settle, answers)
 
 
 _Answer = tuple[asyncio.Future[Result], Result | Exception]

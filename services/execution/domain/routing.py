@@ -3,7 +3,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from execution.domain.errors import MinAmountOutUnreachable, NoLiveQuote
-from execution.domain.quote import Quote
+from execution.domain.quote import AMOUNTS, Quote
 
 
 def best_quote(quotes: Iterable[Quote], *, client_minimum: Decimal | None, now: datetime) -> Quote:
@@ -18,6 +18,6 @@ def best_quote(quotes: Iterable[Quote], *, client_minimum: Decimal | None, now: 
     best = min(live, key=lambda quote: (-quote.effective_price, quote.venue))
     if client_minimum is not None and best.amount_out < client_minimum:
         raise MinAmountOutUnreachable(
-            f"the best quote pays {best.amount_out.normalize():f}, below minAmountOut {client_minimum:f}"
+            f"the best quote pays {best.amount_out.normalize(AMOUNTS):f}, below minAmountOut {client_minimum:f}"
         )
     return best

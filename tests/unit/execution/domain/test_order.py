@@ -1,0 +1,186 @@
+from datetime import timedelta
+from decimal import Decimal
+from itertools import product
+
+import pytest
+
+from execution.domain.errors import IllegalTransition, NoLiveQuote
+from execution.domain.order import LOCAL_ACCOUNT, Transition
+from execution.domain.quote import VenueName
+from execution.domain.status import OrderStatus
+from support.builders import (
+    NOON,
+    ORDER_ID,
+    a_claimed_order,
+    a_fill,
+    a_quote,
+    a_transition,
+    an_event,
+    an_intent,
+)
+
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
+RAYDIUM, METEORA = VenueName("raydium"), VenueName("meteora")
+
+LEGAL = [
+    (PENDING, ROUTING),
+    (PENDING, FAILED),
+    (ROUTING, BUILDING),
+    (ROUTING, FAILED),
+    (BUILDING, SUBMITTED),
+    (BUILDING, FAILED),
+    (SUBMITTED, CONFIRMED),
+    (SUBMITTED, FAILED),
+]
+ILLEGAL = [pair for pair in product(OrderStatus, OrderStatus) if pair not in LEGAL]
+
+
+@pytest.mark.parametrize(("source", "target"), LEGAL)
+def test_an_order_makes_a_move_that_the_table_has(source: OrderStatus, target: OrderStatus) -> None:
+    move = a_claimed_order(status=source, epoch=7).move_to(target)
+
+    assert move == Transition(order_id=ORDER_ID, epoch=7, source=source, target=target)
+
+
+@pytest.mark.parametrize(("source", "target"), ILLEGAL)
+def test_an_order_makes_no_move_that_the_table_lacks(
+    source: OrderStatus, target: OrderStatus
+) -> None:
+    with pytest.raises(IllegalTransition, match=f"^{source} -> {target}$"):
+        a_claimed_order(status=source).move_to(target)
+
+
+def test_every_pair_is_either_legal_or_not() -> None:
+    assert len(LEGAL) + len(ILLEGAL) == 36
+
+
+def test_a_move_carries_the_facts_that_it_was_made_with() -> None:
+    fill, payload = a_fill(), {"txHash": "0xfeed"}
+    move = a_claimed_order(status=SUBMITTED).move_to(
+        CONFIRMED, fill=fill, payload=payload, settles=2
+    )
+
+    assert (move.fill, move.payload, move.settles) == (fill, payload, 2)
+
+
+def test_a_failure_travels_with_its_move() -> None:
+    failure = NoLiveQuote("none")
+
+    assert a_claimed_order(status=ROUTING).move_to(FAILED, failure=failure).failure is failure
+
+
+@pytest.mark.parametrize("target", list(OrderStatus))
+def test_a_cause_names_the_claim_and_the_step(target: OrderStatus) -> None:
+    assert a_transition(epoch=12, target=target).cause == f"12:{target.value}"
+
+
+def test_two_claims_never_share_a_cause() -> None:
+    assert a_transition(epoch=1).cause != a_transition(epoch=11).cause
+
+
+def test_one_claim_has_another_cause_for_each_step() -> None:
+    causes = {a_transition(epoch=1, target=target).cause for target in OrderStatus}
+
+    assert len(causes) == len(OrderStatus)
+
+
+def test_a_move_that_chooses_no_venue_names_none() -> None:
+    assert a_transition().venue is None
+
+
+def test_a_routed_order_goes_to_the_venue_of_its_quote() -> None:
+    assert a_transition(quote=a_quote(venue=METEORA)).venue == METEORA
+
+
+def test_a_built_order_goes_to_the_venue_of_its_intent() -> None:
+    assert a_transition(intent=an_intent(venue=METEORA)).venue == METEORA
+
+
+def test_the_intent_decides_over_the_quote() -> None:
+    move = a_transition(quote=a_quote(venue=RAYDIUM), intent=an_intent(venue=METEORA))
+
+    assert move.venue == METEORA
+
+
+def test_after_a_move_the_order_stands_where_the_event_says() -> None:
+    claimed = a_claimed_order(status=PENDING, epoch=4, claims=3)
+    later = NOON + timedelta(seconds=1)
+    event = an_event(status=ROUTING, seq=2, occurred_at=later)
+
+    after = claimed.after(claimed.move_to(ROUTING), event)
+
+    assert (after.order.status, after.order.seq, after.order.updated_at) == (ROUTING, 2, later)
+
+
+def test_after_a_move_the_claim_is_the_same() -> None:
+    claimed = a_claimed_order(status=PENDING, epoch=4)
+
+    assert claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).epoch == 4
+
+
+def test_a_move_starts_the_count_of_claims_anew() -> None:
+    claimed = a_claimed_order(status=PENDING, claims=19)
+
+    assert claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).order.claims == 0
+
+
+def test_a_move_leaves_what_the_client_asked_for_as_it_was() -> None:
+    claimed = a_claimed_order(status=PENDING, min_amount_out=Decimal(7))
+
+    after = claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).order
+
+    assert (after.id, after.amount_in, after.min_amount_out, after.created_at) == (
+        claimed.order.id,
+        claimed.order.amount_in,
+        Decimal(7),
+        claimed.order.created_at,
+    )
+
+
+def test_a_routed_order_remembers_its_quote_and_venue() -> None:
+    claimed, quote = a_claimed_order(status=ROUTING), a_quote(venue=METEORA)
+
+    after = claimed.after(claimed.move_to(BUILDING, quote=quote), an_event(status=BUILDING))
+
+    assert (after.quote, after.order.dex_type) == (quote, METEORA)
+
+
+def test_a_submitted_order_holds_its_intent() -> None:
+    claimed, intent = a_claimed_order(status=BUILDING), an_intent(n=1, venue=METEORA)
+
+    after = claimed.after(claimed.move_to(SUBMITTED, intent=intent), an_event(status=SUBMITTED))
+
+    assert (after.intent, after.intents, after.order.dex_type) == (intent, 1, METEORA)
+
+
+def test_a_move_without_a_venue_keeps_the_one_chosen_before() -> None:
+    claimed = a_claimed_order(status=SUBMITTED, dex_type=METEORA, intent=an_intent(venue=METEORA))
+
+    after = claimed.after(claimed.move_to(CONFIRMED, fill=a_fill()), an_event(status=CONFIRMED))
+
+    assert after.order.dex_type == METEORA
+
+
+def test_a_further_intent_takes_the_place_of_the_one_before() -> None:
+    claimed = a_claimed_order(status=SUBMITTED, intent=an_intent(n=1))
+    second = an_intent(n=2, venue=METEORA)
+
+    held = claimed.holding(second)
+
+    assert (held.intent, held.intents) == (second, 2)
+
+
+def test_a_further_intent_moves_no_status() -> None:
+    claimed = a_claimed_order(status=SUBMITTED, intent=an_intent(n=1))
+
+    assert claimed.holding(an_intent(n=2)).order == claimed.order
+
+
+def test_holding_nothing_changes_nothing() -> None:
+    claimed = a_claimed_order(status=SUBMITTED, intent=an_intent())
+
+    assert claimed.holding(None) is claimed
+
+
+def test_an_order_of_nobody_in_particular_is_the_local_account_s() -> None:
+    assert LOCAL_ACCOUNT == "local"
