@@ -1,0 +1,104 @@
+"""A wire to a server that can lose the next request or the next reply, or hold replies back."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from enum import Enum
+from urllib.parse import urlsplit, urlunsplit
+
+from psycopg2.extensions import parse_dsn
+
+
+class Loss(Enum):
+    REQUEST = "the request never arrives"
+    REPLY = "it is done, and the reply is lost"
+
+
+class LossyProxy:
+    """Passes everything on, but for the one loss that it is armed with."""
+
+    def __init__(self, server_url: str) -> None:
+        self._server = parse_dsn(server_url)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._armed: Loss | None = None
+        self._held = threading.Event()
+        self._open = threading.Event()
+        self._open.set()
+        parts = urlsplit(server_url)
+        credentials, at, _ = parts.netloc.rpartition("@")
+        port = self._listener.getsockname()[1]
+        self.url = urlunsplit(parts._replace(netloc=f"{credentials}{at}127.0.0.1:{port}", query=""))
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def lose_next(self, loss: Loss) -> None:
+        """The next request of any client meets this loss, and its connection ends."""
+        self._armed = loss
+
+    @contextmanager
+    def holding_replies(self) -> Iterator[threading.Event]:
+        """While open, requests pass and replies wait; the event is set once one is held."""
+        self._held.clear()
+        self._open.clear()
+        yield self._held
+        self._open.set()
+
+    def close(self) -> None:
+        """Refuses further connections; those that are open stay."""
+        self._open.set()
+        _end(self._listener)  # a mere close would let the accept that waits have one more
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def _carry(self, client: socket.socket) -> None:
+        server = self._connect()
+        replies = threading.Thread(target=self._replies, args=(server, client), daemon=True)
+        replies.start()
+        with suppress(OSError):
+            while data := client.recv(65_536):
+                loss, self._armed = self._armed, None
+                if loss is Loss.REQUEST:
+                    break
+                if loss is Loss.REPLY:
+                    self._lose_reply(server, client, data)
+                    return
+                server.sendall(data)
+        _end(server)
+        _end(client)
+
+    def _replies(self, server: socket.socket, client: socket.socket) -> None:
+        with suppress(OSError):
+            while data := server.recv(65_536):
+                if not self._open.is_set():
+                    self._held.set()
+                    self._open.wait()
+                client.sendall(data)
+        _end(client)
+
+    def _lose_reply(self, server: socket.socket, client: socket.socket, data: bytes) -> None:
+        """Ends the client's side first, so that the reply that comes then has nowhere to go."""
+        _end(client)
+        server.sendall(data)
+        with suppress(OSError):
+            server.settimeout(10)
+            while server.recv(65_536):  # the server has answered, and waits for more
+                server.shutdown(socket.SHUT_WR)
+        _end(server)
+
+    def _connect(self) -> socket.socket:
+        host, port = self._server.get("host", "localhost"), self._server.get("port", "5432")
+        if host.startswith("/"):
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            return server
+        return socket.create_connection((host, int(port)))
+
+
+def _end(end: socket.socket) -> None:
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
