@@ -38,6 +38,11 @@ ORDERS_FENCED = Counter(
 ORDER_SECONDS_TOTAL = Histogram(
     "order_end_to_end_seconds", "From committed to final", ["status"], buckets=ORDER_SECONDS
 )
+ORDERS_WAITING = Gauge("orders_waiting", "Orders that no worker has started, up to the bound")
+ORDERS_STUCK = Gauge("orders_stuck", "Started orders that nobody goes on with")
+INVARIANT_VIOLATIONS = Counter(
+    "invariant_violations_total", "Orders that break what must always be true", ["invariant"]
+)
 ORDER_ATTEMPTS = Counter("order_attempts_total", "Transient venue failures", ["step"])
 
 # Venues
@@ -62,6 +67,7 @@ JOB_WAIT_SECONDS = Histogram(
 JOB_SECONDS = Histogram("job_seconds", "From started to ended", ["queue"], buckets=ORDER_SECONDS)
 SLOTS = Gauge("slots", "Places for jobs in this process", ["queue"])
 SLOTS_BUSY = Gauge("slots_busy", "Places taken", ["queue"])
+QUEUE_OLDEST_SECONDS = Gauge("queue_oldest_job_seconds", "Age of the head's job", ["queue"])
 QUEUE_DEPTH = Gauge("queue_depth_jobs", "Jobs waiting in Redis", ["queue"])
 WITHOUT_REDIS = Gauge("without_redis", "1 while this process works without Redis", ["queue"])
 

@@ -140,6 +140,12 @@ class VenueSettings(ChainSettings):
 
 
 class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
+    orders_waiting_max: int = Field(
+        default=100_000,
+        ge=0,
+        le=10_000_000,
+        description="Beyond so many waiting orders a POST gets 503; 0 lifts it",
+    )
     body_bytes_max: int = Field(default=16_384, ge=256, le=1_048_576)
 
 

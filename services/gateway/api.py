@@ -29,6 +29,7 @@ from execution.domain.status import OrderStatus
 from execution.settings import GatewaySettings
 from gateway.measured import Measured
 from gateway.problems import (
+    BacklogFull,
     BodyTooLarge,
     KeyReused,
     NotCancellable,
@@ -39,6 +40,7 @@ from gateway.problems import (
     answer_unexpected,
 )
 from gateway.requests import read_form
+from gateway.watch import Watch
 
 NAME = "gateway"
 BODY_TIMEOUT_S = 10.0
@@ -46,6 +48,8 @@ BODY_TIMEOUT_S = 10.0
 
 async def execute(request: Request) -> Response:
     state = request.app.state
+    if state.watch.backlog_is_full:
+        raise BacklogFull("too many orders are waiting")
     form = read_form(await _body(request))
     order = form.order(
         OrderId(UUID(bytes=uuid_utils.uuid7().bytes)),
@@ -126,8 +130,17 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         orders = Orders(commits, reader, claimer=NAME)
         app.state.orders = orders
         app.state.hints = hints
+        app.state.watch = Watch(
+            orders,
+            redis_client(settings.queue_url),
+            orders_waiting_max=settings.orders_waiting_max,
+            now=lambda: datetime.now(UTC),
+        )
         app.state.body_bytes_max = settings.body_bytes_max
+        watching = asyncio.create_task(app.state.watch.run())
         yield
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
         hints.close()
         orders.close()
 

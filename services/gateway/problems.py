@@ -60,6 +60,10 @@ class NotCancellable(RequestError):
     """The order has been submitted, or has ended otherwise."""
 
 
+class BacklogFull(RequestError):
+    """More orders wait than this engine takes; later there is room again."""
+
+
 class Answer(NamedTuple):
     status: int
     code: str
@@ -75,6 +79,7 @@ ANSWERS: Mapping[type[ExecutionError], Answer] = {
     WrongContentType: Answer(415, "wrong_content_type", "The body must be application/json"),
     InvalidOrder: Answer(422, "invalid_order", "The order is not valid"),
     KeyReused: Answer(422, "idempotency_key_reused", "The idempotency key is taken"),
+    BacklogFull: Answer(503, "backlog_full", "Too many orders are waiting"),
     Overloaded: Answer(503, "overloaded", "The engine is overloaded"),
     StoreUnavailable: Answer(503, "store_unavailable", "The engine cannot reach its database"),
 }

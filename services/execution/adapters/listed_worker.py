@@ -21,7 +21,6 @@ from rq.worker import BaseWorker
 from rq.worker.base import WorkerStatus
 from rq.worker_registration import clean_worker_registry
 
-from execution import metrics
 from execution.adapters.allowlist import allowlisted
 from execution.adapters.jobs import LEASE_S, EndedJob, Jobs, StartedJob
 
@@ -67,8 +66,7 @@ class ListedWorker(BaseWorker):
             for job in running:
                 pipeline.zadd(jobs.started_key, {job.member: expires_at}, xx=True)
                 pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, LEASE_S)
-            pipeline.llen(jobs.key)
-            metrics.QUEUE_DEPTH.labels(queue=jobs.queue).set(pipeline.execute()[-1])
+            pipeline.execute()
 
     def finish_as_rq(self, ended: EndedJob) -> None:
         """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do."""

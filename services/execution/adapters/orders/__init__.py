@@ -4,11 +4,14 @@ each reads its rows from one JSON parameter, compares before it sets, and is saf
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 import psycopg2
 
 from execution import metrics
+from execution.adapters.orders.audit import AUDIT, STUCK
 from execution.adapters.orders.cancellation import CANCEL, CancelAnswer
 from execution.adapters.orders.claims import (
     CLAIM,
@@ -36,6 +39,15 @@ from execution.domain.ids import OrderId
 from execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
 from execution.domain.status import OrderStatus
 from execution.domain.transaction import Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedOrder:
+    """An order with the names of the invariants that it breaks: none, unless a program has a fault."""
+
+    order_id: OrderId
+    changed_at: datetime
+    broken: tuple[str, ...]
 
 
 class Orders:
@@ -124,6 +136,28 @@ class Orders:
         """Orders first claimed in the last `within_s`, with the age of that claim in seconds."""
         rows = await self._reader.rows(RECENT_STARTS, {"within_s": within_s})
         return {OrderId(row["id"]): row["age_s"] for row in rows}
+
+    async def audit(self, *, since: datetime, lag_s: float, most: int) -> list[AuditedOrder]:
+        """Orders changed from `since` until `lag_s` ago, oldest change first, each judged."""
+        parameters = {"since": since, "lag_s": lag_s, "most": most}
+        return [
+            AuditedOrder(
+                order_id=OrderId(row["id"]),
+                changed_at=row["updated_at"],
+                broken=tuple(row["broken"]),
+            )
+            for row in await self._reader.rows(AUDIT, parameters)
+        ]
+
+    async def count_stuck(self, *, patience_s: float) -> int:
+        """Started orders that have been due, and leased to nobody, for `patience_s`; up to 1,000."""
+        [row] = await self._reader.rows(STUCK, {"patience_s": patience_s})
+        return int(row["count"])
+
+    async def clock(self) -> datetime:
+        """PostgreSQL's own time, which decides everything that time decides."""
+        [row] = await self._reader.rows("SELECT now() AS now", {})
+        return cast(datetime, row["now"])
 
     def close(self) -> None:
         """Runs what was already given and closes the connections."""
