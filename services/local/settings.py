@@ -21,8 +21,9 @@ class LocalSettings(
     @property
     def has_redis(self) -> bool:
         """True where the environment or `.env` names a Redis for everything."""
-        named = self.model_fields_set & {"redis_url", "redis_host", "redis_port"}
-        return bool(named or (self.redis_queue_url and self.redis_pubsub_url))
+        by_address = self.model_fields_set & {"redis_host", "redis_port"}
+        by_use = self.redis_queue_url and self.redis_pubsub_url
+        return bool(self.redis_url or by_address or by_use)
 
     @property
     def has_log_level(self) -> bool:

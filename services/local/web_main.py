@@ -20,9 +20,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
     checks = {"postgres": lambda: gateway.state.orders.answers()}
     async with (
-        serving(
-            web_app(gateway, streams), host=settings.host, port=settings.port, lifespan=True
-        ),
+        serving(web_app(gateway, streams), host=settings.host, port=settings.port, lifespan=True),
         admin_port(settings, checks),
     ):
         log.info("started", host=settings.host, port=settings.port)

@@ -19,9 +19,9 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 @contextmanager
 def running(app: ASGIApp) -> Iterator[str]:
-    """The same, with a thread and an event loop of its own, for many tests to share."""
+    """The same on a thread of its own, with the event loop that the deployables run on."""
     with (
-        start_blocking_portal() as portal,
+        start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
         portal.wrap_async_context_manager(served(app)) as address,
     ):
         yield address

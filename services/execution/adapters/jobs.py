@@ -109,6 +109,7 @@ class Jobs:
         self._client = client
         self._functions = functions
         self._window = window
+        self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
         self._claim = client.register_script(lua("claim"))
         self._finish = client.register_script(lua("finish"))
         self._give_back = client.register_script(lua("give_back"))
@@ -170,7 +171,7 @@ class Jobs:
         name, arguments = _call_in(data)
         if (came := _moment(enqueued_at)) is not None:
             waited_s = now().timestamp() - came
-            metrics.JOB_WAIT_SECONDS.labels(queue=self.queue).observe(max(waited_s, 0.0))
+            self._wait_seconds.observe(max(waited_s, 0.0))
         return StartedJob(
             id=id_,
             execution=execution,

@@ -83,6 +83,9 @@ class SlotWorker(ListedWorker):
         )
         self._store_answers = store_answers
         self._recent_starts = recent_starts
+        self._job_seconds = metrics.JOB_SECONDS.labels(queue=queue)
+        self._succeeded = metrics.JOBS_FINISHED.labels(queue=queue, outcome="succeeded")
+        self._failed = metrics.JOBS_FINISHED.labels(queue=queue, outcome="failed")
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         self._running: dict[asyncio.Task[None], StartedJob] = {}
         self._ended: list[EndedJob] = []
@@ -213,7 +216,7 @@ class SlotWorker(ListedWorker):
 
     async def _perform(self, job: StartedJob) -> None:
         try:
-            with metrics.JOB_SECONDS.labels(queue=self._jobs.queue).time():
+            with self._job_seconds.time():
                 self._end(EndedJob(job=job, result=await self._result(job)))
         except StoreUnavailable:
             self._refused.append(job)
@@ -234,6 +237,5 @@ class SlotWorker(ListedWorker):
             return await job.function(*job.arguments)
 
     def _end(self, ended: EndedJob) -> None:
-        outcome = "failed" if ended.error else "succeeded"
-        metrics.JOBS_FINISHED.labels(queue=self._jobs.queue, outcome=outcome).inc()
+        (self._failed if ended.error else self._succeeded).inc()
         self._ended.append(ended)

@@ -25,13 +25,19 @@ class Slots:
             turn.cancel()
             raise
         if turn.done():
-            return turn.result()
+            # places that came free since this turn was called would else make a claim of their own
+            return turn.result() + self._take_now(most - turn.result())
         turn.cancel()
         return 0
 
     def give_back(self, count: int) -> None:
         self.free += count
         self._serve()
+
+    def _take_now(self, most: int) -> int:
+        taken = 0 if self._waiting else min(most, self.free)
+        self.free -= taken
+        return taken
 
     def _serve(self) -> None:
         while self.free and self._waiting:
