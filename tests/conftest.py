@@ -1,3 +1,4 @@
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,12 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
-    directory: Path = tmp_path_factory.mktemp("stores")
-    with running_stores(stores_kind(), directory) as running:
+def stores() -> Iterator[Stores]:
+    # not under pytest's own directory, which each session of root closes to other users
+    with (
+        tempfile.TemporaryDirectory(prefix="order-engine-tests-") as directory,
+        running_stores(stores_kind(), Path(directory)) as running,
+    ):
         yield running
 
 

@@ -71,7 +71,7 @@ class RedisSettings(EngineSettings):
     @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        return _address(value, schemes=("redis", "rediss", "unix"))
+        return _address(value, schemes=("redis", "rediss"))
 
     @property
     def queue_url(self) -> str:

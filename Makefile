@@ -1,0 +1,58 @@
+# Everything there is to do with this project; `make` alone lists it.
+
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
+
+# the first Python from 3.11 up that can run $(1)
+python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
+	$(name) -c 'import sys; assert sys.version_info >= (3, 11); $(1)' 2>/dev/null && echo $(name))))
+
+PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help run dev demo test check coverage bench-worker lock clean
+
+help: ## List these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: .venv/.stamp ## Run the whole engine on 127.0.0.1:3000 until Ctrl-C
+	@.venv/bin/python -m local
+
+dev: .venv/.stamp ## The same, starting again whenever a source changes
+	@.venv/bin/python -m local --reload
+
+demo: .venv/.stamp ## Send orders to a running engine and show what becomes of them
+	@.venv/bin/python -m cli demo
+
+test: .venv/.stamp ## All tests, on real stores (PYTEST_ARGS="-k routing" for some)
+	.venv/bin/pytest tests $(PYTEST_ARGS)
+
+check: .venv/.stamp ## Format, lint, types and unit tests: what to run before a commit
+	.venv/bin/ruff format --check
+	.venv/bin/ruff check
+	.venv/bin/mypy
+	.venv/bin/pytest tests/unit --quiet $(PYTEST_ARGS)
+
+coverage: .venv/.stamp ## All tests, and which lines they reach (htmlcov/index.html)
+	.venv/bin/pytest tests --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)
+
+bench-worker: .venv/.stamp ## Our RQ worker against RQ's own and BullMQ's (needs Node.js)
+	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_worker.py
+
+lock: .venv/.stamp ## Resolve the pins in requirements/ anew
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+		--all-extras pyproject.toml -o requirements/dev.lock
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
+		pyproject.toml -c requirements/dev.lock -o requirements/runtime.lock
+
+clean: ## Remove caches and reports; .venv and the orders in .local stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov dist
+	find . -name ".[a-z]*" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.stamp: requirements/dev.lock pyproject.toml
+	$(if $(call python_for,),,$(error Python 3.11 or later is needed, and none of $(PYTHONS) is))
+	$(if $(call python_for,import venv; import ensurepip),,\
+		$(error this Python has no venv module: apt-get install python3-venv))
+	@echo 'making .venv (a minute or two)'
+	@$(call python_for,import venv; import ensurepip) -m venv .venv
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
