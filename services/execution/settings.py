@@ -71,7 +71,7 @@ class RedisSettings(EngineSettings):
     @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        return _address(value, schemes=("redis", "rediss"))
+        return _address(value, schemes=("redis", "rediss", "unix"))
 
     @property
     def queue_url(self) -> str:
@@ -204,7 +204,11 @@ def read_settings(kind: type[Read]) -> Read:
         return kind()
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {_said(fault['msg'])}"
             for fault in error.errors(include_url=False, include_input=False)
         )
         raise SystemExit(f"cannot start: {wrong}") from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -128,7 +128,7 @@ def install_bullmq() -> None:
         npm = shutil.which("npm")
         if npm is None:
             raise SystemExit("Node.js with npm is needed: the benchmark compares with BullMQ")
-        subprocess.run(  # noqa: S603
+        subprocess.run(
             [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"],
             cwd=BULLMQ,
             check=True,

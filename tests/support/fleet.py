@@ -50,7 +50,7 @@ class Deployable:
             command = [str(Path(sys.executable).parent / "status-dispatcher"), "--status", status]
         ports = {name: str(port) for name, port in self.ports.items()}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 command,
                 env={**self.environment, **ports},
                 stdout=log,

@@ -25,7 +25,7 @@ class RedisProcess:
     def start(self, options: Sequence[str] = ()) -> None:
         """Starts it; a server that loads answers, although with an error."""
         with (self._directory / "redis.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [
                     str(get_binary_path()),
                     *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),

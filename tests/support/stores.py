@@ -45,7 +45,7 @@ def stores_kind() -> str:
 
 def _docker_answers() -> bool:
     try:
-        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)  # noqa: S607
+        asked = subprocess.run(["docker", "info"], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return asked.returncode == 0

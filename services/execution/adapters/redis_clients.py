@@ -14,16 +14,18 @@ from redis.retry import Retry
 
 CALL_TIMEOUT_S = 1.0
 
-_BOUNDS: dict[str, Any] = {
-    "socket_timeout": CALL_TIMEOUT_S,
-    "socket_connect_timeout": CALL_TIMEOUT_S,
-    "socket_keepalive": True,
-}
-
 
 def redis_client(url: str) -> redis.Redis:
-    return redis.Redis.from_url(url, **_BOUNDS, retry=Retry(NoBackoff(), 0))
+    return redis.Redis.from_url(url, **_bounds(url), retry=Retry(NoBackoff(), 0))
 
 
 def async_redis_client(url: str) -> redis.asyncio.Redis:
-    return redis.asyncio.Redis.from_url(url, **_BOUNDS, retry=AsyncRetry(NoBackoff(), 0))
+    return redis.asyncio.Redis.from_url(url, **_bounds(url), retry=AsyncRetry(NoBackoff(), 0))
+
+
+def _bounds(url: str) -> dict[str, Any]:
+    bounds: dict[str, Any] = {
+        "socket_timeout": CALL_TIMEOUT_S,
+        "socket_connect_timeout": CALL_TIMEOUT_S,
+    }
+    return bounds if url.startswith("unix:") else bounds | {"socket_keepalive": True}
