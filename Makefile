@@ -8,7 +8,7 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run dev demo test check coverage bench-worker lock clean
+.PHONY: help run dev demo test faults check coverage bench-worker lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,8 +22,11 @@ dev: .venv/.stamp ## The same, starting again whenever a source changes
 demo: .venv/.stamp ## Send orders to a running engine and show what becomes of them
 	@.venv/bin/python -m cli demo
 
-test: .venv/.stamp ## All tests, on real stores (PYTEST_ARGS="-k routing" for some)
-	.venv/bin/pytest tests $(PYTEST_ARGS)
+test: .venv/.stamp ## Unit and integration tests, on real stores (PYTEST_ARGS="-k routing" for some)
+	.venv/bin/pytest tests/unit tests/models tests/chart tests/integration $(PYTEST_ARGS)
+
+faults: .venv/.stamp ## Whole fleets, killed, paused, flooded and cut off
+	.venv/bin/pytest tests/faults $(PYTEST_ARGS)
 
 check: .venv/.stamp ## Format, lint, types and unit tests: what to run before a commit
 	.venv/bin/ruff format --check
