@@ -14,7 +14,8 @@ from execution.domain.order import NewOrder
 from gateway.problems import FieldError, InvalidBody, InvalidOrder
 
 # ASCII digits, no sign and no exponent: Decimal alone would take 1e3, 1_000 and full-width digits.
-AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)
+# No leading zeros either: an amount is told again as it was sent, and a numeric would lose them.
+AMOUNT = re.compile(r"(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 

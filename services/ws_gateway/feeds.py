@@ -41,6 +41,7 @@ class Feed:
         self.final = False
         self._orders = orders
         self._changed = asyncio.Event()
+        self._newest = 0  # the highest seq that pub/sub has told of
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -70,6 +71,7 @@ class Feed:
             metrics.FRAME_SECONDS.observe(max(0.0, time.time() - committed_at))
             self._append(published)
         else:
+            self._newest = max(self._newest, seq)
             self.load(reason="gap")
 
     def load(self, *, reason: str) -> None:
@@ -84,11 +86,16 @@ class Feed:
             await asyncio.shield(self._loading)
 
     async def _load(self, reason: str) -> None:
+        """Reads until nothing newer was told of while it read: that may have been committed since."""
         try:
-            for event in await self._orders.history(self.order_id, after=self.last):
-                if event.seq == self.last + 1:
-                    metrics.EVENTS_READ.labels(reason=reason).inc()
-                    self._append(frame(event))
+            while True:
+                told = self._newest
+                for event in await self._orders.history(self.order_id, after=self.last):
+                    if event.seq == self.last + 1:
+                        metrics.EVENTS_READ.labels(reason=reason).inc()
+                        self._append(frame(event))
+                if self._newest <= max(told, self.last):
+                    break
         finally:
             self._loading = None
 

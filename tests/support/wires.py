@@ -22,7 +22,7 @@ class Wire:
         self._has_held = False
         self._never = asyncio.Event()
         self._ends: set[asyncio.StreamWriter] = set()
-        self._carrying: set[asyncio.Future[None]] = set()
+        self._carrying: set[asyncio.Future[tuple[None, None]]] = set()
 
     def hold(self) -> None:
         self._has_held = True

@@ -174,17 +174,25 @@ class GroupCommit:
 
     def _run(self, calls: Sequence[tuple[Statement[Any, Any], Any]]) -> list[Any]:
         results: list[Any] = [None] * len(calls)
+        deadline = time.monotonic() + self._deadline_s
         for statement, places in _rounds(calls):
             items = [calls[place][1] for place in places]
-            for place, result in zip(places, self._commit(statement, items), strict=True):
+            for place, result in zip(places, self._commit(statement, items, deadline), strict=True):
                 results[place] = result
         return results
 
-    def _commit(self, statement: Statement[Any, Any], items: list[Any]) -> list[Any]:
-        """Runs one statement until it is known to have committed; a bad row fails alone."""
-        deadline = time.monotonic() + self._deadline_s
+    def _commit(
+        self, statement: Statement[Any, Any], items: list[Any], deadline: float
+    ) -> list[Any]:
+        """Runs one statement until it is known to have committed; a bad row fails alone.
+
+        The deadline is that of the whole batch: what comes after it has passed is not tried while
+        there is no connection.
+        """
         pause_s = 0.02
         while True:
+            if self._connection is None and time.monotonic() > deadline:
+                return [StoreUnavailable("PostgreSQL is away")] * len(items)
             try:
                 with metrics.COMMIT_SECONDS.labels(statement=statement.name).time():
                     return self._execute(statement, items)
@@ -197,9 +205,10 @@ class GroupCommit:
                         log.error("statement refused", statement=statement.name, error=str(error))
                         return [_refusal(error)]
                     middle = len(items) // 2
-                    return self._commit(statement, items[:middle]) + self._commit(
-                        statement, items[middle:]
-                    )
+                    return [
+                        *self._commit(statement, items[:middle], deadline),
+                        *self._commit(statement, items[middle:], deadline),
+                    ]
                 metrics.COMMIT_REPEATS.labels(
                     statement=statement.name, reason="lost" if lost else "conflict"
                 ).inc()

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -22,10 +23,10 @@ from execution.adapters.simulated_venue import (  # noqa: E402
     base_price,
     simulated_venues,
 )
-from execution.domain.errors import VenueUnavailable  # noqa: E402
+from execution.domain.errors import StoreUnavailable, VenueUnavailable  # noqa: E402
 from execution.domain.ids import OrderId  # noqa: E402
 from execution.domain.quote import VenueName, rounded_price  # noqa: E402
-from execution.domain.transaction import Fill  # noqa: E402
+from execution.domain.transaction import Fill, Signature  # noqa: E402
 from integration.venue_contract import (  # noqa: E402
     Manner,
     VenueContract,
@@ -254,6 +255,23 @@ def test_a_chain_that_does_not_answer_is_a_venue_that_does_not(stage: ChainStage
         commits.close()
 
         assert offer
+
+    with a_closed_port() as port:
+        run(work(f"postgresql://nobody@127.0.0.1:{port}/chain"))
+
+
+def test_equal_calls_at_once_are_not_refused_one_after_the_other() -> None:
+    async def work(chain_url: str) -> None:
+        with closing(
+            GroupCommit(chain_url, application_name="test-chain", deadline_s=0.2)
+        ) as commits:
+            ask = Ledger(commits).outcome
+            async with asyncio.timeout(2):  # the first alone, then all others together
+                answers = await asyncio.gather(
+                    *(ask(Signature("0xfeed")) for _ in range(20)), return_exceptions=True
+                )
+
+            assert [type(answer) for answer in answers] == [StoreUnavailable] * 20
 
     with a_closed_port() as port:
         run(work(f"postgresql://nobody@127.0.0.1:{port}/chain"))

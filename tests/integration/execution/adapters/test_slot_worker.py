@@ -2,93 +2,18 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 
 import pytest
 import redis
-from rq import Queue
 from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
-from execution.adapters.jobs import JobFunction
-from execution.adapters.queues import Hint, write_hints
-from execution.adapters.rate_window import RateWindow
-from execution.adapters.redis_clients import redis_client
 from execution.adapters.slot_worker import SlotWorker
-from execution.adapters.slots import Slots
-
-QUEUE = "work"
-WORK = "tests.work"
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[redis.Redis]:
-    with redis_client(redis_url) as client:
-        yield client
-
-
-def a_hint(n: int, function: str = WORK) -> Hint:
-    return Hint(
-        queue=QUEUE,
-        job_id=f"job-{n}",
-        function=function,
-        arguments=(n,),
-        committed_at=datetime.fromtimestamp(1_700_000_000 + n, UTC),
-        failure_ttl_s=30,
-        meta={"created_at": 1_700_000_000.0 + n},
-    )
-
-
-def enqueue(client: redis.Redis, count: int, first: int = 0) -> None:
-    hints = [a_hint(n) for n in range(first, first + count)]
-    write_hints(client, hints, now=datetime.fromtimestamp(time.time(), UTC))
-
-
-@asynccontextmanager
-async def working(
-    client: redis.Redis,
-    function: JobFunction | None = None,
-    *,
-    slots: int = 10,
-    limit: int = 0,
-    functions: Mapping[str, JobFunction] | None = None,
-) -> AsyncIterator[SlotWorker]:
-    stop = asyncio.Event()
-    allowed = functions if functions is not None else {WORK: function or nothing}
-    worker = SlotWorker(
-        QUEUE,
-        client=client,
-        functions=allowed,
-        slots=Slots(slots),
-        window=RateWindow(client, key="starts", limit=limit),
-        hint_prefix="job-",
-    )
-    task = asyncio.create_task(worker.run(stop))
-    try:
-        yield worker
-    finally:
-        stop.set()
-        await task
-        await worker.drain(timeout_s=5)
-
-
-async def nothing(*_: object) -> None:
-    pass
-
-
-async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not await asyncio.to_thread(fact):
-            await asyncio.sleep(0.01)
-
-
-def queue_of(client: redis.Redis) -> Queue:
-    return Queue(QUEUE, connection=client, serializer=JSONSerializer)
+from support.rq import QUEUE, WORK, enqueue, queue_of, until, working
 
 
 def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> None:

@@ -1,0 +1,148 @@
+"""A queue with a worker of ours on it, and what it takes to see RQ's own beside it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+
+from execution.adapters.jobs import JobFunction
+from execution.adapters.queues import Hint, write_hints
+from execution.adapters.rate_window import RateWindow
+from execution.adapters.slot_worker import SlotWorker
+from execution.adapters.slots import Slots
+
+QUEUE = "work"
+WORK = "tests.work"
+HINT_PREFIX = "job-"
+WINDOW = "starts"
+
+LIST = f"rq:queue:{QUEUE}"
+INTERMEDIATE = f"rq:queue:{QUEUE}:intermediate"
+STARTED = f"rq:wip:{QUEUE}"
+FAILED = f"rq:failed:{QUEUE}"
+FINISHED = f"rq:finished:{QUEUE}"
+SCHEDULED = f"rq:scheduled:{QUEUE}"
+DEFERRED = f"rq:deferred:{QUEUE}"
+QUARANTINE = f"rq:quarantine:{QUEUE}"
+FIRST_SEEN = f"rq:first-seen:{QUEUE}"
+
+SETS = {
+    "started": STARTED,
+    "failed": FAILED,
+    "finished": FINISHED,
+    "scheduled": SCHEDULED,
+    "deferred": DEFERRED,
+    "quarantine": QUARANTINE,
+}
+
+
+def a_hint(n: int, function: str = WORK) -> Hint:
+    return Hint(
+        queue=QUEUE,
+        job_id=f"{HINT_PREFIX}{n}",
+        function=function,
+        arguments=(n,),
+        committed_at=datetime.fromtimestamp(1_700_000_000 + n, UTC),
+        failure_ttl_s=30,
+        meta={"created_at": 1_700_000_000.0 + n},
+    )
+
+
+def enqueue(client: redis.Redis, count: int, first: int = 0, function: str = WORK) -> None:
+    hints = [a_hint(n, function) for n in range(first, first + count)]
+    write_hints(client, hints, now=datetime.fromtimestamp(time.time(), UTC))
+
+
+def a_worker(
+    client: redis.Redis,
+    function: JobFunction | None = None,
+    *,
+    slots: int = 10,
+    limit: int = 0,
+    functions: Mapping[str, JobFunction] | None = None,
+    queue: str = QUEUE,
+    hint_prefix: str = HINT_PREFIX,
+) -> SlotWorker:
+    return SlotWorker(
+        queue,
+        client=client,
+        functions=functions if functions is not None else {WORK: function or nothing},
+        slots=Slots(slots),
+        window=RateWindow(client, key=WINDOW, limit=limit),
+        hint_prefix=hint_prefix,
+    )
+
+
+@asynccontextmanager
+async def running(worker: SlotWorker) -> AsyncIterator[SlotWorker]:
+    """The worker at its work, and stopped in order when the context ends."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(worker.run(stop))
+    try:
+        yield worker
+    finally:
+        stop.set()
+        await task
+        await worker.drain(timeout_s=5)
+
+
+@asynccontextmanager
+async def working(
+    client: redis.Redis, function: JobFunction | None = None, **options: Any
+) -> AsyncIterator[SlotWorker]:
+    """A worker of ours, made with the options of `a_worker` and running."""
+    async with running(a_worker(client, function, **options)) as worker:
+        yield worker
+
+
+async def nothing(*_: object) -> None:
+    pass
+
+
+async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not await asyncio.to_thread(fact):
+            await asyncio.sleep(0.01)
+
+
+def queue_of(client: redis.Redis) -> Queue:
+    return Queue(QUEUE, connection=client, serializer=JSONSerializer)
+
+
+class StockWorker(SimpleWorker):
+    """RQ's own, as it runs where there are no signals: pytest's timeout has the alarm.
+
+    It listens to no commands, so that no thread of it outlives a connection that a test cuts.
+    """
+
+    death_penalty_class = TimerDeathPenalty
+
+    def _install_signal_handlers(self) -> None:
+        pass
+
+    def subscribe(self) -> None:
+        pass
+
+
+def stock_worker(client: redis.Redis, **options: Any) -> StockWorker:
+    """RQ's worker on the queue. It changes the timeout of its client: give it one of its own."""
+    queues = options.pop("queues", [QUEUE])
+    return StockWorker(queues, connection=client, serializer=JSONSerializer, **options)
+
+
+def places(client: redis.Redis, job_id: str) -> list[str]:
+    """Where a job is, as often as it is there; empty for one that has ended or is lost."""
+    found: list[str] = []
+    for place, key in {"list": LIST, "intermediate": INTERMEDIATE}.items():
+        found += [place for entry in client.lrange(key, 0, -1) if entry.decode() == job_id]
+    for place, key in SETS.items():
+        members = [entry.decode().partition(":")[0] for entry in client.zrange(key, 0, -1)]
+        found += [place for member in members if member == job_id]
+    return found

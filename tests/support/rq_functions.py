@@ -1,0 +1,47 @@
+"""What jobs of a stock producer name: RQ imports them from here, and notes go to a list in Redis."""
+
+from typing import Any
+
+import redis
+from rq import get_current_job
+from rq.job import Job
+
+NOTES = "notes"
+
+NOTE = f"{__name__}.note"
+ADD = f"{__name__}.add"
+FAIL = f"{__name__}.fail"
+ON_SUCCESS = f"{__name__}.on_success"
+ON_FAILURE = f"{__name__}.on_failure"
+ON_STOP = f"{__name__}.on_stop"
+
+
+def note(*words: object) -> None:
+    """For RQ's workers; ours run the coroutine of this name that they were given."""
+    job = get_current_job()
+    assert job is not None
+    job.connection.rpush(NOTES, " ".join(map(str, words)))
+
+
+def add(first: int, second: int) -> int:
+    return first + second
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("as it was asked to")
+
+
+def on_success(job: Job, connection: redis.Redis, result: object) -> None:
+    connection.rpush(NOTES, f"{job.id} succeeded with {result}")
+
+
+def on_failure(job: Job, connection: redis.Redis, kind: type[Exception], *_: Any) -> None:
+    connection.rpush(NOTES, f"{job.id} failed with {kind.__name__}")
+
+
+def on_stop(job: Job, connection: redis.Redis) -> None:
+    connection.rpush(NOTES, f"{job.id} stopped")
+
+
+def notes(client: redis.Redis) -> list[str]:
+    return [note.decode() for note in client.lrange(NOTES, 0, -1)]
