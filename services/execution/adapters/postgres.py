@@ -8,6 +8,7 @@ never BEGIN ... COMMIT around client round trips, because a frozen client must n
 import asyncio
 import json
 import random
+import select
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import closing
@@ -15,10 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar, cast
 
 import psycopg2
-import psycopg2.extensions
 import psycopg2.extras
 import structlog
-from psycopg2 import errorcodes
+from psycopg2 import errorcodes, extensions
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -27,11 +27,12 @@ from execution import metrics
 from execution.adapters.batching import Batches
 from execution.domain.errors import StoreUnavailable
 
-Connection = psycopg2.extensions.connection
+Connection = extensions.connection
 Cursor = psycopg2.extras.RealDictCursor
 Row = Mapping[str, Any]
 
 CONNECT_TIMEOUT_S = 2
+REPLY_TIMEOUT_S = 7.0  # beyond statement_timeout: a server that does not even say that is frozen
 SERVER_LIMITS = (
     "-c lock_timeout=1000 -c statement_timeout=5000 -c idle_in_transaction_session_timeout=5000"
 )
@@ -53,6 +54,7 @@ log = structlog.get_logger()
 
 def connect(url: str, *, application_name: str) -> Connection:
     """An autocommit connection whose every wait is bounded; UUIDs arrive as UUID."""
+    extensions.set_wait_callback(_wait_for_reply)
     connection = psycopg2.connect(
         url,
         application_name=application_name,
@@ -66,6 +68,21 @@ def connect(url: str, *, application_name: str) -> Connection:
     connection.autocommit = True
     psycopg2.extras.register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # no stub
     return connection
+
+
+def _wait_for_reply(connection: Connection) -> None:
+    """Bounds every wait of psycopg2, which by itself waits for a frozen server for ever.
+
+    psycopg2 closes the connection when this raises.
+    """
+    deadline = time.monotonic() + REPLY_TIMEOUT_S
+    while (state := connection.poll()) != extensions.POLL_OK:
+        waiting = select.poll()  # select() itself fails beyond 1,024 open files
+        waiting.register(
+            connection, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN
+        )
+        if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
+            raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {REPLY_TIMEOUT_S} s")
 
 
 def is_connection_loss(error: psycopg2.Error) -> bool:

@@ -151,6 +151,22 @@ def test_a_store_that_stays_away_is_said_in_time(databases: Databases, proxy: Lo
     asyncio.run(work())
 
 
+def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
+    databases: Databases, proxy: LossyProxy
+) -> None:
+    async def work() -> None:
+        with orders_at(proxy.url, deadline_s=0.5) as orders:
+            order_id = await a_placed_order(orders)
+            with proxy.holding_replies(), pytest.raises(StoreUnavailable):
+                await orders.cancel(order_id)
+            answer = await orders.cancel(order_id)
+
+            assert answer is not None
+            assert answer.cancelled
+
+    asyncio.run(work())
+
+
 def test_two_gateways_with_the_same_keys_in_opposite_order_never_deadlock(
     databases: Databases,
 ) -> None:

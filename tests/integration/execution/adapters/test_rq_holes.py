@@ -329,11 +329,15 @@ async def stays_in_the_list(client: redis.Redis, count: int) -> None:
 # Whoever repeats a call whose reply is lost pushes twice, or orphans a move
 
 
+def lose_reply_to_push(proxy: CuttingProxy) -> None:
+    proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EXEC") and proxy.has_passed(b"RPUSH"))
+
+
 def test_a_stock_client_enqueues_twice_when_the_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy
 ) -> None:
     with redis.Redis(port=proxy.port) as stock:
-        proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EXEC"))
+        lose_reply_to_push(proxy)
         queue_of(stock).enqueue(NOTE, job_id="twin")
 
     assert proxy.was_cut.is_set()
@@ -343,7 +347,7 @@ def test_a_stock_client_enqueues_twice_when_the_reply_is_lost(
 def test_our_client_enqueues_once_and_says_that_the_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EXEC"))
+    lose_reply_to_push(proxy)
     with pytest.raises(redis.ConnectionError):
         enqueue(behind_proxy, 1)
 
