@@ -23,7 +23,7 @@ demo: .venv/.stamp ## Send orders to a running engine and show what becomes of t
 	@.venv/bin/python -m cli demo
 
 test: .venv/.stamp ## Unit and integration tests, on real stores (PYTEST_ARGS="-k routing" for some)
-	.venv/bin/pytest tests/unit tests/models tests/chart tests/integration $(PYTEST_ARGS)
+	.venv/bin/pytest tests --ignore=tests/faults $(PYTEST_ARGS)
 
 faults: .venv/.stamp ## Whole fleets, killed, paused, flooded and cut off
 	.venv/bin/pytest tests/faults $(PYTEST_ARGS)
