@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -69,6 +69,7 @@ def a_worker(
     functions: Mapping[str, JobFunction] | None = None,
     queue: str = QUEUE,
     hint_prefix: str = HINT_PREFIX,
+    store_answers: Callable[[], Awaitable[bool]] | None = None,
 ) -> SlotWorker:
     return SlotWorker(
         queue,
@@ -77,6 +78,7 @@ def a_worker(
         slots=Slots(slots),
         window=RateWindow(client, key=WINDOW, limit=limit),
         hint_prefix=hint_prefix,
+        store_answers=store_answers,
     )
 
 

@@ -23,7 +23,7 @@ from execution.adapters.simulated_chain import (
     Entry,
     Ledger,
 )
-from execution.domain.errors import StoreUnavailable, VenueUnavailable
+from execution.domain.errors import Overloaded, StoreUnavailable, VenueUnavailable
 from execution.domain.order import NewOrder
 from execution.domain.quote import AMOUNTS, Quote, VenueName, rounded_amount, rounded_price
 from execution.domain.transaction import Outcome, Signature, Transaction
@@ -184,5 +184,5 @@ def _venue_errors() -> Iterator[None]:
     """The chain's database away is the venue away."""
     try:
         yield
-    except StoreUnavailable as error:
+    except (StoreUnavailable, Overloaded) as error:
         raise VenueUnavailable(str(error)) from error

@@ -1,0 +1,106 @@
+"""A worker of ours in a process of its own, there to be killed.
+
+Run as a program, it forks such a process for each line `url file` that it reads, kills it at the
+next line, and answers both, so that a worker costs no new interpreter. Which job ran is written to
+the file: it outlives the worker and asks no Redis.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from execution.adapters.redis_clients import redis_client
+from execution.domain.errors import StoreUnavailable
+from support.rq import a_worker
+
+SLOTS = 2
+LIMIT = 100
+FAILING, AWAY_AT_FIRST = 1, 2
+
+
+class Workshop:
+    """Where workers are started and killed, one at a time."""
+
+    def __init__(self, program: "subprocess.Popen[str]") -> None:
+        self._program = program
+
+    @contextmanager
+    def worker(self, redis_url: str, runs: Path) -> Iterator[None]:
+        """A worker that is killed, and surely dead, when the context ends."""
+        self._tell(f"{redis_url} {runs}")
+        try:
+            yield
+        finally:
+            self._tell("kill")
+
+    def _tell(self, line: str) -> None:
+        assert self._program.stdin is not None
+        assert self._program.stdout is not None
+        print(line, file=self._program.stdin, flush=True)
+        assert self._program.stdout.readline() == "done\n"
+
+
+@contextmanager
+def workshop() -> Iterator[Workshop]:
+    command = [sys.executable, "-m", "support.slot_work"]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
+        text=True,
+    ) as program:
+        yield Workshop(program)  # the end of its input ends it
+
+
+def runs_in(runs: Path) -> list[int]:
+    """Which jobs ran, by number, in the order in which they began."""
+    return [int(line) for line in runs.read_text().splitlines()] if runs.exists() else []
+
+
+async def _work(redis_url: str, runs: Path) -> None:
+    was_away = False
+
+    async def note(n: int) -> None:
+        nonlocal was_away
+        if n == AWAY_AT_FIRST and not was_away:
+            was_away = True
+            raise StoreUnavailable("as it was asked to")
+        with runs.open("a") as lines:
+            lines.write(f"{n}\n")
+        if n == FAILING:
+            raise RuntimeError("as it was asked to")
+
+    with redis_client(redis_url) as client:
+        worker = a_worker(client, note, slots=SLOTS, limit=LIMIT, store_answers=_store_answers)
+        await worker.run(asyncio.Event())
+
+
+async def _store_answers() -> bool:
+    return True
+
+
+def _serve() -> None:
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    while line := sys.stdin.readline():
+        redis_url, runs = line.split()
+        worker = os.fork()
+        if worker == 0:
+            asyncio.run(_work(redis_url, Path(runs)))
+            os._exit(1)
+        print("done", flush=True)
+        sys.stdin.readline()
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
+        print("done", flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
