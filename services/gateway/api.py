@@ -17,8 +17,9 @@ from starlette.routing import Route
 
 from execution import metrics
 from execution.adapters.frames import timestamp
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.adapters.queues import Hints, order_hint, status_hint
 from execution.adapters.redis_clients import redis_client
 from execution.domain.errors import ExecutionError, OrderNotFound

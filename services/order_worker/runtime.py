@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.adapters.queues import Hints
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.simulated_chain import Ledger

@@ -12,8 +12,9 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from execution import metrics
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.adapters.redis_clients import async_redis_client
 from execution.domain.errors import StoreUnavailable
 from execution.domain.ids import OrderId

@@ -13,7 +13,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from execution.adapters.postgres import GroupCommit, Row, Statement
+from execution.adapters.group_commit import GroupCommit, Statement
+from execution.adapters.postgres import Row
 from execution.domain.quote import VenueName
 from execution.domain.transaction import (
     Expiry,

@@ -17,8 +17,9 @@ from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
 from execution.adapters.frames import timestamp
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
 from execution.settings import GatewaySettings

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client import REGISTRY
 
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.adapters.queues import order_hint, write_hints
 from execution.adapters.redis_clients import redis_client
 from execution.domain.ids import OrderId

@@ -15,8 +15,9 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from execution.adapters.frames import frame, timestamp
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.adapters.pubsub import Publisher, channel
 from execution.adapters.redis_clients import redis_client
 from execution.domain.event import OrderEvent

@@ -11,6 +11,7 @@ from typing import cast
 import psycopg2
 
 from execution import metrics
+from execution.adapters.group_commit import GroupCommit, Statement
 from execution.adapters.orders.audit import AUDIT, STUCK
 from execution.adapters.orders.cancellation import CANCEL, CancelAnswer
 from execution.adapters.orders.claims import (
@@ -32,7 +33,7 @@ from execution.adapters.orders.moves import (
 )
 from execution.adapters.orders.placement import PLACE, Placed
 from execution.adapters.orders.rows import event_from, order_from
-from execution.adapters.postgres import GroupCommit, Reader, Row, Statement
+from execution.adapters.postgres import Reader, Row
 from execution.domain.errors import StoreUnavailable
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId

@@ -5,8 +5,9 @@ row lock alone decides the race with the worker.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from execution.adapters.group_commit import Statement
 from execution.adapters.orders.rows import event_from
-from execution.adapters.postgres import Row, Statement
+from execution.adapters.postgres import Row
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus

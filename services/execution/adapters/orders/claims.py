@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from execution.adapters.group_commit import Statement
 from execution.adapters.orders.rows import intent_from, order_from
-from execution.adapters.postgres import Row, Statement
+from execution.adapters.postgres import Row
 from execution.domain.ids import OrderId
 from execution.domain.order import ClaimedOrder
 

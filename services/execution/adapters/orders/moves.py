@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from execution.adapters.group_commit import Statement
 from execution.adapters.orders.rows import event_from
-from execution.adapters.postgres import Row, Statement
+from execution.adapters.postgres import Row
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
 from execution.domain.order import Transition

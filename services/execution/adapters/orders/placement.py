@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from execution.adapters.group_commit import Statement
 from execution.adapters.orders.rows import text
-from execution.adapters.postgres import Row, Statement
+from execution.adapters.postgres import Row
 from execution.domain.ids import OrderId
 from execution.domain.order import NewOrder
 from execution.domain.status import OrderStatus

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import pytest
 from prometheus_client import REGISTRY
 
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.domain.errors import StoreUnavailable
 from execution.domain.ids import OrderId
 from execution.domain.order import ClaimedOrder, NewOrder

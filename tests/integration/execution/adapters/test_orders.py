@@ -10,9 +10,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
 from execution.adapters.orders.moves import FailedAttempt
-from execution.adapters.postgres import GroupCommit, Reader
+from execution.adapters.postgres import Reader
 from execution.domain.errors import VenueRejected
 from execution.domain.ids import OrderId
 from execution.domain.order import ClaimedOrder, NewOrder, Transition

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.adapters.postgres import Statement, _rounds
+from execution.adapters.group_commit import Statement, _rounds
 
 
 class Write(NamedTuple):
