@@ -8,10 +8,10 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run dev demo test faults check coverage bench-worker lock clean
+.PHONY: help run dev demo test faults check coverage bench-worker bench-recovery lock clean
 
 help: ## List these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.stamp ## Run the whole engine on 127.0.0.1:3000 until Ctrl-C
 	@.venv/bin/python -m local
@@ -39,6 +39,9 @@ coverage: .venv/.stamp ## All tests, and which lines they reach (htmlcov/index.h
 
 bench-worker: .venv/.stamp ## Our RQ worker against RQ's own and BullMQ's (needs Node.js)
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_worker.py
+
+bench-recovery: .venv/.stamp ## How long a killed worker, a flush and a frozen Redis are felt
+	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_recovery.py
 
 lock: .venv/.stamp ## Resolve the pins in requirements/ anew
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
