@@ -88,18 +88,23 @@ async def _store_answers() -> bool:
 
 
 def _serve() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout has the answers
     while line := sys.stdin.readline():
         redis_url, runs = line.split()
         worker = os.fork()
         if worker == 0:
             asyncio.run(_work(redis_url, Path(runs)))
             os._exit(1)
-        print("done", flush=True)
+        _answer()
         sys.stdin.readline()
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-        print("done", flush=True)
+        _answer()
+
+
+def _answer() -> None:
+    sys.stdout.write("done\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
