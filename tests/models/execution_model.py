@@ -1,0 +1,296 @@
+"""The execution protocol for one order, small enough to be searched whole.
+
+Two workers, the gateway and the chain take turns in every possible order; each step below is one
+that the real parts take at once: one committed statement, or one call that reaches the chain. A
+worker may stop between any two of its steps, for good (a crash) or until its lease has run out (a
+pause), and the reply to any statement may be lost, after which the worker repeats it. Time is only
+that leases run out and transactions fall overdue, at any moment.
+
+    claim     epoch + 1, if the order is not final and not leased (or leased by this very claim)
+    move      status, seq, event and what becomes of an intent, if epoch and status are as known;
+              else the worker looks for the event that it caused itself, and without one it stops
+    intent    recorded with the move to `submitted`, or later under the unchanged status; only
+              recorded bytes are sent, and whoever claims the order sends the recorded ones
+    expiry    the chain rules that overdue bytes never land; marking the intent dead is another step
+    attempt   after a failed one the order is given back; the last one fails it, unless an intent
+              may still land
+    cancel    `failed`, epoch + 1, if the order is not yet submitted
+
+What a signature is worth: a transaction that was sent may land at any moment until it is overdue,
+whoever sent it and whatever PostgreSQL says. So P2 cannot be kept by looking before each send. It
+rests on this: bytes are recorded before they are sent, no second ones are recorded before the chain
+has ruled the first ones dead, and nobody records anything under an epoch that is not the newest.
+
+Left out, because other steps cover it: releasing a lease (a crash, then the lease runs out),
+renewing it (it does not run out), hints (an order may be claimed at any time). The unique index on
+live intents is left out too: the protocol must hold without it.
+
+Epochs are only ever compared for equality, so states are stored with their epochs numbered anew,
+and attempts stop counting at the last. That makes the states finite, with no bound on the number of
+claims, crashes, pauses and lost replies.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from functools import partial
+from typing import NamedTuple
+
+from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from models.execution_state import (
+    NO_TX,
+    NOBODY,
+    Doing,
+    FailedAttempt,
+    Fate,
+    Intent,
+    Move,
+    NextIntent,
+    State,
+    Worker,
+    Write,
+    broken,
+)
+from models.search import Model, Step
+
+PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
+
+ATTEMPTS_MAX = 2
+CANCELLABLE = frozenset({PENDING, ROUTING, BUILDING})
+CHAIN_WORDS = frozenset({Fate.FILLED, Fate.REJECTED, Fate.EXPIRED})
+
+
+class Flaw(StrEnum):
+    """A rule left out."""
+
+    NO_FENCE = "no write compares the epoch"
+    FENCE_BY_SELECT = "a further intent is written after a look at the epoch, not together with it"
+    SENT_UNRECORDED = "the first transaction is sent before it is recorded"
+    DEAD_BY_IMPATIENCE = "an intent counts as dead without the chain's word"
+    FAILED_WHILE_LIVE = "the last attempt fails an order whose intent may land"
+    NO_ADOPTION = "a claimer does not look for a live intent"
+    CANCEL_AT_SUBMITTED = "a submitted order can be cancelled"
+    CANCEL_BY_SELECT = "cancel looks at the status first, and does not compare it as it writes"
+    CANCEL_KEEPS_EPOCH = "cancel does not raise the epoch"
+    MOVE_TRUSTS_EPOCH = "a move does not compare the status"
+    NO_CAUSE = "a repeated move does not look for the event that it caused"
+    LEASES_LAST = "a lease never runs out"
+    NOBODY_EXPIRES = "nobody asks the chain for an expiry"
+
+
+Flaws = frozenset[Flaw]
+
+
+def execution_model(*flaws: Flaw) -> Model[State]:
+    return Model(
+        start=State(),
+        steps=partial(_steps, flaws=frozenset(flaws)),
+        broken=broken,
+        ended=lambda state: state.status in FINAL,
+    )
+
+
+# Who can do what
+
+
+def _steps(state: State, *, flaws: Flaws) -> Iterator[Step[State]]:
+    for name, after, fair in _outside_steps(state, flaws):
+        yield Step(name, after.renumbered(), fair)
+    for number, worker in enumerate(state.workers, 1):
+        for name, after, fair in _worker_steps(state, number, worker, flaws):
+            yield Step(f"worker {number} {name}", after.renumbered(), fair)
+
+
+def _outside_steps(state: State, flaws: Flaws) -> Iterator[Step[State]]:
+    """What time, the chain and the gateway do."""
+    if state.lease != NOBODY and Flaw.LEASES_LAST not in flaws:
+        # a worker that goes on renews its lease: only a fault makes that run out
+        abandoned = all(worker.epoch != state.epoch for worker in state.workers)
+        yield Step("the lease runs out", state._replace(lease=NOBODY), abandoned)
+    for tx, (_, fate) in enumerate(state.transactions, 1):
+        if fate in {Fate.UNSENT, Fate.SENT}:
+            yield Step(f"tx {tx} falls overdue", state.with_fate(tx, Fate.OVERDUE))
+        if fate is Fate.SENT:
+            yield Step(f"tx {tx} fills", state.with_fate(tx, Fate.FILLED))
+            yield Step(f"tx {tx} is rejected", state.with_fate(tx, Fate.REJECTED), fair=False)
+    yield from _cancels(state, flaws)
+
+
+def _cancels(state: State, flaws: Flaws) -> Iterator[Step[State]]:
+    cancellable = state.status in CANCELLABLE or (
+        Flaw.CANCEL_AT_SUBMITTED in flaws and state.status is SUBMITTED
+    )
+    if Flaw.CANCEL_BY_SELECT in flaws:
+        if cancellable and not state.cancelling:
+            yield Step("cancel looks at the status", state._replace(cancelling=True), fair=False)
+        cancellable = state.cancelling
+    if cancellable:
+        epoch = state.epoch if Flaw.CANCEL_KEEPS_EPOCH in flaws else state.epoch + 1
+        cancelled = state.with_event(FAILED)._replace(epoch=epoch, lease=NOBODY, cancelling=False)
+        yield Step("cancel", cancelled, fair=False)
+
+
+def _worker_steps(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator[Step[State]]:
+    match worker.doing:
+        case Doing.NOTHING | Doing.CLAIMING:
+            yield from _claims(state, number, worker)
+        case Doing.READING:
+            yield Step(
+                "reads the intents", state.with_worker(number, _adopting(state, worker, flaws))
+            )
+        case Doing.WORKING if worker.unanswered is not None:
+            after = _committed(state, number, worker, worker.unanswered, flaws)
+            yield _answered("repeats its statement", state, after, number, worker.unanswered)
+        case Doing.WORKING:
+            yield from _venue_calls(state, number, worker, flaws)
+            yield from _writes(state, number, worker, flaws)
+    if worker.doing is not Doing.NOTHING:
+        yield Step("crashes", state.with_worker(number, Worker()), fair=False)
+
+
+def _claims(state: State, number: int, worker: Worker) -> Iterator[Step[State]]:
+    repeated = worker.doing is Doing.CLAIMING
+    free = state.lease == NOBODY or (repeated and state.lease == number)
+    if state.status not in FINAL and free:
+        epoch = state.epoch + 1
+        claimed = state._replace(epoch=epoch, lease=number)
+        doing = Doing.READING if state.status is SUBMITTED else Doing.WORKING
+        holder = Worker(doing, epoch, state.status, state.attempts)
+        yield Step("claims", claimed.with_worker(number, holder))
+        unsure = claimed.with_worker(number, Worker(Doing.CLAIMING))
+        yield Step("claims, reply lost", unsure, fair=False)
+    elif repeated:
+        yield Step("is refused", state.with_worker(number, Worker()))
+
+
+def _adopting(state: State, worker: Worker, flaws: Flaws) -> Worker:
+    """A claimer of a submitted order, with the intent that may have landed or may yet land."""
+    counting = (
+        tx
+        for tx, (intent, _) in enumerate(state.transactions, 1)
+        if intent in {Intent.LIVE, Intent.LANDED} and Flaw.NO_ADOPTION not in flaws
+    )
+    return worker._replace(doing=Doing.WORKING, tx=next(counting, NO_TX))
+
+
+def _venue_calls(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator[Step[State]]:
+    """A lost reply needs no step of its own: the chain has acted, and the next call finds it."""
+    tx = worker.tx
+    if Flaw.SENT_UNRECORDED in flaws and worker.status is BUILDING and tx == NO_TX:
+        signed = len(state.transactions) + 1
+        after = state.with_fate(signed, Fate.UNSENT)
+        yield Step(f"signs tx {signed}", after.with_worker(number, worker._replace(tx=signed)))
+    if tx == NO_TX or worker.word is not None:
+        return
+    fate = state.transactions[tx - 1].fate
+    if fate is Fate.UNSENT:
+        yield Step(f"sends tx {tx}", state.with_fate(tx, Fate.SENT))
+    if fate is Fate.OVERDUE and Flaw.NOBODY_EXPIRES not in flaws:
+        yield Step(f"has tx {tx} expired", state.with_fate(tx, Fate.EXPIRED))
+    word = Fate.EXPIRED if Flaw.DEAD_BY_IMPATIENCE in flaws and fate not in CHAIN_WORDS else fate
+    if word in CHAIN_WORDS:
+        hearing = state.with_worker(number, worker._replace(word=word))
+        yield Step(f"takes tx {tx} for {word}", hearing)
+
+
+# What a worker writes
+
+
+def _writes(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator[Step[State]]:
+    signed = len(state.transactions) + 1
+    for name, write, fair in _decisions(worker, signed, flaws):
+        after = _committed(state, number, worker, write, flaws)
+        unsure = worker._replace(unanswered=write)
+        if after is None:
+            yield _answered(name, state, after, number, write)
+        elif Flaw.FENCE_BY_SELECT in flaws and isinstance(write, NextIntent):
+            looked = state.with_fate(write.records, Fate.UNSENT).with_worker(number, unsure)
+            yield Step("sees that it holds the order", looked)
+        else:
+            yield _answered(name, state, after, number, write)._replace(fair=fair)
+            yield Step(f"{name}, reply lost", after.with_worker(number, unsure), fair=False)
+
+
+def _answered(
+    name: str, before: State, after: State | None, number: int, write: Write
+) -> Step[State]:
+    """The worker goes on when its statement has been committed, and stops when it was fenced."""
+    if after is None:
+        return Step("is fenced", before.with_worker(number, Worker()))
+    return Step(name, after.with_worker(number, before.workers[number - 1].after(write)))
+
+
+class Decision(NamedTuple):
+    name: str
+    write: Write
+    fair: bool = True
+
+
+def _decisions(worker: Worker, signed: int, flaws: Flaws) -> Iterator[Decision]:
+    """What a worker may write next, by what it knows; `signed` is a transaction of its own."""
+    [onward] = TRANSITIONS[worker.status] - {FAILED}
+    match worker.word:
+        case Fate.FILLED:
+            yield Decision(f"moves it to {onward}", Move(onward, settles=worker.tx))
+        case Fate.REJECTED:
+            yield Decision("fails it", Move(FAILED, settles=worker.tx))
+        case Fate.EXPIRED:
+            yield _postponement(worker, dead=worker.tx, flaws=flaws)
+        case _:
+            if onward is SUBMITTED:
+                yield Decision("submits it", Move(onward, records=worker.tx or signed))
+            elif worker.status is not SUBMITTED:
+                yield Decision(f"moves it to {onward}", Move(onward))
+            elif worker.tx == NO_TX:
+                yield Decision(f"records tx {signed}", NextIntent(signed))
+            if worker.status is not PENDING:
+                yield _postponement(worker, dead=NO_TX, flaws=flaws)._replace(fair=False)
+            if worker.tx == NO_TX:  # no live quote, or claimed too often without a move
+                yield Decision("gives it up", Move(FAILED), fair=False)
+
+
+def _postponement(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
+    attempts = min(worker.attempts + 1, ATTEMPTS_MAX)
+    may_land = worker.tx != dead and Flaw.FAILED_WHILE_LIVE not in flaws
+    if attempts == ATTEMPTS_MAX and not may_land:
+        return Decision("fails it after its last attempt", Move(FAILED, settles=worker.tx))
+    return Decision("writes a failed attempt", FailedAttempt(attempts, buries=dead))
+
+
+def _committed(
+    state: State, number: int, worker: Worker, write: Write, flaws: Flaws
+) -> State | None:
+    """PostgreSQL once the statement has run; None when it found the order in other hands."""
+    holds = worker.epoch == state.epoch or Flaw.NO_FENCE in flaws
+    match write:
+        case Move():
+            return _moved(state, number, worker, write, flaws)
+        case NextIntent(tx):
+            looked_before = Flaw.FENCE_BY_SELECT in flaws and worker.unanswered is not None
+            if not looked_before and not (holds and state.status is SUBMITTED):
+                return None
+            known = tx <= len(state.transactions)
+            if known and state.transactions[tx - 1].intent is not Intent.UNRECORDED:
+                return state  # a repeat
+            return state.with_intent(tx, Intent.LIVE)
+        case FailedAttempt(attempts, buries):
+            if not holds or state.status in FINAL:
+                return None
+            state = state._replace(attempts=attempts, lease=NOBODY)
+            return state.with_intent(buries, Intent.DEAD) if buries else state
+
+
+def _moved(state: State, number: int, worker: Worker, move: Move, flaws: Flaws) -> State | None:
+    caused = (worker.epoch, move.target) in (event.cause for event in state.events)
+    if caused and worker.unanswered is not None and Flaw.NO_CAUSE not in flaws:
+        return state
+    holds = worker.epoch == state.epoch or Flaw.NO_FENCE in flaws
+    as_known = worker.status is state.status or Flaw.MOVE_TRUSTS_EPOCH in flaws
+    if not (holds and as_known):
+        return None
+    lease = NOBODY if move.target in FINAL else number
+    state = state.with_event(move.target, epoch=worker.epoch)._replace(lease=lease)
+    if move.records:
+        state = state.with_intent(move.records, Intent.LIVE)
+    if move.settles and move.target is CONFIRMED:
+        return state._replace(tx_hash=move.settles).with_intent(move.settles, Intent.LANDED)
+    return state.with_intent(move.settles, Intent.DEAD) if move.settles else state
