@@ -8,7 +8,7 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run dev demo test faults check coverage bench-worker bench-recovery lock clean
+.PHONY: help run dev demo test faults check coverage bench-worker bench-recovery bench-backlog lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ bench-worker: .venv/.stamp ## Our RQ worker against RQ's own and BullMQ's (needs
 
 bench-recovery: .venv/.stamp ## How long a killed worker, a flush and a frozen Redis are felt
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_recovery.py
+
+bench-backlog: .venv/.stamp ## What 200,000 waiting orders cost, for ten minutes
+	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_backlog.py --minutes $(or $(MINUTES),10)
 
 lock: .venv/.stamp ## Resolve the pins in requirements/ anew
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("integration.venue_contract")
 
-from execution.adapters.postgres import GroupCommit  # noqa: E402
+from execution.adapters.group_commit import GroupCommit  # noqa: E402
 from execution.adapters.simulated_chain import Ledger  # noqa: E402
 from execution.adapters.simulated_venue import (  # noqa: E402
     METEORA,
