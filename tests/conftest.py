@@ -3,7 +3,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
+from execution.adapters.redis_clients import redis_client
 from support.stores import (
     Databases,
     Stores,
@@ -39,3 +41,9 @@ def databases(stores: Stores) -> Iterator[Databases]:
 @pytest.fixture
 def redis_url(stores: Stores) -> str:
     return emptied(stores.redis_url)
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    with redis_client(redis_url) as client:
+        yield client

@@ -40,6 +40,7 @@ class StartedJob:
     execution: bytes
     function: JobFunction | None
     arguments: list[Any]
+    keywords: dict[str, Any]
     timeout_s: float
     plain: bool
 
@@ -168,7 +169,7 @@ class Jobs:
         timeout: bytes,
         plain: int,
     ) -> StartedJob:
-        name, arguments = _call_in(data)
+        name, arguments, keywords = _call_in(data)
         if (came := _moment(enqueued_at)) is not None:
             waited_s = now().timestamp() - came
             self._wait_seconds.observe(max(waited_s, 0.0))
@@ -177,6 +178,7 @@ class Jobs:
             execution=execution,
             function=self._functions.get(name),
             arguments=arguments,
+            keywords=keywords,
             timeout_s=float(timeout) if timeout.isdigit() else JOB_TIMEOUT_S,
             plain=bool(plain),
         )
@@ -229,13 +231,13 @@ class Jobs:
         return bool(abandoned)
 
 
-def _call_in(data: bytes) -> tuple[str, list[Any]]:
-    """The function name and the arguments in a job's data; ('', []) where it has neither."""
+def _call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
+    """The function's name and its arguments in a job's data; ('', [], {}) where there is no call."""
     try:
-        name, _, arguments, _ = json.loads(zlib.decompress(data))
-        return str(name), list(arguments)
-    except (ValueError, TypeError, zlib.error):
-        return "", []
+        name, _, arguments, keywords = json.loads(zlib.decompress(data))
+        return str(name), list(arguments), dict(keywords)
+    except (ValueError, TypeError, RecursionError, zlib.error):
+        return "", [], {}
 
 
 def _moment(text: bytes) -> float | None:

@@ -55,7 +55,8 @@ class ListedWorker(BaseWorker):
 
     def beat(self, jobs: Jobs, running: Iterable[StartedJob], *, busy: bool) -> None:
         """Says that this worker and its jobs are alive; signs on at first and after a FLUSHALL."""
-        if not self.connection.exists(self.key):
+        if not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)  # what counters have left there is no worker to RQ
             self.ip_address = str(self.connection.client_info()["addr"])
             self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
         expires_at = time.time() + LEASE_S
@@ -75,7 +76,10 @@ class ListedWorker(BaseWorker):
             job = self.job_class.fetch(
                 job_id, connection=self.connection, serializer=self.serializer
             )
-            execution = Execution.fetch(ended.job.execution.decode(), job_id, self.connection)
+            # made anew and not fetched: its hash may have expired while Redis was away
+            execution = Execution(
+                ended.job.execution.decode(), job_id, self.connection, worker_name=self.name
+            )
             if ended.error is None:
                 self._finalize_success(job, queue, execution, ended.result)
             else:

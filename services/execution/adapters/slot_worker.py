@@ -234,7 +234,7 @@ class SlotWorker(ListedWorker):
         if job.function is None:
             raise JobRefused("it names no allowed function")
         async with asyncio.timeout(job.timeout_s):
-            return await job.function(*job.arguments)
+            return await job.function(*job.arguments, **job.keywords)
 
     def _end(self, ended: EndedJob) -> None:
         (self._failed if ended.error else self._succeeded).inc()

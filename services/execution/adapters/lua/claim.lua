@@ -68,7 +68,7 @@ local function created_at(meta)
 end
 
 local function is_plain(id, fields)
-    for i = 5, 11 do
+    for i = 5, 12 do
         if fields[i] and fields[i] ~= '' then return 0 end
     end
     return (fields[4] == '0' and redis.call('EXISTS', prefix .. ':job:' .. id .. ':dependents') == 0) and 1 or 0
@@ -82,12 +82,12 @@ while count < wanted and room > 0 do
     if not id then break end
     local key = prefix .. ':job:' .. id
     local fields = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'result_ttl', 'success_callback_name',
-        'failure_callback_name', 'dependency_ids', 'repeats_left', 'rate_limit_key', 'group_id', 'webhooks', 'meta', 'timeout')
+        'failure_callback_name', 'dependency_ids', 'repeats_left', 'rate_limit_key', 'group_id', 'webhooks', 'retries_left', 'meta', 'timeout')
     if fields.err then
         redis.call('ZADD', quarantine, now, id)
         quarantined = quarantined + 1
     elseif fields[1] == 'queued' and fields[2] then
-        local created = stale_s > 0 and created_at(fields[12])
+        local created = stale_s > 0 and created_at(fields[13])
         if created and created < now - stale_s then
             redis.call('DEL', key)
             stale = stale + 1
@@ -111,7 +111,7 @@ while count < wanted and room > 0 do
                 redis.call('ZADD', window, moment, token)
                 room = room - 1
             end
-            for _, value in ipairs({ id, execution, fields[2], fields[3] or '', fields[13] or '', is_plain(id, fields) }) do
+            for _, value in ipairs({ id, execution, fields[2], fields[3] or '', fields[14] or '', is_plain(id, fields) }) do
                 jobs[#jobs + 1] = value
             end
         end

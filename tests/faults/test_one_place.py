@@ -1,0 +1,317 @@
+"""At every instant a job is in exactly one place, and no start goes beyond the window.
+
+A worker is killed between any two calls that it makes: once so that the next one never arrives,
+once so that it is done and its reply is lost. Then each job must stand in one place or have ended,
+and a second worker must bring each to its end.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+
+from execution.adapters.rate_window import WINDOW_S, RateWindow
+from execution.adapters.slot_worker import SlotWorker
+from support.cutting_proxy import Command, CuttingProxy, cutting_proxy
+from support.lossy_proxy import Loss
+from support.rq import (
+    FAILED,
+    FIRST_SEEN,
+    INTERMEDIATE,
+    LIST,
+    QUARANTINE,
+    QUEUE,
+    STARTED,
+    WINDOW,
+    WORK,
+    enqueue,
+    places,
+    queue_of,
+    until,
+    working,
+)
+from support.slot_work import AWAY_AT_FIRST, FAILING, Workshop, runs_in, workshop
+from support.waiting import wait_until
+
+AN_HOUR_S = 3600
+MALFORMED, LATE = 3, 4
+NOT_BEGUN = {"list", "intermediate", "quarantine"}
+LAST_PLACES = {"finished", "failed", "quarantine"}
+
+
+@pytest.fixture(scope="module")
+def shop() -> Iterator[Workshop]:
+    with workshop() as shop:
+        yield shop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Jobs by number. `ends` tells where each stands when all is over: nowhere, where it is gone."""
+
+    prefix: str
+    enqueue: Callable[[redis.Redis, int], None]
+    ends: dict[int, list[str]]
+
+    def begin(self, client: redis.Redis) -> None:
+        """On an empty Redis, all jobs but the late one."""
+        client.flushall()
+        for n in self.ends.keys() - {LATE}:
+            self.enqueue(client, n)
+        if MALFORMED in self.ends:
+            client.hdel(f"rq:job:{self.prefix}{MALFORMED}", "data")
+
+    def where(self, client: redis.Redis) -> dict[int, list[str]]:
+        return {n: places(client, f"{self.prefix}{n}") for n in self.ends}
+
+    def exists(self, client: redis.Redis, n: int) -> bool:
+        return bool(client.exists(f"rq:job:{self.prefix}{n}"))
+
+
+def enqueue_guest(client: redis.Redis, n: int) -> None:
+    """As a stock producer does, who wants the result."""
+    queue_of(client).enqueue(WORK, n, job_id=f"guest-{n}")
+
+
+HINTS = Work(
+    prefix="job-",
+    enqueue=lambda client, n: enqueue(client, 1, n),
+    ends={0: [], FAILING: ["failed"], AWAY_AT_FIRST: [], MALFORMED: ["quarantine"], LATE: []},
+)
+GUESTS = Work(
+    prefix="guest-",
+    enqueue=enqueue_guest,
+    ends={0: ["finished"], FAILING: ["failed"], LATE: ["finished"]},
+)
+
+
+def at_call(number: int) -> Callable[[Command], bool]:
+    """True of the call that comes after `number` others. What a transaction holds is no call."""
+    counted = itertools.count()
+    within = False
+
+    def is_it(command: Command) -> bool:
+        nonlocal within
+        if within and command[0] != b"EXEC":
+            return False
+        within = command[0] == b"MULTI"
+        return next(counted) == number
+
+    return is_it
+
+
+def work_until_cut(
+    client: redis.Redis, proxy: CuttingProxy, shop: Workshop, work: Work, runs: Path
+) -> None:
+    """The worker works until its way is cut or all has ended; then it is killed.
+
+    The late job comes when the worker waits for one.
+    """
+    is_late_there = False
+
+    def is_over() -> bool:
+        nonlocal is_late_there
+        if proxy.has_passed(b"BLMOVE") and not is_late_there:
+            work.enqueue(client, LATE)
+            is_late_there = True
+        return proxy.was_cut.is_set() or (is_late_there and work.where(client) == work.ends)
+
+    with shop.worker(proxy.url, runs):
+        wait_until(is_over, timeout_s=20, what="the cut")
+
+
+def cuts(
+    client: redis.Redis, redis_url: str, shop: Workshop, work: Work, loss: Loss, directory: Path
+) -> Iterator[tuple[int, list[int]]]:
+    """Cuts later and later, until there is nothing left to cut: how many calls passed, what ran."""
+    for passed in itertools.count():
+        runs = directory / f"runs-{passed}"
+        work.begin(client)
+        with cutting_proxy(redis_url) as proxy:
+            proxy.cut(loss, at_call(passed), for_good=True)
+            work_until_cut(client, proxy, shop, work, runs)
+            if not proxy.was_cut.is_set():
+                return
+        yield passed, runs_in(runs)
+
+
+def time_passes(client: redis.Redis) -> None:
+    """Leases, patience and RQ's own maintenance lock have run out."""
+    for key in (STARTED, QUARANTINE):
+        for member, score in client.zrange(key, 0, -1, withscores=True):
+            client.zadd(key, {member: score - AN_HOUR_S})
+    for entry in client.lrange(INTERMEDIATE, 0, -1):
+        client.zadd(FIRST_SEEN, {entry: client.time()[0] - 31})
+        client.set(f"{INTERMEDIATE}:first_seen:{entry.decode()}", time.time() - 61)
+    client.delete(f"rq:maintenance:{QUEUE}")
+
+
+def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
+    """Which jobs it ran until all had come to an end."""
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    def is_over() -> bool:
+        return not any(set(found) - LAST_PLACES for found in work.where(client).values())
+
+    async def run() -> None:
+        async with working(client, note):
+            await until(is_over)
+
+    asyncio.run(run())
+    return sorted(ran)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("loss", Loss)
+def test_no_hint_is_lost_or_doubled_wherever_its_worker_is_killed(
+    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+) -> None:
+    seen: set[str] = set()
+
+    for passed, ran in cuts(client, redis_url, shop, HINTS, loss, tmp_path):
+        where = HINTS.where(client)
+        for n, found in where.items():
+            state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
+            assert len(found) == HINTS.exists(client, n), state
+            assert found or n in ran or n == LATE, state
+            assert ran.count(n) <= (0 if set(found) & NOT_BEGUN else 1), state
+            seen |= set(found)
+        time_passes(client)
+        ran_later = run_by_a_second_worker(client, HINTS)
+
+        waited = [n for n, found in where.items() if found == ["list"] and n != MALFORMED]
+        assert ran_later == waited, f"{where} after {passed} calls"
+        assert not any(HINTS.exists(client, n) for n in (0, AWAY_AT_FIRST, LATE))
+
+    assert seen == {"list", "intermediate", "started", "failed", "quarantine"}
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("loss", Loss)
+def test_no_job_of_a_stock_producer_is_lost_wherever_its_worker_is_killed(
+    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+) -> None:
+    seen: set[str] = set()
+
+    for passed, ran in cuts(client, redis_url, shop, GUESTS, loss, tmp_path):
+        where = GUESTS.where(client)
+        for n, found in where.items():
+            state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
+            assert len(found) == GUESTS.exists(client, n), state
+            assert found or n == LATE, state
+            assert ran.count(n) <= (0 if set(found) & NOT_BEGUN else 1), state
+            seen |= set(found)
+        time_passes(client)
+        ran_later = run_by_a_second_worker(client, GUESTS)
+
+        waited = [n for n, found in where.items() if found == ["list"]]
+        assert ran_later == waited, f"{where} after {passed} calls"
+        for n, found in GUESTS.where(client).items():
+            assert len(found) == bool(where[n]), f"job {n} is in {found} after {passed} calls"
+
+    assert seen == {"list", "intermediate", "started", "failed", "finished"}
+
+
+@pytest.mark.parametrize("place", ["intermediate", "failed", "quarantine"])
+@pytest.mark.parametrize(("stood_s", "is_swept"), [(20, False), (31, True)])
+def test_a_hint_that_nobody_will_end_is_swept_from_where_it_stands(
+    client: redis.Redis, place: str, stood_s: float, is_swept: bool
+) -> None:
+    """In the failed registry it stands for its own `failure_ttl`, which is 30 s."""
+    since = client.time()[0] - stood_s
+    enqueue(client, 1)
+    client.delete(LIST)
+    if place == "intermediate":
+        client.rpush(INTERMEDIATE, "job-0")
+        client.zadd(FIRST_SEEN, {"job-0": since})
+    elif place == "failed":
+        client.zadd(FAILED, {"job-0": since + 30})
+    else:
+        client.zadd(QUARANTINE, {"job-0": since})
+
+    async def work() -> None:
+        async with working(client) as worker:
+            await until(lambda: worker.last_claim)  # it sweeps before its first claim
+
+    asyncio.run(work())
+
+    assert places(client, "job-0") == ([] if is_swept else [place])
+    assert client.exists("rq:job:job-0") == (not is_swept)
+
+
+# The rate window
+
+
+async def claims_again(worker: SlotWorker) -> None:
+    """Returns once the worker has seen the window as it is now."""
+    for _ in range(2):  # one claim may have been on its way
+        before = worker.last_claim
+        await until(lambda seen=before: worker.last_claim not in (None, seen))
+
+
+def leave_window(client: redis.Redis, count: int) -> None:
+    """The oldest starts are a window's length ago."""
+    for member, moment in client.zrange(WINDOW, 0, count - 1, withscores=True):
+        client.zadd(WINDOW, {member: moment - WINDOW_S})
+
+
+def test_as_many_start_as_have_left_the_window_over_two_workers(client: redis.Redis) -> None:
+    limit, leaving = 10, (10, 1, 4, 10, 7, 8)
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def work() -> None:
+        enqueue(client, 5 * limit)
+        async with (
+            working(client, note, limit=limit) as first,
+            working(client, note, limit=limit) as second,
+        ):
+            allowed = limit
+            for left in (0, *leaving):
+                leave_window(client, left)
+                allowed += left
+                await until(lambda most=allowed: len(started) >= most)
+                await claims_again(first)
+                await claims_again(second)
+                assert len(started) == allowed
+                assert client.zcard(WINDOW) == limit
+
+    asyncio.run(work())
+
+    assert sorted(started) == list(range(5 * limit))
+
+
+def test_starts_that_come_another_way_take_from_the_same_window(client: redis.Redis) -> None:
+    limit = 10
+    window = RateWindow(client, key=WINDOW, limit=limit, shared=True)
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def work() -> None:
+        window.unite({})
+        tokens = window.take(4)
+        enqueue(client, 2 * limit)
+        async with working(client, note, limit=limit) as worker:
+            await until(lambda: len(started) == 6)
+            await claims_again(worker)
+            assert window.take(1) == []
+            window.settle(tokens, started=["elsewhere"])
+            await until(lambda: len(started) == 9)
+            await claims_again(worker)
+
+    asyncio.run(work())
+
+    assert len(started) == 9
+    assert client.zcard(WINDOW) == limit
