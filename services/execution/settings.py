@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
+Span = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]  # of time, never none
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
@@ -119,7 +120,7 @@ class VenueSettings(ChainSettings):
     venue_quote_jitter_s: Seconds = 0.05
     venue_execution_min_s: Seconds = 2.0
     venue_execution_max_s: Seconds = 3.0
-    venue_validity_s: Seconds = Field(
+    venue_validity_s: Span = Field(
         default=30.0, description="A signed transaction may land so long"
     )
     venue_poll_s: Seconds = Field(default=0.1, description="Between two questions for an outcome")
@@ -129,8 +130,8 @@ class VenueSettings(ChainSettings):
     venue_lost_reply_share: Share = 0.0
     venue_never_lands_share: Share = 0.0
     venue_rejection_share: Share = 0.0
-    quote_timeout_s: Seconds = 2.0
-    quote_lifetime_s: Seconds = 30.0
+    quote_timeout_s: Span = 2.0
+    quote_lifetime_s: Span = 30.0
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -166,9 +167,8 @@ class StatusDispatcherSettings(CommonSettings, RedisSettings):
 
 
 class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
-    ws_position_check_s: Seconds = 2.0
-    ws_ping_s: Seconds = 20.0
-    ws_buffer_frames_max: int = Field(default=64, ge=1, le=10_000)
+    ws_position_check_s: Span = 2.0
+    ws_ping_s: Span = 20.0
 
 
 class MigrateSettings(CommonSettings, ChainSettings):

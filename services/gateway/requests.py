@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from execution.domain.ids import OrderId
 from execution.domain.order import NewOrder
+from execution.domain.quote import AMOUNTS
 from gateway.problems import FieldError, InvalidBody, InvalidOrder
 
 # ASCII digits, no sign and no exponent: Decimal alone would take 1e3, 1_000 and full-width digits.
@@ -95,7 +96,11 @@ class OrderForm(BaseModel):
         )
 
     def _hash(self) -> str:
-        asked = self.model_dump(mode="json", exclude={"client_order_id"})
+        """Equal for orders that ask for the same, however their numbers are written."""
+        asked = self.model_dump(exclude={"client_order_id"})
+        for name in ("amount_in", "slippage_tolerance", "min_amount_out"):
+            if asked[name] is not None:
+                asked[name] = f"{Decimal(asked[name]).normalize(AMOUNTS):f}"
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 

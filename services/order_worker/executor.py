@@ -129,7 +129,9 @@ class Executor:
         attempt = claimed.order.attempts + 1
         died = isinstance(error, IntentDied)
         may_land = claimed.intent is not None and not died
-        if attempt >= self._retry.attempts_max and not may_land:
+        # a death counts transactions: failed questions to the venue must not use up its tries
+        tries = claimed.intents if died else attempt
+        if tries >= self._retry.attempts_max and not may_land:
             return fail(claimed, AttemptsExhausted(str(error)))
         delay_s = self._retry.delay_s(attempt)
         log.info("attempt failed", attempt=attempt, delay_s=round(delay_s, 3), error=str(error))

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import structlog
 
@@ -26,8 +26,19 @@ from execution.domain.order import ClaimedOrder, NewOrder, Transition
 from execution.domain.quote import Quote, VenueName
 from execution.domain.routing import best_quote
 from execution.domain.status import OrderStatus
-from execution.domain.transaction import Expiry, Fill, Intent, Outcome, Rejection
+from execution.domain.transaction import (
+    Expiry,
+    Fill,
+    Intent,
+    Outcome,
+    Rejection,
+    Transaction,
+)
 from execution.domain.venue import Venue
+
+QUESTIONS_FAILED_MAX = 5
+
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
 
@@ -164,20 +175,41 @@ async def _quote(venue: Venue, order: NewOrder, market: Market) -> Quote:
 
 
 async def _outcome(intent: Intent, market: Market) -> Outcome:
-    """Hands the bytes over and asks until the venue gives its final word."""
+    """Hands the bytes over and asks until the venue gives its final word.
+
+    A question that fails is asked again; only several in a row give the order back.
+    """
     venue, transaction = market.venues[intent.venue], intent.transaction
+    failed_in_a_row = 0
+    await _counted(venue.send(transaction), venue)
+    while True:
+        try:
+            outcome = await _counted(_word(venue, transaction, now=market.now()), venue)
+            failed_in_a_row = 0
+        except VenueUnavailable:
+            outcome = None
+            failed_in_a_row += 1
+            if failed_in_a_row >= QUESTIONS_FAILED_MAX:
+                raise
+        if outcome is not None:
+            return outcome
+        await asyncio.sleep(market.poll_s)
+
+
+async def _word(venue: Venue, transaction: Transaction, *, now: datetime) -> Outcome | None:
+    """What became of a transaction; one that is overdue is asked to be ruled dead."""
+    outcome = await venue.outcome(transaction.signature)
+    if outcome is None and now >= transaction.valid_until:
+        return await venue.expire(transaction)
+    return outcome
+
+
+async def _counted(call: Awaitable[Answer], venue: Venue) -> Answer:
     try:
-        await venue.send(transaction)
-        while (outcome := await venue.outcome(transaction.signature)) is None:
-            if market.now() >= transaction.valid_until:
-                outcome = await venue.expire(transaction)
-                if outcome is not None:
-                    break
-            await asyncio.sleep(market.poll_s)
+        return await call
     except VenueUnavailable:
         metrics.VENUE_ERRORS.labels(venue=venue.name, call="settle").inc()
         raise
-    return outcome
 
 
 def _quote_payload(quote: Quote) -> dict[str, Any]:

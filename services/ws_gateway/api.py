@@ -16,7 +16,7 @@ from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.redis_clients import async_redis_client
-from execution.domain.errors import StoreUnavailable
+from execution.domain.errors import Overloaded, StoreUnavailable
 from execution.domain.ids import OrderId
 from execution.settings import WsGatewaySettings
 from ws_gateway.feeds import Feed, Feeds, parsed
@@ -65,7 +65,7 @@ async def _stream(websocket: WebSocket) -> Close:
             if feed.last == 0:
                 return Close.NOT_FOUND
             return await _until_gone(websocket, feed, after)
-    except StoreUnavailable as error:
+    except (StoreUnavailable, Overloaded) as error:
         log.warning("stream not opened", order_id=str(order_id), error=str(error))
         return Close.RESTART
 

@@ -149,6 +149,8 @@ class Feeds:
                     await self._check(chunk)
                 except ExecutionError as error:
                     log.warning("position check failed", error=str(error))
+                except Exception:  # without this loop, streams would hang for ever
+                    log.exception("position check failed unexpectedly")
 
     async def _check(self, feeds: list[Feed]) -> None:
         positions = await self._orders.positions([feed.order_id for feed in feeds])

@@ -33,6 +33,9 @@ SERVER_LIMITS = (
 CONNECTION_CLASSES = ("08", "53", "57P")
 READ_ONLY = errorcodes.READ_ONLY_SQL_TRANSACTION
 
+# Our own limits, as a migration's lock may make them bite.
+TOOK_TOO_LONG = frozenset({errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED})
+
 log = structlog.get_logger()
 
 
@@ -118,7 +121,7 @@ class Reader:
         except (PoolTimeout, DBAPIError) as error:
             raise StoreUnavailable(str(error)) from error
         except psycopg2.Error as error:
-            if is_connection_loss(error):
+            if is_connection_loss(error) or error.pgcode in TOOK_TOO_LONG:
                 raise StoreUnavailable(str(error).strip()) from error
             raise
 

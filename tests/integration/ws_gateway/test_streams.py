@@ -24,6 +24,7 @@ from execution.domain.event import OrderEvent
 from execution.domain.status import OrderStatus
 from execution.settings import WsGatewaySettings
 from support.lives import Life, a_life
+from support.locks import locked_orders, waiting_for_lock
 from support.redis_process import RedisProcess, redis_process
 from support.serving import a_closed_port, running
 from support.stores import Databases, Stores, fresh_databases
@@ -290,6 +291,23 @@ def test_an_event_that_is_never_published_comes_by_the_position_check(
             for event in await life.lead(to=S.CONFIRMED):
                 if event.seq in published:
                     await publish(publisher, [event])
+
+            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+def test_the_position_check_outlives_a_locked_table(
+    databases: Databases, checking: str, orders: Orders
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(checking, life.order_id) as socket:
+            await next_frames(socket, 1)
+            with locked_orders(databases.orders_url):
+                await until(lambda: waiting_for_lock(databases.orders_url) > 0)
+                await until(lambda: waiting_for_lock(databases.orders_url) == 0)  # refused
+            await life.lead(to=S.CONFIRMED)
 
             assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
 

@@ -62,7 +62,6 @@ def refusal(kind: Kind) -> str:
         (WsGatewaySettings, "port", 3000),
         (WsGatewaySettings, "ws_position_check_s", 2.0),
         (WsGatewaySettings, "ws_ping_s", 20.0),
-        (WsGatewaySettings, "ws_buffer_frames_max", 64),
     ],
 )
 def test_an_engine_that_is_told_nothing_runs_as_the_seed_did(
@@ -292,7 +291,6 @@ WRONG: list[tuple[Kind, str, str]] = [
     (GatewaySettings, "LOG_LEVEL", "INFO\nDEBUG"),
     (GatewaySettings, "DRAIN_S", "-1"),
     (WsGatewaySettings, "WS_POSITION_CHECK_S", "-0.1"),
-    (WsGatewaySettings, "WS_BUFFER_FRAMES_MAX", "0"),
     (StatusDispatcherSettings, "REDIS_PORT", "abc"),
     (StatusDispatcherSettings, "REDIS_QUEUE_URL", "amqp://cache"),
     (StatusDispatcherSettings, "REDIS_PUBSUB_URL", "amqp://cache"),
@@ -307,6 +305,11 @@ WRONG: list[tuple[Kind, str, str]] = [
     (OrderWorkerSettings, "ORDER_BACKOFF_S", "-1"),
     (OrderWorkerSettings, "CHAIN_DATABASE_URL", "sqlite:///ledger"),
     (OrderWorkerSettings, "VENUE_QUOTE_LATENCY_S", "-0.1"),
+    (OrderWorkerSettings, "QUOTE_TIMEOUT_S", "0"),
+    (OrderWorkerSettings, "QUOTE_LIFETIME_S", "0"),
+    (OrderWorkerSettings, "VENUE_VALIDITY_S", "0"),
+    (WsGatewaySettings, "WS_PING_S", "0"),
+    (WsGatewaySettings, "WS_POSITION_CHECK_S", "0"),
     (OrderWorkerSettings, "VENUE_QUOTE_LATENCY_S", "nan"),
     (OrderWorkerSettings, "VENUE_QUOTE_JITTER_S", "inf"),
     (OrderWorkerSettings, "VENUE_EXECUTION_MIN_S", "-2"),

@@ -419,3 +419,22 @@ def test_a_hash_is_the_hex_of_a_sha256() -> None:
 
     assert text is not None
     assert len(bytes.fromhex(text)) == 32
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"),
+    [
+        ("amountIn", '"100"', '"100.00"'),
+        ("slippageTolerance", "0.5", "0.50"),
+        ("minAmountOut", '"1.5"', '"1.500"'),
+    ],
+)
+def test_the_same_number_written_otherwise_is_the_same_request(
+    name: str, one: str, other: str
+) -> None:
+    first, second = (
+        read_form(a_body(**{name: text})).order(ORDER_ID, idempotency_key="k")
+        for text in (one, other)
+    )
+
+    assert first.request_hash == second.request_hash

@@ -17,6 +17,7 @@ from execution.domain.order import ClaimedOrder, NewOrder
 from execution.domain.status import OrderStatus
 from support.builders import a_new_order
 from support.evidence import rows
+from support.locks import locked_orders
 from support.lossy_proxy import Loss, LossyProxy
 from support.stores import Databases
 
@@ -164,6 +165,18 @@ def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
 
             assert answer is not None
             assert answer.cancelled
+
+    asyncio.run(work())
+
+
+def test_a_read_that_meets_a_lock_says_that_the_store_is_away(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_orders(databases.orders_url), pytest.raises(StoreUnavailable):
+                await orders.get(order_id)
+
+            assert await orders.get(order_id) is not None
 
     asyncio.run(work())
 

@@ -1,0 +1,23 @@
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+
+from support.evidence import rows
+
+WAITING_FOR_LOCK = """
+SELECT count(*) AS count FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@contextmanager
+def locked_orders(url: str) -> Iterator[None]:
+    """The table of orders, closed to everyone as a migration may close it."""
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def waiting_for_lock(url: str) -> int:
+    return int(rows(url, WAITING_FOR_LOCK)[0]["count"])
