@@ -38,6 +38,9 @@ ORDERS_FENCED = Counter(
 ORDER_SECONDS_TOTAL = Histogram(
     "order_end_to_end_seconds", "From committed to final", ["status"], buckets=ORDER_SECONDS
 )
+ORDERS_HUNG = Counter(
+    "orders_hung_total", "Claims of orders that many claims before have not moved, and may land"
+)
 ORDERS_WAITING = Gauge("orders_waiting", "Orders that no worker has started, up to the bound")
 ORDERS_STUCK = Gauge("orders_stuck", "Started orders that nobody goes on with")
 INVARIANT_VIOLATIONS = Counter(

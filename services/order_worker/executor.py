@@ -25,6 +25,7 @@ from order_worker.steps import STEPS, IntentDied, Market, fail, new_intent
 
 CLAIMS_MAX = 20
 BACKOFF_MAX_S = 60.0
+SLOW_DOWN_S = 5.0
 
 log = structlog.get_logger()
 
@@ -86,7 +87,7 @@ class Executor:
     async def _advance(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
         try:
             if claimed.order.claims > CLAIMS_MAX:
-                self._check_stuck(claimed)
+                await self._slow_down(claimed)
             if claimed.order.status is OrderStatus.SUBMITTED and claimed.intent is None:
                 return await self._record_next_intent(claimed)
             move = await STEPS[claimed.order.status](claimed, self._market)
@@ -149,7 +150,10 @@ class Executor:
         )
         return None
 
-    def _check_stuck(self, claimed: ClaimedOrder) -> None:
+    async def _slow_down(self, claimed: ClaimedOrder) -> None:
+        """Something ends this order's workers: it fails, or, while it may land, goes on slowly."""
         if claimed.intent is None:
             raise StuckWithoutMove(f"claimed {claimed.order.claims} times without a move")
+        metrics.ORDERS_HUNG.inc()
         log.error("order claimed again and again with a live intent", claims=claimed.order.claims)
+        await asyncio.sleep(SLOW_DOWN_S)

@@ -12,8 +12,8 @@ that leases run out and transactions fall overdue, at any moment.
     intent    recorded with the move to `submitted`, or later under the unchanged status; only
               recorded bytes are sent, and whoever claims the order sends the recorded ones
     expiry    the chain rules that overdue bytes never land; marking the intent dead is another step
-    attempt   after a failed one the order is given back; the last one fails it, unless an intent
-              may still land
+    attempt   after a failed one the order is given back; the last one, and the death of the last
+              transaction, fails it, unless an intent may still land
     cancel    `failed`, epoch + 1, if the order is not yet submitted
 
 What a signature is worth: a transaction that was sent may land at any moment until it is overdue,
@@ -249,9 +249,10 @@ def _decisions(worker: Worker, signed: int, flaws: Flaws) -> Iterator[Decision]:
 
 
 def _postponement(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
+    """A death counts transactions, of which `dead` is the last; other failures count attempts."""
     attempts = min(worker.attempts + 1, ATTEMPTS_MAX)
     may_land = worker.tx != dead and Flaw.FAILED_WHILE_LIVE not in flaws
-    if attempts == ATTEMPTS_MAX and not may_land:
+    if (dead or attempts) >= ATTEMPTS_MAX and not may_land:
         return Decision("fails it after its last attempt", Move(FAILED, settles=worker.tx))
     return Decision("writes a failed attempt", FailedAttempt(attempts, buries=dead))
 

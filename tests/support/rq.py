@@ -15,7 +15,7 @@ from rq.timeouts import TimerDeathPenalty
 from execution.adapters.jobs import JobFunction
 from execution.adapters.queues import Hint, write_hints
 from execution.adapters.rate_window import RateWindow
-from execution.adapters.slot_worker import SlotWorker
+from execution.adapters.slot_worker import RecentStarts, SlotWorker
 from execution.adapters.slots import Slots
 
 QUEUE = "work"
@@ -70,15 +70,17 @@ def a_worker(
     queue: str = QUEUE,
     hint_prefix: str = HINT_PREFIX,
     store_answers: Callable[[], Awaitable[bool]] | None = None,
+    recent_starts: RecentStarts | None = None,
 ) -> SlotWorker:
     return SlotWorker(
         queue,
         client=client,
         functions=functions if functions is not None else {WORK: function or nothing},
         slots=Slots(slots),
-        window=RateWindow(client, key=WINDOW, limit=limit),
+        window=RateWindow(client, key=WINDOW, limit=limit, shared=recent_starts is not None),
         hint_prefix=hint_prefix,
         store_answers=store_answers,
+        recent_starts=recent_starts,
     )
 
 

@@ -164,7 +164,11 @@ class SlotWorker(ListedWorker):
             self._store_is_away = not (self._store_answers and await self._store_answers())
             if self._store_is_away:
                 return 0
-        return await self.slots.take(self.slots.count, timeout_s=CALL_EVERY_S)
+        places = await self.slots.take(self.slots.count, timeout_s=CALL_EVERY_S)
+        if self._store_is_away:  # the job that gave its slot back has found out meanwhile
+            self.slots.give_back(places)
+            return 0
+        return places
 
     async def _unite_window(self) -> None:
         try:

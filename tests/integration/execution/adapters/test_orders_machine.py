@@ -179,6 +179,12 @@ class OrdersMachine(RuleBasedStateMachine):
     def open(self) -> list[OrderId]:
         return [order_id for order_id, kept in self.kept.items() if kept.status not in FINAL]
 
+    def draw_order(self, data: Draw) -> OrderId:
+        """Mostly one that has not ended."""
+        ended = [order_id for order_id in self.kept if order_id not in self.open()][-1:]
+        order_id: OrderId = data.draw(st.sampled_from(self.open() + ended), label="order")
+        return order_id
+
     def in_force(self) -> list[Hand]:
         """Hands under the newest epoch, free to write."""
         return [
@@ -236,23 +242,22 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open())
     @rule(data=st.data(), worker=st.integers(0, 1), most=st.integers(1, OPEN_MAX))
     def claim(self, data: Draw, worker: int, most: int) -> None:
-        """Some time after the lease of one order has run out, or while others are free."""
-        order_id = data.draw(st.sampled_from(self.open()), label="order")
+        """By any way; often after one order's lease has run out, always where none is free."""
         none_free = not any(kept.claimable for kept in self.kept.values())
         if none_free or data.draw(st.booleans(), label="time passes"):
-            self.let_time_pass(order_id)
+            self.let_time_pass(data.draw(st.sampled_from(self.open()), label="order"))
         orders = self.engine.workers[worker]
         way = data.draw(st.sampled_from(["hint", "started", "waiting", "reply lost"]), label="way")
         match way:
             case "hint":
-                self.claim_by_hint(orders, order_id)
+                self.claim_by_hint(orders, self.draw_order(data))
             case "started":
                 self.claim_started(orders, most=most)
             case "waiting":
                 head = data.draw(st.sampled_from([None, *self.kept]), label="head")
                 self.claim_waiting(orders, most=most, head=head)
             case _:
-                self.claim_again_after_a_lost_reply(order_id)
+                self.claim_again_after_a_lost_reply(self.draw_order(data))
 
     def let_time_pass(self, order_id: OrderId) -> None:
         kept = self.kept[order_id]
@@ -431,7 +436,7 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(h.claimed.order.status is BUILDING for h in self.in_force()))
     @rule(data=st.data(), times=twice_or_once)
     def cancel(self, data: Draw, times: int) -> None:
-        order_id = data.draw(st.sampled_from(list(self.kept)), label="order")
+        order_id = self.draw_order(data)
         kept = self.kept[order_id]
         for _ in range(times):
             cancels = kept.status in {PENDING, ROUTING, BUILDING}
@@ -535,8 +540,12 @@ def engine(databases: Databases) -> Iterator[Engine]:
 
 
 def test_every_sequence_of_calls_leaves_what_the_dictionary_says(engine: Engine) -> None:
+    class Machine(OrdersMachine):
+        def __init__(self) -> None:
+            super().__init__(engine)
+
     run_state_machine_as_test(
-        lambda: OrdersMachine(engine),
+        Machine,
         settings=settings(
             max_examples=60,
             stateful_step_count=40,

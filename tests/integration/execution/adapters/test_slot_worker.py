@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from rq.job import Job
 from rq.registry import FailedJobRegistry, StartedJobRegistry
 from rq.serializers import JSONSerializer
@@ -13,7 +14,8 @@ from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
 from execution.adapters.slot_worker import SlotWorker
-from support.rq import QUEUE, WORK, enqueue, queue_of, until, working
+from execution.domain.errors import StoreUnavailable
+from support.rq import QUEUE, WINDOW, WORK, enqueue, queue_of, until, working
 
 
 def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> None:
@@ -280,3 +282,65 @@ def test_a_stopping_worker_finishes_what_it_has_and_leaves_the_rest(client: redi
 
     assert sorted(ended) == [0, 1, 2, 3]
     assert len(queue_of(client)) == 6
+
+
+def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_starts(
+    client: redis.Redis,
+) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def seven_of_the_last_minute() -> dict[str, float]:
+        return {f"earlier-{n}": 30.0 for n in range(7)}
+
+    async def work() -> None:
+        enqueue(client, 20)
+        async with working(
+            client, note, limit=10, recent_starts=seven_of_the_last_minute
+        ) as worker:
+            await until(lambda: worker.last_claim is not None and worker.last_claim.room == 0)
+            await until(lambda: len(started) == 3)
+            client.flushall()
+            enqueue(client, 20, first=20)
+            await until(lambda: len(started) == 6)
+            await until(lambda: client.zcard(WINDOW) == 10)
+
+    asyncio.run(work())
+
+    assert started == [0, 1, 2, 20, 21, 22]
+
+
+def test_a_job_that_meets_a_store_that_is_away_goes_back_with_its_token(
+    client: redis.Redis,
+) -> None:
+    ran: list[int] = []
+    away = True
+
+    async def need_the_store(n: int) -> None:
+        if away:
+            raise StoreUnavailable("away")
+        ran.append(n)
+
+    async def answers() -> bool:
+        return not away
+
+    def returned() -> float:
+        return REGISTRY.get_sample_value("jobs_returned_total", {"queue": QUEUE}) or 0.0
+
+    before = returned()
+
+    async def work() -> None:
+        nonlocal away
+        enqueue(client, 5)
+        async with working(client, need_the_store, slots=2, limit=5, store_answers=answers):
+            await until(lambda: returned() == before + 2)
+            assert client.zcard(WINDOW) == 0
+            assert queue_of(client).job_ids == [f"job-{n}" for n in range(5)]
+            away = False
+            await until(lambda: len(ran) == 5)
+
+    asyncio.run(work())
+
+    assert sorted(ran) == [0, 1, 2, 3, 4]
