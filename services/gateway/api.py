@@ -9,6 +9,7 @@ from uuid import UUID
 
 import uuid_utils
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
@@ -103,6 +104,11 @@ async def cancel(request: Request) -> Response:
     )
 
 
+async def only_post(request: Request) -> Response:
+    """Without it a GET would look for an order whose id is `execute`."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
 async def health(request: Request) -> Response:
     return JSONResponse({"status": "ok", "timestamp": timestamp(datetime.now(UTC))})
 
@@ -110,6 +116,7 @@ async def health(request: Request) -> Response:
 ROUTES = [
     Route("/health", health),
     Route("/api/orders/execute", execute, methods=["POST"]),
+    Route("/api/orders/execute", only_post),
     Route("/api/orders/{order_id}", get_order),
     Route("/api/orders/{order_id}/events", get_events),
     Route("/api/orders/{order_id}/cancel", cancel, methods=["POST"]),

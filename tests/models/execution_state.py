@@ -124,23 +124,26 @@ class State(NamedTuple):
 
     def renumbered(self) -> "State":
         """The same state, with the epochs that still matter numbered from 1."""
-        known = sorted({self.epoch, *(worker.epoch for worker in self.workers)} - {FORGOTTEN})
-        number = {FORGOTTEN: FORGOTTEN} | {epoch: n for n, epoch in enumerate(known, 1)}
         asked = {
             (worker.epoch, worker.unanswered.target)
             for worker in self.workers
             if isinstance(worker.unanswered, Move)
         }
-        stale = any(event.epoch and event.cause not in asked for event in self.events)
-        if not stale and all(number[epoch] == epoch for epoch in known):
+        if any(event.epoch and event.cause not in asked for event in self.events):
+            self = self._replace(
+                events=tuple(
+                    event if event.cause in asked else Event(event.seq, event.status)
+                    for event in self.events
+                )
+            )
+        known = {self.epoch, *(worker.epoch for worker in self.workers)} - {FORGOTTEN}
+        if not known or max(known) == len(known):
             return self
+        number = {FORGOTTEN: FORGOTTEN} | {epoch: n for n, epoch in enumerate(sorted(known), 1)}
         return self._replace(
             epoch=number[self.epoch],
             workers=tuple(w._replace(epoch=number[w.epoch]) for w in self.workers),
-            events=tuple(
-                e._replace(epoch=number[e.epoch] if e.cause in asked else FORGOTTEN)
-                for e in self.events
-            ),
+            events=tuple(e._replace(epoch=number[e.epoch]) for e in self.events),
         )
 
     def _transaction(self, tx: int) -> Transaction:

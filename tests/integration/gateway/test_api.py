@@ -361,6 +361,7 @@ def test_an_unknown_path_is_a_problem(gateway: str, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("PUT", "/api/orders/execute", {"POST"}),
+        ("GET", "/api/orders/execute", {"POST"}),
         ("DELETE", f"/api/orders/{UNKNOWN}", {"GET", "HEAD"}),
         ("POST", f"/api/orders/{UNKNOWN}", {"GET", "HEAD"}),
         ("POST", f"/api/orders/{UNKNOWN}/events", {"GET", "HEAD"}),
