@@ -13,6 +13,7 @@ from execution.adapters.queues import Hints, status_hint
 from execution.domain.errors import (
     AttemptsExhausted,
     OrderFailed,
+    Overloaded,
     StoreUnavailable,
     StuckWithoutMove,
     VenueUnavailable,
@@ -76,7 +77,7 @@ class Executor:
                     if after is None:
                         return
                     claimed = after
-            except StoreUnavailable as error:
+            except (StoreUnavailable, Overloaded) as error:
                 log.warning("order left to recovery", error=str(error))
             except psycopg2.Error as error:
                 log.error("order left to recovery: write refused", error=str(error))
