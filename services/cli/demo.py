@@ -45,10 +45,10 @@ class Story:
         return None
 
 
-async def run_demo(url: str, console: Console) -> int:
+async def run_demo(client: EngineClient, console: Console) -> int:
     """0 when each venue has won once, one order has failed as it must, and no other has."""
     stories: list[Story] = []
-    async with EngineClient(url) as engine:
+    async with client as engine:
         await engine.health()
         with Live(console=console, refresh_per_second=10) as live:
             refresher = asyncio.create_task(_refresh(live, stories))

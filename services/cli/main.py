@@ -14,15 +14,21 @@ from client import EngineClient, EngineError, StatusFrame
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 
 Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="Where the engine listens.")]
+StreamUrl = Annotated[
+    str | None,
+    typer.Option(envvar="ENGINE_STREAM_URL", help="Where its streams are, if not at the same URL."),
+]
 LOCAL = "http://127.0.0.1:3000"
 
 console = Console()
 
 
 @app.command()
-def demo(url: Url = LOCAL) -> None:
+def demo(url: Url = LOCAL, stream_url: StreamUrl = None) -> None:
     """Trade until both venues have won once and one order has failed; show each lifecycle."""
-    raise typer.Exit(asyncio.run(_guarded(run_demo(url, console))))
+    raise typer.Exit(
+        asyncio.run(_guarded(run_demo(EngineClient(url, stream_base_url=stream_url), console)))
+    )
 
 
 @app.command()
@@ -33,11 +39,12 @@ def place(
     slippage: Annotated[float, typer.Option(help="Percent, 0 to 100.")] = 0.5,
     min_amount_out: Annotated[str | None, typer.Option(help="The least to accept.")] = None,
     url: Url = LOCAL,
+    stream_url: StreamUrl = None,
 ) -> None:
     """Place one order and follow it to its end."""
 
     async def placed() -> int:
-        async with EngineClient(url) as engine:
+        async with EngineClient(url, stream_base_url=stream_url) as engine:
             order = await engine.place_order(
                 token_in=token_in,
                 token_out=token_out,
@@ -52,11 +59,11 @@ def place(
 
 
 @app.command()
-def follow(order_id: UUID, after: int = 0, url: Url = LOCAL) -> None:
+def follow(order_id: UUID, after: int = 0, url: Url = LOCAL, stream_url: StreamUrl = None) -> None:
     """Show every status of an order as it comes."""
 
     async def followed() -> int:
-        async with EngineClient(url) as engine:
+        async with EngineClient(url, stream_base_url=stream_url) as engine:
             return await _followed(engine, order_id, after=after)
 
     raise typer.Exit(asyncio.run(_guarded(followed())))

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from execution import metrics
 from execution.serving import serving
 from execution.settings import CommonSettings
 
@@ -21,7 +23,7 @@ CHECK_TIMEOUT_S = 1.5
 def admin_app(checks: Mapping[str, Check]) -> Starlette:
     """Ready while every check answers True in time; alive while the event loop turns."""
 
-    async def metrics(_: Request) -> Response:
+    async def scrape(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     async def livez(_: Request) -> Response:
@@ -34,7 +36,7 @@ def admin_app(checks: Mapping[str, Check]) -> Starlette:
         return JSONResponse(results, status_code=200 if all(results.values()) else 503)
 
     return Starlette(
-        routes=[Route("/metrics", metrics), Route("/livez", livez), Route("/readyz", readyz)]
+        routes=[Route("/metrics", scrape), Route("/livez", livez), Route("/readyz", readyz)]
     )
 
 
@@ -50,4 +52,5 @@ def admin_port(
     settings: CommonSettings, checks: Mapping[str, Check]
 ) -> AbstractAsyncContextManager[None]:
     """Serves the admin port while the context is open."""
+    metrics.BUILD.info({"version": version("order-execution-engine")})
     return serving(admin_app(checks), host=settings.admin_host, port=settings.admin_port)

@@ -16,7 +16,6 @@ import pytest
 import redis
 
 from execution.adapters.rate_window import WINDOW_S, RateWindow
-from execution.adapters.slot_worker import SlotWorker
 from support.cutting_proxy import Command, CuttingProxy, cutting_proxy
 from support.lossy_proxy import Loss
 from support.rq import (
@@ -29,6 +28,7 @@ from support.rq import (
     STARTED,
     WINDOW,
     WORK,
+    claims_again,
     enqueue,
     places,
     queue_of,
@@ -105,36 +105,57 @@ def at_call(number: int) -> Callable[[Command], bool]:
     return is_it
 
 
-def work_until_cut(
-    client: redis.Redis, proxy: CuttingProxy, shop: Workshop, work: Work, runs: Path
+def work_on(
+    client: redis.Redis,
+    proxy: CuttingProxy,
+    shop: Workshop,
+    work: Work,
+    runs: Path,
+    *,
+    after_cut: int,
 ) -> None:
-    """The worker works until its way is cut or all has ended; then it is killed.
+    """Works until all has ended, or until the cut and `after_cut` more waits for a job; then dies.
 
-    The late job comes when the worker waits for one.
+    The late job comes when the worker waits for one at first.
     """
     is_late_there = False
+    waits_at_cut: int | None = None
 
     def is_over() -> bool:
-        nonlocal is_late_there
-        if proxy.has_passed(b"BLMOVE") and not is_late_there:
+        nonlocal is_late_there, waits_at_cut
+        waits = proxy.count_passed(b"BLMOVE")
+        if waits and not is_late_there:
             work.enqueue(client, LATE)
             is_late_there = True
-        return proxy.was_cut.is_set() or (is_late_there and work.where(client) == work.ends)
+        if not proxy.was_cut.is_set():
+            return is_late_there and work.where(client) == work.ends
+        waits_at_cut = waits if waits_at_cut is None else waits_at_cut
+        return waits >= waits_at_cut + after_cut
 
     with shop.worker(proxy.url, runs):
-        wait_until(is_over, timeout_s=20, what="the cut")
+        wait_until(is_over, timeout_s=20, what="the end of all work, or the cut")
 
 
 def cuts(
-    client: redis.Redis, redis_url: str, shop: Workshop, work: Work, loss: Loss, directory: Path
+    client: redis.Redis,
+    redis_url: str,
+    shop: Workshop,
+    work: Work,
+    loss: Loss,
+    directory: Path,
+    *,
+    after_cut: int = 0,
 ) -> Iterator[tuple[int, list[int]]]:
-    """Cuts later and later, until there is nothing left to cut: how many calls passed, what ran."""
+    """Cuts later and later, until there is nothing left to cut: how many calls passed, what ran.
+
+    The cut is for good, or a single loss where the worker is to wait for jobs again after it.
+    """
     for passed in itertools.count():
         runs = directory / f"runs-{passed}"
         work.begin(client)
         with cutting_proxy(redis_url) as proxy:
-            proxy.cut(loss, at_call(passed), for_good=True)
-            work_until_cut(client, proxy, shop, work, runs)
+            proxy.cut(loss, at_call(passed), for_good=after_cut == 0)
+            work_on(client, proxy, shop, work, runs, after_cut=after_cut)
             if not proxy.was_cut.is_set():
                 return
         yield passed, runs_in(runs)
@@ -220,6 +241,40 @@ def test_no_job_of_a_stock_producer_is_lost_wherever_its_worker_is_killed(
     assert seen == {"list", "intermediate", "started", "failed", "finished"}
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("loss", Loss)
+def test_no_hint_is_lost_or_doubled_whichever_call_of_its_worker_is_lost(
+    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+) -> None:
+    """The worker lives on. A job of which it has not heard stays where it is, for the sweep."""
+    unheard: set[str] = set()
+
+    for passed, ran in cuts(client, redis_url, shop, HINTS, loss, tmp_path, after_cut=2):
+        for n, found in HINTS.where(client).items():
+            state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
+            is_unheard = set(found) & {"started", "intermediate"}
+            assert len(found) == HINTS.exists(client, n), state
+            assert is_unheard or found == HINTS.ends[n], state
+            assert ran.count(n) == (0 if is_unheard or n == MALFORMED else 1), state
+            unheard |= is_unheard
+
+    assert unheard == {"intermediate"} | ({"started"} if loss is Loss.REPLY else set())
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("loss", Loss)
+def test_no_job_of_a_stock_producer_is_lost_whichever_call_of_its_worker_is_lost(
+    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+) -> None:
+    """The worker lives on. RQ itself gives up a failure that it cannot write: it stays started."""
+    for passed, ran in cuts(client, redis_url, shop, GUESTS, loss, tmp_path, after_cut=2):
+        for n, found in GUESTS.where(client).items():
+            state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
+            assert len(found) == 1, state
+            assert found in (GUESTS.ends[n], ["started"], ["intermediate"]), state
+            assert ran.count(n) == 1 or (found != GUESTS.ends[n] and n not in ran), state
+
+
 @pytest.mark.parametrize("place", ["intermediate", "failed", "quarantine"])
 @pytest.mark.parametrize(("stood_s", "is_swept"), [(20, False), (31, True)])
 def test_a_hint_that_nobody_will_end_is_swept_from_where_it_stands(
@@ -248,13 +303,6 @@ def test_a_hint_that_nobody_will_end_is_swept_from_where_it_stands(
 
 
 # The rate window
-
-
-async def claims_again(worker: SlotWorker) -> None:
-    """Returns once the worker has seen the window as it is now."""
-    for _ in range(2):  # one claim may have been on its way
-        before = worker.last_claim
-        await until(lambda seen=before: worker.last_claim not in (None, seen))
 
 
 def leave_window(client: redis.Redis, count: int) -> None:

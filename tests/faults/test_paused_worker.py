@@ -1,6 +1,7 @@
 """A worker that sleeps through its leases wakes up fenced."""
 
 import asyncio
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,18 @@ TAKEN_OVER = "SELECT count(*) AS count FROM orders WHERE lease_epoch > 1"
 AT_STATUS = "SELECT count(*) AS count FROM orders WHERE status = %s"
 
 
-@pytest.mark.parametrize("status", [OrderStatus.ROUTING, OrderStatus.SUBMITTED])
+def has_slept(databases: Databases, since: datetime, slept_s: float) -> bool:
+    [row] = rows(databases.orders_url, "SELECT now() AS now")
+    return bool((row["now"] - since).total_seconds() >= slept_s)
+
+
+@pytest.mark.parametrize(
+    ("status", "asleep_s"), [(OrderStatus.ROUTING, 0), (OrderStatus.SUBMITTED, 60)]
+)
 def test_orders_of_a_paused_worker_are_taken_over_and_filled_once(
-    databases: Databases, redis_url: str, tmp_path: Path, status: OrderStatus
+    databases: Databases, redis_url: str, tmp_path: Path, status: OrderStatus, asleep_s: float
 ) -> None:
+    """It wakes when its orders have ended in other hands, and not before `asleep_s`."""
     trading = Trading()
 
     async def trade() -> None:
@@ -39,8 +48,12 @@ def test_orders_of_a_paused_worker_are_taken_over_and_filled_once(
                     while not rows(databases.orders_url, AT_STATUS, [status])[0]["count"]:
                         await asyncio.sleep(0.01)
                 await asyncio.to_thread(fleet["order-worker"].pause)
+                [paused] = rows(databases.orders_url, "SELECT now() AS now")
                 await asyncio.to_thread(fleet.start, ["order-worker#2"])
                 await following
+                async with asyncio.timeout(asleep_s + 30):
+                    while not has_slept(databases, paused["now"], asleep_s):
+                        await asyncio.sleep(0.1)
                 await asyncio.to_thread(fleet["order-worker"].resume)
                 more = await trading.place(engine, 20)
                 await trading.follow(engine, more, clients=1, within_s=60)

@@ -43,7 +43,10 @@ class CuttingProxy:
         self._is_closed = False
 
     def has_passed(self, name: bytes) -> bool:
-        return any(command[0] == name for command in self.passed)
+        return self.count_passed(name) > 0
+
+    def count_passed(self, name: bytes) -> int:
+        return sum(command[0] == name for command in self.passed)
 
     def end(self) -> None:
         self._is_closed = True

@@ -116,6 +116,15 @@ async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
             await asyncio.sleep(0.01)
 
 
+async def claims_again(worker: SlotWorker) -> None:
+    """Returns once the worker has written what had ended, and has seen Redis as it is now."""
+    for _ in range(2):  # one exchange may have been on its way
+        before = worker.last_claim
+        await until(
+            lambda seen=before: worker.last_claim is not None and worker.last_claim is not seen
+        )
+
+
 def queue_of(client: redis.Redis) -> Queue:
     return Queue(QUEUE, connection=client, serializer=JSONSerializer)
 

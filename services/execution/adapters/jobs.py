@@ -213,7 +213,8 @@ class Jobs:
             token = job.id if job.id.startswith(self._hint_prefix.encode()) else job.member
             arguments += [job.id, job.execution, token]
         keys = [self.key, self.started_key, self._window.key, self._executions_key]
-        self._give_back(keys=keys, args=arguments)
+        refunded = self._give_back(keys=keys, args=arguments)
+        metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
     def sweep(self) -> bool:
         """Deletes hints that nobody will finish; True where other producers' jobs are abandoned."""

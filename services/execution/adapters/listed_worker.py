@@ -70,8 +70,15 @@ class ListedWorker(BaseWorker):
             pipeline.execute()
 
     def finish_as_rq(self, ended: EndedJob) -> None:
-        """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do."""
+        """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do.
+
+        Does nothing where the execution has left the started registry: it has been ended before, by a
+        call whose reply was lost, or by maintenance that took this worker for dead.
+        """
         job_id, queue = ended.job.id.decode(), self.queues[0]
+        if self.connection.zscore(queue.started_job_registry.key, ended.job.member) is None:
+            log.warning("job was ended by another", job_id=job_id)
+            return
         try:
             job = self.job_class.fetch(
                 job_id, connection=self.connection, serializer=self.serializer

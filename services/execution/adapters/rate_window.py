@@ -14,6 +14,8 @@ from importlib.resources import files
 
 import redis
 
+from execution import metrics
+
 WINDOW_S = 60
 
 
@@ -45,6 +47,8 @@ class RateWindow:
         """Names the tokens after the jobs that started, and gives back the rest."""
         if tokens:
             self._settle(keys=[self.key], args=[len(started), *started, *tokens])
+            left_over = max(len(tokens) - len(started), 0)
+            metrics.TOKENS_REFUNDED.labels(reason="no_such_order").inc(left_over)
 
     def unite(self, ages_s: Mapping[str, float]) -> None:
         """Enters starts by job id and age; the window counts from then on."""

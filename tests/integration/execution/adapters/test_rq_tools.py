@@ -14,6 +14,9 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
+from execution.adapters.redis_clients import redis_client
+from support.cutting_proxy import CuttingProxy, cutting_proxy, is_call
+from support.lossy_proxy import Loss
 from support.rq import (
     DEFERRED,
     FAILED,
@@ -21,6 +24,7 @@ from support.rq import (
     QUEUE,
     STARTED,
     WORK,
+    claims_again,
     enqueue,
     places,
     queue_of,
@@ -443,3 +447,98 @@ def test_a_rate_limit_of_rq_lets_the_next_job_in_when_one_has_ended(client: redi
     asyncio.run(work())
 
     assert most == 1
+
+
+# A worker that ends its job late, or twice
+
+
+def time_passes(client: redis.Redis) -> None:
+    """Leases have run out, and the last maintenance was long ago."""
+    for member, score in client.zrange(STARTED, 0, -1, withscores=True):
+        client.zadd(STARTED, {member: score - 3600})
+    client.delete(f"rq:maintenance:{QUEUE}")
+
+
+def test_a_worker_that_was_taken_for_dead_ends_nothing(client: redis.Redis) -> None:
+    gate = asyncio.Event()
+
+    async def wait_at_gate() -> str:
+        await gate.wait()
+        return "too late"
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="guest")
+        async with working(client, wait_at_gate):
+            await until(lambda: client.zcard(STARTED))
+            time_passes(client)
+            async with working(client):
+                await until(lambda: places(client, "guest") == ["failed"])
+            gate.set()
+
+    asyncio.run(work())
+
+    assert places(client, "guest") == ["failed"]
+    assert fetched(client, "guest").return_value() is None
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_the_second_run_alone(
+    client: redis.Redis,
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def wait_at_gate() -> int:
+        number = len(begun)
+        begun.append(number)
+        await gates[number].wait()
+        ended.append(number)
+        return number
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="guest", retry=Retry(max=1))
+        async with working(client, wait_at_gate, slots=1) as first:
+            await until(lambda: client.zcard(STARTED))
+            time_passes(client)
+            async with working(client, wait_at_gate):
+                await until(lambda: len(begun) == 2)
+                gates[0].set()
+                await until(lambda: ended == [0])
+                await claims_again(first)
+                assert places(client, "guest") == ["started"]
+                gates[1].set()
+
+    asyncio.run(work())
+
+    assert places(client, "guest") == ["finished"]
+    assert fetched(client, "guest").return_value() == 1
+
+
+@pytest.mark.parametrize("again", ["repeat", "retry"])
+def test_a_job_that_comes_again_does_so_once_when_the_reply_to_its_end_is_lost(
+    redis_url: str, client: redis.Redis, again: str
+) -> None:
+    ran: list[int] = []
+
+    async def note() -> None:
+        ran.append(1)
+        if again == "retry":
+            raise RuntimeError("as it was asked to")
+
+    async def work(behind_proxy: redis.Redis, proxy: CuttingProxy) -> None:
+        if again == "repeat":
+            queue_of(client).enqueue(WORK, job_id="guest", repeat=Repeat(times=2))
+        else:
+            queue_of(client).enqueue(WORK, job_id="guest", retry=Retry(max=2))
+        proxy.cut(
+            Loss.REPLY, lambda command: is_call(command, b"EXEC") and proxy.has_passed(b"RPUSH")
+        )
+        async with working(behind_proxy, note, slots=1):
+            await until(proxy.was_cut.is_set)
+            await until(lambda: places(client, "guest") in (["finished"], ["failed"]))
+
+    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        asyncio.run(work(behind_proxy, proxy))
+
+    assert len(ran) == 3
+    assert client.llen(LIST) == 0
