@@ -5,6 +5,7 @@ and defaults that the Node engine had are kept as they were; `0` lifts a limit o
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -17,6 +18,7 @@ Span = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]  # of time, n
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
+ENCODED = re.compile(r"([^@%\s]|%[0-9a-fA-F]{2})*")
 Slots = Annotated[int, Field(ge=1, le=1_000)]
 
 
@@ -87,15 +89,32 @@ class RedisSettings(EngineSettings):
         return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
 
 
-class HttpSettings(EngineSettings):
+class DoorSettings(EngineSettings):
+    """What both doors for clients, HTTP and streams, have in common."""
+
     host: str = "127.0.0.1"
     port: Port = 3000
+    auth: Literal["", "keys", "open"] = Field(
+        default="",
+        description="keys: every call shows an API key; open: nobody does, all are the account"
+        " `local`; when empty: open on a loopback HOST, else keys",
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed;"
+        " * for any",
+    )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
         description="Origins that browsers may call from, separated by commas; * for any",
     )
 
-    @field_validator("cors_origins", mode="before")
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may do everything, as the account `local`."""
+        return self.auth == "open" or (self.auth == "" and is_loopback(self.host))
+
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -140,7 +159,7 @@ class VenueSettings(ChainSettings):
         return self
 
 
-class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
+class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSettings):
     orders_waiting_max: int = Field(
         default=100_000,
         ge=0,
@@ -148,6 +167,13 @@ class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSetti
         description="Beyond so many waiting orders a POST gets 503; 0 lifts it",
     )
     body_bytes_max: int = Field(default=16_384, ge=256, le=1_048_576)
+    http_rate_limit_per_key: Limit = Field(
+        default=60_000, description="Requests in a minute, a key and gateway process; 0 lifts it"
+    )
+    http_rate_limit_per_address: Limit = Field(
+        default=60_000,
+        description="Requests in a minute, an address and gateway process; 0 lifts it",
+    )
 
 
 class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings):
@@ -166,9 +192,17 @@ class StatusDispatcherSettings(CommonSettings, RedisSettings):
     )
 
 
-class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, HttpSettings):
+class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSettings):
     ws_position_check_s: Span = 2.0
     ws_ping_s: Span = 20.0
+    ws_connections_max: int = Field(
+        default=20_000, ge=1, le=1_000_000, description="Sockets, a process"
+    )
+    ws_connections_per_key: int = Field(default=5_000, ge=1, le=1_000_000)
+    ws_connections_per_address: int = Field(default=5_000, ge=1, le=1_000_000)
+    ws_subscriptions_max: int = Field(
+        default=1_000, ge=1, le=100_000, description="Orders followed at once by one socket"
+    )
 
 
 class MigrateSettings(CommonSettings, ChainSettings):
@@ -181,13 +215,31 @@ def _address(url: str, *, schemes: tuple[str, ...]) -> str:
         return url
     try:
         parts = urlsplit(url)
-        hosts = parts.netloc.rpartition("@")[2].split(",")  # several: a primary to be found
-        is_address = parts.scheme in schemes and all(map(_is_host, hosts))
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        is_address = (
+            parts.scheme in schemes
+            and all(map(_is_host, hosts.split(",")))  # several: a primary to be found
+            # else drivers take a part of the password for a host's name, and say so
+            and ENCODED.fullmatch(credentials) is not None
+            and "@" not in parts.path
+        )
     except ValueError:
         is_address = False
     if not is_address:
-        raise ValueError(f"must be an address that begins with {schemes[0]}://")
+        raise ValueError(
+            f"must be an address that begins with {schemes[0]}://, its password percent-encoded"
+        )
     return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to what listens at `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_host(host: str) -> bool:

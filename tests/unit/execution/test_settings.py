@@ -355,6 +355,11 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         ("DATABASE_URL", f"engine:{SECRET}@db/orders"),
         ("DATABASE_URL", f"postgresql://engine:{SECRET}@[db/orders"),
         ("CHAIN_DATABASE_URL", f"mysql://engine:{SECRET}@db/orders"),
+        # not percent-encoded: libpq would take the rest of it for a host's name, and say so
+        ("DATABASE_URL", f"postgresql://engine:p@{SECRET}@db/orders"),
+        ("DATABASE_URL", f"postgresql://engine:1/{SECRET}@db/orders"),
+        ("DATABASE_URL", f"postgresql://engine:%zz{SECRET}@db/orders"),
+        ("REDIS_URL", f"redis://engine:p@{SECRET}@cache"),
         ("REDIS_URL", f"http://:{SECRET}@cache"),
         ("VENUE_EXECUTION_MAX_S", "1"),
         ("DATABASE_URL", f"postgresql://engine:{SECRET}℀@db/orders"),

@@ -1,0 +1,135 @@
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from execution.logs import redacted
+
+KEY_ID, KEY_SECRET = "0123456789abcdef", "5ec7e7" * 10 + "beef"
+SECRET = "hush-hush"  # noqa: S105
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (
+            "to postgresql://user:hush-hush@host:5432/name",
+            "to postgresql://user:***@host:5432/name",
+        ),
+        ("rediss://:hush-hush@host/0", "rediss://:***@host/0"),
+        (
+            "redis://user:hush-hush@a,redis://user:hush-hush@b",
+            "redis://user:***@a,redis://user:***@b",
+        ),
+        ("postgresql://user:hush@hush-hush@host/name", "postgresql://user:***@host/name"),
+        ("postgresql://user:hush/hush-hush@host/name", "postgresql://user:***@host/name"),
+        ("postgresql://user:hush-hush%40@[::1]:5432/x", "postgresql://user:***@[::1]:5432/x"),
+        (
+            "postgresql://host/name?user=me&password=hush-hush&x=y",
+            "postgresql://host/name?user=me&password=***&x=y",
+        ),
+        ("?sslpassword=hush-hush", "?sslpassword=***"),
+        ("?ssl_password=hush-hush", "?ssl_password=***"),
+        ("host=h password=hush-hush user=u", "host=h password=*** user=u"),
+        ("host=h password='hush-hush' user=u", "host=h password='***' user=u"),
+        ("{'password': 'hush-hush', 'db': 0}", "{'password': '***', 'db': 0}"),
+        (f"Bearer oe_{KEY_ID}_{KEY_SECRET}", f"Bearer oe_{KEY_ID}_***"),
+        (f"?token=oest_{KEY_SECRET}&after=1", "?token=oest_***&after=1"),
+    ],
+)
+def test_a_secret_is_masked(said: str, shown: str) -> None:
+    assert redacted(said) == shown
+
+
+@pytest.mark.parametrize("said", ['a "quoted" hush-hush', "back\\slash"])
+def test_a_secret_that_json_escapes_is_masked_whole(said: str) -> None:
+    line = redacted(json.dumps({"event": f"postgresql://user:{said.replace(' ', '')}@host/name"}))
+
+    assert json.loads(line) == {"event": "postgresql://user:***@host/name"}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "order moved",
+        "http://127.0.0.1:3000/api/orders",
+        "redis://host:6379/0",
+        "postgresql://user@host/name",
+        "wss://host:3000/api/orders/1/stream?after=3",
+        'FATAL: password authentication failed for user "engine"',
+        "fe_sendauth: no password supplied",
+        "signature 5ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e75ec7e7beef",
+        f"oe_{KEY_ID}",
+    ],
+)
+def test_what_is_no_secret_stays(said: str) -> None:
+    assert redacted(said) == said
+
+
+def test_a_line_that_someone_else_has_filled_takes_no_time_to_speak_of() -> None:
+    said = "://a:" * 200_000  # would be hours, if every part were read to the end of the line
+
+    assert redacted(said) == said
+
+
+LOGGED = {
+    "an event's field": "log.warning('called', error='redis://u:hush-hush@h: refused')",
+    "a field within a field": "log.warning('called', given={'url': ['redis://u:hush-hush@h']})",
+    "the sentence": "log.warning('called redis://u:hush-hush@h')",
+    "another library's record": "logging.getLogger('x').error('redis://u:%s@h', 'hush-hush')",
+    "an error's words": "fail('redis://u:hush-hush@h', log)",
+    "a local variable of an error": "fail('refused', log)",
+    "the error that ends the process": "raise ValueError('redis://u:hush-hush@h')",
+    "the error that ends a thread": "end_thread()",
+}
+
+
+@pytest.mark.parametrize("statement", LOGGED.values(), ids=LOGGED.keys())
+def test_no_log_line_holds_the_secret(statement: str) -> None:
+    lines = logged(statement)
+
+    assert lines
+    assert all({"event", "level", "deployable", "timestamp"} <= line.keys() for line in lines)
+    assert SECRET not in json.dumps(lines)
+
+
+def logged(statement: str) -> list[dict[str, object]]:
+    """What a process that runs the statement writes, which is JSON lines and nothing else."""
+    program = textwrap.dedent(
+        f"""
+        import logging, threading
+        import structlog
+        from execution.logs import configure_logs
+
+        def fail(words, log):
+            password = {SECRET!r}
+            try:
+                raise ValueError(words)
+            except ValueError:
+                log.exception("failed")
+
+        def end_thread():
+            def refuse():
+                raise ValueError("redis://u:hush-hush@h")
+            thread = threading.Thread(target=refuse)
+            thread.start()
+            thread.join()
+
+        configure_logs(level="DEBUG", deployable="test")
+        log = structlog.get_logger()
+        {statement}
+        """
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ.copy(),  # noqa: TID251 - the interpreter's own
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.stderr == ""
+    return [json.loads(line) for line in ran.stdout.splitlines()]
