@@ -1,8 +1,8 @@
 """The admin port of every process: /metrics, /livez and /readyz."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -18,6 +18,7 @@ from execution.settings import CommonSettings
 Check = Callable[[], Awaitable[bool]]
 
 CHECK_TIMEOUT_S = 1.5
+LAG_EVERY_S = 0.5
 
 
 def admin_app(checks: Mapping[str, Check]) -> Starlette:
@@ -48,9 +49,21 @@ async def _passes(check: Check) -> bool:
         return False
 
 
-def admin_port(
-    settings: CommonSettings, checks: Mapping[str, Check]
-) -> AbstractAsyncContextManager[None]:
-    """Serves the admin port while the context is open."""
+@asynccontextmanager
+async def admin_port(settings: CommonSettings, checks: Mapping[str, Check]) -> AsyncIterator[None]:
+    """Serves the admin port, and notes how late the event loop is, while the context is open."""
     metrics.BUILD.info({"version": version("order-execution-engine")})
-    return serving(admin_app(checks), host=settings.admin_host, port=settings.admin_port)
+    noting = asyncio.create_task(_note_lag())
+    try:
+        async with serving(admin_app(checks), host=settings.admin_host, port=settings.admin_port):
+            yield
+    finally:
+        noting.cancel()
+
+
+async def _note_lag() -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        metrics.LOOP_LAG.observe(max(loop.time() - due, 0))

@@ -9,11 +9,18 @@ ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 BUILD = Info("engine_build", "Version of the running code")
+LOOP_LAG = Histogram(
+    "event_loop_lag_seconds", "By how much the event loop woke up late", buckets=FAST_SECONDS
+)
 
 # HTTP
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["route", "method", "code"])
 HTTP_SECONDS = Histogram(
     "http_request_seconds", "Time to answer a request", ["route"], buckets=FAST_SECONDS
+)
+
+REQUESTS_LIMITED = Counter(
+    "http_requests_limited_total", "Requests beyond the limit of a key or address", ["who"]
 )
 
 # Batches: writer, hints, publisher, chain
@@ -26,8 +33,16 @@ COMMIT_SECONDS = Histogram(
 )
 COMMIT_REPEATS = Counter(
     "commit_repeats_total",
-    "Statements sent again: connection lost, or conflict",
+    "Statements sent again: connection lost, conflict, or a row locked",
     ["statement", "reason"],
+)
+CONNECTIONS_READING = Gauge(
+    "pool_connections_in_use", "Connections of a pool that read now", ["pool"]
+)
+READS_WAITING = Gauge("pool_reads_waiting", "Reads that wait for a connection of a pool", ["pool"])
+LEASES_HELD = Gauge("leases_held", "Orders leased to this process")
+LEASE_RENEWALS_FAILED = Counter(
+    "lease_renewals_failed_total", "Times when the leases in hand could not be renewed"
 )
 
 # Orders
@@ -93,3 +108,21 @@ FRAME_SECONDS = Histogram(
 )
 EVENTS_DROPPED = Counter("ws_events_dropped_total", "Published events not used", ["reason"])
 EVENTS_READ = Counter("ws_events_read_total", "Events read from PostgreSQL, by why", ["reason"])
+RESUMES = Counter("ws_resumes_total", "Orders followed on from a seq that the client has")
+SUBSCRIPTIONS = Gauge("ws_subscriptions", "Orders followed, counted for each socket")
+SOCKETS_REFUSED = Counter(
+    "ws_connections_refused_total", "Sockets beyond a limit, by whose it is", ["limit"]
+)
+SOCKETS_CUT_OFF = Counter(
+    "ws_connections_cut_off_total", "Sockets ended because the client did not answer their close"
+)
+SLOW_READERS = Counter(
+    "ws_slow_readers_total", "Sockets closed because nothing was read, by the bound", ["bound"]
+)
+ERRORS_SENT = Counter("ws_errors_sent_total", "Requests of multiplexed streams refused", ["code"])
+READS_HELD = Counter(
+    "ws_reads_held_total", "Times that a client was not read because too much was under way"
+)
+HEADS_LATE = Counter(
+    "connections_late_total", "Connections ended because a request's head did not come in time"
+)

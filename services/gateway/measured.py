@@ -1,8 +1,11 @@
+import asyncio
 import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from execution import metrics
+from execution.domain.errors import StoreUnavailable
+from gateway.problems import ANSWERS, problem
 
 
 class Measured:
@@ -15,16 +18,22 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, code = time.perf_counter(), 500
+        started, code, answered = time.perf_counter(), 500, False
 
         async def send_noting_code(message: Message) -> None:
-            nonlocal code
+            nonlocal code, answered
             if message["type"] == "http.response.start":
-                code = message["status"]
+                code, answered = message["status"], True
             await send(message)
 
         try:
             await self._app(scope, receive, send_noting_code)
+        except asyncio.CancelledError:
+            if answered:
+                raise
+            # the server ends and waits no longer: what was asked for may have been done or not
+            answer = ANSWERS[StoreUnavailable]
+            await problem(answer, detail=answer.title)(scope, receive, send_noting_code)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             metrics.HTTP_REQUESTS.labels(route=route, method=_method(scope), code=code).inc()

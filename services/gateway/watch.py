@@ -17,15 +17,22 @@ import structlog
 
 from execution import metrics
 from execution.adapters.orders import Orders
+from execution.adapters.orders.audit import AuditedOrder, Change
 from execution.adapters.queues import JOB_PREFIX, ORDER_QUEUE, QUEUE_PREFIX, status_queue
 from execution.domain.errors import ExecutionError
+from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
 
 BACKLOG_EVERY_S = 1.0
 QUEUES_EVERY_S = 5.0
-AUDIT_EVERY_S = 5.0
+AUDIT_EVERY_S = 20.0
 AUDIT_LAG_S = 2.0  # what is being committed now is looked at in the next pass
-AUDIT_MAX = 10_000
+AUDIT_BACK_S = 10.0  # a statement may run for 5 s, and its commit wait: so late comes a change
+AUDIT_FIRST_S = 600.0
+AUDIT_BATCH_MAX = 10_000
+AUDIT_BATCHES_MAX = 10
+FAULTS_MAX = 10_000
+WAITING_MAX = 10_000
 STUCK_PATIENCE_S = 30.0
 
 QUEUES = (ORDER_QUEUE, *(status_queue(status) for status in OrderStatus))
@@ -49,7 +56,9 @@ class Watch:
         self._client = client
         self._orders_waiting_max = orders_waiting_max
         self._now = now
-        self._audited_until: datetime | None = None
+        self._newest: datetime | None = None  # of the changes judged
+        self._audited: Change | None = None  # the next pass begins after this one
+        self._faults: dict[tuple[OrderId, str], None] = {}  # counted before, the oldest first
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -59,7 +68,7 @@ class Watch:
             tasks.create_task(_every(AUDIT_EVERY_S, self.audit))
 
     async def look_at_backlog(self) -> None:
-        bound = self._orders_waiting_max or AUDIT_MAX
+        bound = self._orders_waiting_max or WAITING_MAX
         waiting = await self._orders.count_waiting(before=None, lag_s=0, most=bound + 1)
         metrics.ORDERS_WAITING.set(waiting)
         self.backlog_is_full = 0 < self._orders_waiting_max < waiting
@@ -73,15 +82,37 @@ class Watch:
             metrics.QUEUE_OLDEST_SECONDS.labels(queue=queue).set(max(age_s, 0.0))
 
     async def audit(self) -> None:
-        """Judges what has changed since the last pass; in a healthy engine it finds nothing."""
-        since = self._audited_until or await self._orders.clock() - timedelta(minutes=10)
-        judged = await self._orders.audit(since=since, lag_s=AUDIT_LAG_S, most=AUDIT_MAX)
-        for order in judged:
-            for invariant in order.broken:
-                metrics.INVARIANT_VIOLATIONS.labels(invariant=invariant).inc()
-                log.error("invariant broken", invariant=invariant, order_id=str(order.order_id))
-        if judged:
-            self._audited_until = judged[-1].changed_at + timedelta(microseconds=1)
+        """Judges what has changed since the last pass; in a healthy engine it finds nothing.
+
+        A pass that has reached the newest change is followed by one that begins some time before
+        it, and finds what was committed late. One that meets more than it may read is gone on with.
+        """
+        if self._newest is None:
+            self._newest = await self._orders.clock() - timedelta(seconds=AUDIT_FIRST_S)
+        last = self._audited or Change(changed_at=self._newest)
+        for _ in range(AUDIT_BATCHES_MAX):
+            judged = await self._orders.audit(beyond=last, lag_s=AUDIT_LAG_S, most=AUDIT_BATCH_MAX)
+            for order in judged:
+                self._report(order)
+            last = judged[-1].change if judged else last
+            if len(judged) < AUDIT_BATCH_MAX:
+                self._newest = max(self._newest, last.changed_at)
+                back = self._newest - timedelta(seconds=AUDIT_BACK_S)
+                self._audited = Change(changed_at=back)
+                return
+        self._audited = last
+
+    def _report(self, order: AuditedOrder) -> None:
+        """Counts each fault once, though its order is judged again and again."""
+        order_id = order.change.order_id
+        for invariant in order.broken:
+            if (order_id, invariant) in self._faults:
+                continue
+            self._faults[order_id, invariant] = None
+            if len(self._faults) > FAULTS_MAX:
+                del self._faults[next(iter(self._faults))]
+            metrics.INVARIANT_VIOLATIONS.labels(invariant=invariant).inc()
+            log.error("invariant broken", invariant=invariant, order_id=str(order_id))
 
     def _read_queues(self) -> Sequence[tuple[int, float | None]]:
         with self._client.pipeline(transaction=False) as pipeline:

@@ -1,5 +1,6 @@
 import asyncio
 import random
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from execution import metrics
 from execution.adapters.orders import Orders
 from execution.adapters.orders.moves import FailedAttempt
 from execution.adapters.queues import Hints, status_hint
+from execution.adapters.seals import Seal
 from execution.domain.errors import (
     AttemptsExhausted,
     OrderFailed,
@@ -27,6 +29,7 @@ from order_worker.steps import STEPS, IntentDied, Market, fail, new_intent
 CLAIMS_MAX = 20
 BACKOFF_MAX_S = 60.0
 SLOW_DOWN_S = 5.0
+RELEASE_S = 2.0
 
 log = structlog.get_logger()
 
@@ -47,11 +50,18 @@ class Executor:
     """Carries a claimed order from the status it stands at to its end, or until it must wait."""
 
     def __init__(
-        self, orders: Orders, market: Market, hints: Hints, leases: Leases, retry: RetryPolicy
+        self,
+        orders: Orders,
+        market: Market,
+        hints: Hints,
+        seal: Seal,
+        leases: Leases,
+        retry: RetryPolicy,
     ) -> None:
         self._orders = orders
         self._market = market
         self._hints = hints
+        self._seal = seal
         self._leases = leases
         self._retry = retry
 
@@ -60,7 +70,13 @@ class Executor:
 
         Raises StoreUnavailable when it cannot be known whether the order has been claimed.
         """
-        claimed = await self._orders.claim(OrderId(UUID(order_id)))
+        claiming = asyncio.ensure_future(self._orders.claim(OrderId(UUID(order_id))))
+        try:
+            claimed = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            # a claim that nobody carries would count against the order, as one that came to nothing
+            await _shortly(self._release_once(claiming))
+            raise
         metrics.ORDERS_CLAIMED.labels(way="hint" if claimed else "refused").inc()
         if claimed is not None:
             await self.carry(claimed)
@@ -82,8 +98,12 @@ class Executor:
             except psycopg2.Error as error:
                 log.error("order left to recovery: write refused", error=str(error))
             except asyncio.CancelledError:
-                await asyncio.shield(self._orders.release(claimed))
+                await _shortly(self._orders.release(claimed))
                 raise
+
+    async def _release_once(self, claiming: Awaitable[ClaimedOrder | None]) -> None:
+        if (claimed := await claiming) is not None:
+            await self._orders.release(claimed)
 
     async def _advance(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
         try:
@@ -106,7 +126,7 @@ class Executor:
         if event is None:
             log.info("order fenced", source=move.source, target=move.target)
             return None
-        self._hints.send(status_hint(event))
+        self._hints.send(status_hint(event, self._seal))
         log.info("order moved", source=move.source, target=move.target, seq=event.seq)
         if event.status in FINAL:
             lasted = event.occurred_at - claimed.order.created_at
@@ -158,3 +178,12 @@ class Executor:
         metrics.ORDERS_HUNG.inc()
         log.error("order claimed again and again with a live intent", claims=claimed.order.claims)
         await asyncio.sleep(SLOW_DOWN_S)
+
+
+async def _shortly(release: Awaitable[object]) -> None:
+    """Waits for a release while it goes quickly: the lease lapses anyway."""
+    try:
+        async with asyncio.timeout(RELEASE_S):
+            await release
+    except (TimeoutError, StoreUnavailable, Overloaded, psycopg2.Error) as error:
+        log.warning("lease left to lapse", error=str(error) or "no answer in time")

@@ -7,6 +7,7 @@ import psycopg2
 import structlog
 
 from execution import metrics
+from execution.adapters.closing import CLOSE_S
 from execution.adapters.orders.claims import RENEW, lease_rows
 from execution.adapters.postgres import Connection, connect
 from execution.domain.ids import OrderId
@@ -37,19 +38,21 @@ class Leases:
         lease = (claimed.order.id, claimed.epoch)
         self._held.add(lease)
         try:
-            yield
+            with metrics.LEASES_HELD.track_inprogress():
+                yield
         finally:
             self._held.discard(lease)
 
     def close(self) -> None:
         self._closed.set()
-        self._thread.join(5)
+        self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
         while not self._closed.wait(RENEW_EVERY_S):
             try:
                 self._renew()
             except psycopg2.Error as error:
+                metrics.LEASE_RENEWALS_FAILED.inc()
                 log.warning("leases not renewed", error=str(error).strip())
                 self._disconnect()
         self._disconnect()

@@ -1,8 +1,11 @@
 """Executes orders: jobs of the order queue on slots, and what recovery finds in PostgreSQL."""
 
 import asyncio
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
+import psycopg2
 import structlog
 
 from execution import metrics
@@ -12,13 +15,16 @@ from execution.adapters.redis_clients import redis_client
 from execution.adapters.slot_worker import SlotWorker
 from execution.adapters.slots import Slots
 from execution.admin import admin_port
+from execution.domain.errors import Overloaded, StoreUnavailable
 from execution.logs import configure_logs
 from execution.serving import run, stop_signal
 from execution.settings import OrderWorkerSettings, read_settings
 from order_worker.recovery import Recovery
 from order_worker.runtime import NAME, runtime
+from order_worker.stopping import answered
 
 WINDOW_KEY = "order-starts"
+DRAIN_SHARE = 0.8  # of the time to end, for what is in hand; in the rest it is given back
 
 log = structlog.get_logger()
 
@@ -34,8 +40,17 @@ async def serve(settings: OrderWorkerSettings) -> None:
     async with runtime(settings, now=now) as running:
 
         async def recent_starts() -> dict[str, float]:
-            ages_s = await running.orders.recent_starts(within_s=WINDOW_S)
+            reading = running.orders.recent_starts(within_s=WINDOW_S)
+            try:
+                ages_s = await answered(stop, reading)
+            except (Overloaded, psycopg2.Error) as error:  # refused: as good as away
+                raise StoreUnavailable(str(error).strip()) from error
             return {order_job_id(order_id): age_s for order_id, age_s in ages_s.items()}
+
+        async def store_answers() -> bool:
+            with suppress(StoreUnavailable):
+                return await answered(stop, running.orders.answers())
+            return False
 
         worker = SlotWorker(
             ORDER_QUEUE,
@@ -44,7 +59,7 @@ async def serve(settings: OrderWorkerSettings) -> None:
             slots=slots,
             window=window,
             hint_prefix=ORDER_HINT_PREFIX,
-            store_answers=running.orders.answers,
+            store_answers=store_answers,
             recent_starts=recent_starts,
         )
         recovery = Recovery(running.orders, worker, slots, window, running.executor.carry)
@@ -53,11 +68,11 @@ async def serve(settings: OrderWorkerSettings) -> None:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worker.run(stop))
                 tasks.create_task(recovery.run(stop))
-            log.info("stopping")
-            await asyncio.gather(
-                worker.drain(timeout_s=settings.drain_s),
-                recovery.drain(timeout_s=settings.drain_s),
-            )
+                await stop.wait()
+                log.info("stopping")
+                drained_at = time.monotonic() + settings.drain_s * DRAIN_SHARE
+            left_s = max(drained_at - time.monotonic(), 0)
+            await asyncio.gather(worker.drain(timeout_s=left_s), recovery.drain(timeout_s=left_s))
 
 
 def now() -> datetime:

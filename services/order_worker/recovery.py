@@ -23,6 +23,7 @@ from execution.adapters.slot_worker import SlotWorker
 from execution.adapters.slots import Slots
 from execution.domain.errors import ExecutionError
 from execution.domain.order import ClaimedOrder
+from order_worker.stopping import answered
 
 EVERY_S = 1.0
 WITHOUT_REDIS_EVERY_S = 0.5
@@ -61,7 +62,7 @@ class Recovery:
         while not stop.is_set():
             every_s = WITHOUT_REDIS_EVERY_S if self._worker.without_redis else EVERY_S
             try:
-                again = await self._round(stop, every_s)
+                again = await answered(stop, self._round(stop, every_s))
             except (ExecutionError, psycopg2.Error) as error:
                 log.warning("recovery failed, tries again", error=str(error))
                 again = False
@@ -103,12 +104,15 @@ class Recovery:
         )
         if waiting == 0:
             return []
-        if self._worker.without_redis or self._window.limit == 0:
-            most = min(waiting, self._window.own_room())
-            claimed = await self._claim_before(watermark, most)
-        else:
-            claimed = await self._claim_with_tokens(watermark, waiting)
-        self._window.note_own_starts(len(claimed))
+        own = self._window.reserve_own(waiting)
+        claimed: list[ClaimedOrder] = []
+        try:
+            if self._worker.without_redis or self._window.limit == 0:
+                claimed = await self._claim_before(watermark, own.reserved)
+            else:
+                claimed = await self._claim_with_tokens(watermark, own.reserved)
+        finally:
+            self._window.settle_own(own, started=len(claimed))
         return claimed
 
     async def _claim_before(self, watermark: Watermark, most: int) -> list[ClaimedOrder]:
@@ -121,6 +125,8 @@ class Recovery:
     async def _claim_with_tokens(self, watermark: Watermark, most: int) -> list[ClaimedOrder]:
         """Tokens first, so that no start goes beyond the limit; unused ones go back."""
         claimed: list[ClaimedOrder] = []
+        if most <= 0:
+            return claimed
         try:
             tokens = await asyncio.to_thread(self._window.take, most)
             try:

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import random
 import socket
@@ -6,11 +7,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from execution.adapters.closing import close_together
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.queues import Hints
 from execution.adapters.redis_clients import redis_client
+from execution.adapters.seals import Seal
 from execution.adapters.simulated_chain import Ledger
 from execution.adapters.simulated_venue import Conduct, simulated_venues
 from execution.settings import OrderWorkerSettings
@@ -40,6 +43,7 @@ async def runtime(
     )
     chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
     hints = Hints(redis_client(settings.queue_url), now=now)
+    seal = Seal()
     leases = Leases(settings.database_url, application_name=f"{NAME}-leases")
     orders = Orders(
         commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
@@ -57,13 +61,13 @@ async def runtime(
     retry = RetryPolicy(
         attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
     )
+    unlocking = asyncio.create_task(seal.unlock(reader))
     try:
-        yield Runtime(orders=orders, executor=Executor(orders, market, hints, leases, retry))
+        yield Runtime(orders=orders, executor=Executor(orders, market, hints, seal, leases, retry))
     finally:
-        leases.close()
-        hints.close()
-        chain.close()
-        orders.close()
+        unlocking.cancel()
+        await asyncio.gather(unlocking, return_exceptions=True)
+        close_together(leases, hints, chain, orders)
 
 
 def _conduct(settings: OrderWorkerSettings) -> Conduct:

@@ -103,3 +103,10 @@ async def a_life(orders: Orders, *, at: OrderStatus = OrderStatus.PENDING) -> Li
     life = await claimed_life(orders, placed.order_id)
     await life.lead(to=at)
     return life
+
+
+async def events_of(orders: Orders, order_id: OrderId, *, after: int = 0) -> list[OrderEvent]:
+    """The events of an order that exists."""
+    history = await orders.history(order_id, after=after)
+    assert history is not None
+    return list(history.events)

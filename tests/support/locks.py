@@ -1,8 +1,9 @@
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 
 import psycopg2
 
+from execution.domain.ids import OrderId
 from support.evidence import rows
 
 WAITING_FOR_LOCK = """
@@ -16,6 +17,15 @@ def locked_orders(url: str) -> Iterator[None]:
     """The table of orders, closed to everyone as a migration may close it."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+@contextmanager
+def locked_rows(url: str, order_ids: Iterable[OrderId]) -> Iterator[None]:
+    """These rows of orders, held as by a session that was left open."""
+    sql = "SELECT FROM orders WHERE id = ANY(%s::uuid[]) FOR UPDATE"
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute(sql, [list(map(str, order_ids))])
         yield
 
 

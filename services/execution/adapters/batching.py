@@ -9,6 +9,7 @@ publications and the calls to the simulated chain.
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from execution import metrics
+from execution.adapters.closing import CLOSE_S
 from execution.domain.errors import Overloaded
 
 Item = TypeVar("Item")
@@ -66,14 +68,15 @@ class Batches(Generic[Item, Result]):
         """Has `item` run some time, with nobody waiting; False when the backlog is full."""
         return self._take(_Call(item, None))
 
-    def close(self, *, timeout_s: float = 5.0) -> None:
+    def close(self, *, timeout_s: float = CLOSE_S) -> None:
         """Takes no more, runs what was already given, and ends the thread; waits for it so long."""
         self._closed = True
+        deadline = time.monotonic() + timeout_s
         with suppress(
             queue.Full
         ):  # then a batch hangs, and the thread is left to the process's end
             self._calls.put(None, timeout=timeout_s)
-            self._thread.join(timeout_s)
+            self._thread.join(max(deadline - time.monotonic(), 0))
 
     def _take(self, call: _Call[Item, Result]) -> bool:
         if self._closed:

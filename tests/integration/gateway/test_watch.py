@@ -3,8 +3,10 @@
 import asyncio
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 
+import psycopg2
 import pytest
 from prometheus_client import REGISTRY
 
@@ -14,6 +16,7 @@ from execution.adapters.postgres import Reader
 from execution.adapters.queues import order_hint, write_hints
 from execution.adapters.redis_clients import redis_client
 from execution.domain.ids import OrderId
+from gateway import watch
 from gateway.watch import Watch
 from support.builders import a_new_order
 from support.stores import Databases, execute
@@ -149,3 +152,78 @@ def test_a_broken_invariant_is_counted_once(
     asyncio.run(work())
 
     assert violations(invariant) == before + 1
+
+
+def test_every_order_of_one_moment_is_judged_however_few_are_read_at_once(
+    orders: Orders, redis_url: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "AUDIT_BATCH_MAX", 3)
+    monkeypatch.setattr(watch, "AUDIT_BATCHES_MAX", 2)
+
+    async def work() -> None:
+        looking = a_watch(orders, redis_url)
+        await place(orders, 10)
+        execute(
+            databases.orders_url, "UPDATE orders SET seq = 5, updated_at = now() - interval '9 s'"
+        )
+        for _ in range(2):
+            await looking.audit()
+
+    before = violations("seq_is_not_the_last_event")
+    asyncio.run(work())
+
+    assert violations("seq_is_not_the_last_event") == before + 10
+
+
+def test_what_is_committed_long_after_its_moment_is_judged(
+    orders: Orders, redis_url: str, databases: Databases
+) -> None:
+    async def work() -> None:
+        looking = a_watch(orders, redis_url)
+        await place(orders, 2)
+        execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '1 minute'")
+        with closing(psycopg2.connect(databases.orders_url)) as late, late.cursor() as cursor:
+            cursor.execute(
+                """
+                UPDATE orders SET seq = 5, updated_at = now() - interval '40 s'
+                WHERE id = (SELECT min(id::text)::uuid FROM orders)
+                """
+            )
+            execute(
+                databases.orders_url,
+                """
+                UPDATE orders SET updated_at = now() - interval '15 s'
+                WHERE id = (SELECT max(id::text)::uuid FROM orders)
+                """,
+            )
+            await looking.audit()
+            late.commit()
+        for _ in range(3):
+            await looking.audit()
+
+    before = violations("seq_is_not_the_last_event")
+    asyncio.run(work())
+
+    assert violations("seq_is_not_the_last_event") == before + 1
+
+
+def test_an_audit_of_an_engine_at_rest_goes_back_no_further_each_time(
+    orders: Orders, redis_url: str, databases: Databases
+) -> None:
+    async def work() -> None:
+        looking = a_watch(orders, redis_url)
+        await place(orders, 1)
+        execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '15 s'")
+        await looking.audit()
+        await place(orders, 1)
+        execute(
+            databases.orders_url,
+            "UPDATE orders SET seq = 5, updated_at = now() - interval '90 s' WHERE seq = 1",
+        )
+        for _ in range(5):
+            await looking.audit()
+
+    before = violations("seq_is_not_the_last_event")
+    asyncio.run(work())
+
+    assert violations("seq_is_not_the_last_event") == before

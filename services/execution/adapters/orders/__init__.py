@@ -4,16 +4,16 @@ each reads its rows from one JSON parameter, compares before it sets, and is saf
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 import psycopg2
 
 from execution import metrics
+from execution.adapters.closing import close_together
 from execution.adapters.group_commit import GroupCommit, Statement
-from execution.adapters.orders.audit import AUDIT, STUCK
-from execution.adapters.orders.cancellation import CANCEL, CancelAnswer
+from execution.adapters.orders.audit import AUDIT, STUCK, AuditedOrder, Change
+from execution.adapters.orders.cancellation import CANCEL, Cancel, CancelAnswer
 from execution.adapters.orders.claims import (
     CLAIM,
     CLAIM_STARTED,
@@ -32,23 +32,24 @@ from execution.adapters.orders.moves import (
     NextIntent,
 )
 from execution.adapters.orders.placement import PLACE, Placed
-from execution.adapters.orders.rows import event_from, order_from
+from execution.adapters.orders.reads import (
+    GET,
+    HISTORY,
+    PAGE,
+    POSITIONS,
+    History,
+    Page,
+    Position,
+    page_parameters,
+)
+from execution.adapters.orders.rows import order_from
 from execution.adapters.postgres import Reader, Row
 from execution.domain.errors import StoreUnavailable
 from execution.domain.event import OrderEvent
-from execution.domain.ids import OrderId
+from execution.domain.ids import AccountId, OrderId
 from execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
 from execution.domain.status import OrderStatus
 from execution.domain.transaction import Intent
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditedOrder:
-    """An order with the names of the invariants that it breaks: none, unless a program has a fault."""
-
-    order_id: OrderId
-    changed_at: datetime
-    broken: tuple[str, ...]
 
 
 class Orders:
@@ -59,6 +60,7 @@ class Orders:
         self._reader = reader
         self._claimer = claimer
         self._claim_numbers = itertools.count(1)
+        self._read_numbers = itertools.count(1)
 
     async def place(self, order: NewOrder) -> Placed:
         """Commits a new order with its first event, or finds the one that has its key."""
@@ -108,17 +110,28 @@ class Orders:
         """Gives the order back at once, as if this claim had not been."""
         return await self._commits.run(RELEASE, claimed)
 
-    async def cancel(self, order_id: OrderId) -> CancelAnswer | None:
-        """Fails an order that has no intent yet; None when there is no such order."""
-        return await self._commits.run(CANCEL, order_id)
+    async def cancel(self, order_id: OrderId, *, account_id: AccountId) -> CancelAnswer | None:
+        """Fails an order that has no intent yet; None when this account has no such order."""
+        return await self._commits.run(CANCEL, Cancel(order_id=order_id, account_id=account_id))
 
-    async def get(self, order_id: OrderId) -> Order | None:
-        rows = await self._reader.rows(GET, {"order_id": str(order_id)})
+    async def get(self, order_id: OrderId, *, account_id: AccountId) -> Order | None:
+        """None where there is no such order, or it is another account's."""
+        parameters = {"order_id": str(order_id), "account_id": account_id}
+        rows = await self._reader.rows(GET, parameters)
         return order_from(rows[0]) if rows else None
 
-    async def history(self, order_id: OrderId, *, after: int = 0) -> list[OrderEvent]:
-        """Events beyond seq `after`, in order; all reads of one moment share one query."""
-        return await self._commits.run(HISTORY, (order_id, after))
+    async def page(self, page: Page) -> Sequence[Order]:
+        """The orders of one page, the newest first."""
+        rows = await self._reader.rows(PAGE, page_parameters(page))
+        return [order_from(row) for row in rows]
+
+    async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
+        """Events beyond seq `after`; None when there is no such order.
+
+        All reads of one moment share one query.
+        """
+        position = Position(n=next(self._read_numbers), order_id=order_id, after=after)
+        return await self._commits.run(HISTORY, position)
 
     async def positions(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         """The seq at which each order stands now."""
@@ -138,13 +151,17 @@ class Orders:
         rows = await self._reader.rows(RECENT_STARTS, {"within_s": within_s})
         return {OrderId(row["id"]): row["age_s"] for row in rows}
 
-    async def audit(self, *, since: datetime, lag_s: float, most: int) -> list[AuditedOrder]:
-        """Orders changed from `since` until `lag_s` ago, oldest change first, each judged."""
-        parameters = {"since": since, "lag_s": lag_s, "most": most}
+    async def audit(self, *, beyond: Change, lag_s: float, most: int) -> list[AuditedOrder]:
+        """Orders changed after `beyond` and until `lag_s` ago, oldest change first, each judged."""
+        parameters = {
+            "changed_at": beyond.changed_at,
+            "order_id": str(beyond.order_id),
+            "lag_s": lag_s,
+            "most": most,
+        }
         return [
             AuditedOrder(
-                order_id=OrderId(row["id"]),
-                changed_at=row["updated_at"],
+                change=Change(changed_at=row["updated_at"], order_id=OrderId(row["id"])),
                 broken=tuple(row["broken"]),
             )
             for row in await self._reader.rows(AUDIT, parameters)
@@ -162,8 +179,7 @@ class Orders:
 
     def close(self) -> None:
         """Runs what was already given and closes the connections."""
-        self._commits.close()
-        self._reader.close()
+        close_together(self._commits, self._reader)
 
     def _owner(self) -> str:
         return f"{self._claimer}/{next(self._claim_numbers)}"
@@ -183,24 +199,6 @@ class Orders:
         return [with_intents(c, by_order.get(c.order.id, ())) for c in claimed]
 
 
-GET = "SELECT * FROM orders WHERE id = %(order_id)s"
-
-HISTORY_SQL = """
-SELECT e.order_id, e.seq, e.status, e.payload, e.occurred_at
-FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, after integer)
-JOIN order_events e ON e.order_id = v.order_id AND e.seq > v.after
-ORDER BY e.order_id, e.seq
-"""
-
-HISTORY: Statement[tuple[OrderId, int], list[OrderEvent]] = Statement(
-    name="history",
-    sql=HISTORY_SQL,
-    key=lambda position: position[0],
-    row=lambda position: {"order_id": str(position[0]), "after": position[1]},
-    answer_key=lambda row: row["order_id"],
-    result=lambda _, rows: [event_from(row) for row in rows],
-)
-
 RECENT_STARTS = """
 SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
 FROM orders
@@ -208,5 +206,3 @@ WHERE started_at > now() - make_interval(secs => %(within_s)s)
 """
 
 ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"
-
-POSITIONS = "SELECT id, seq FROM orders WHERE id = ANY(%(orders)s::uuid[])"

@@ -1,12 +1,38 @@
 """What must be true of every order at every moment, asked of PostgreSQL itself."""
 
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from execution.domain.ids import OrderId
+
+FIRST_ID = OrderId(UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A place in the sequence of all changes; many orders change at one moment."""
+
+    changed_at: datetime
+    order_id: OrderId = FIRST_ID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditedOrder:
+    """An order with the names of the invariants that it breaks: none, unless a program has a fault."""
+
+    change: Change
+    broken: tuple[str, ...]
+
+
 # One statement, so one snapshot: whatever it finds was never true.
 AUDIT = """
 WITH changed AS (
     SELECT id, status, seq, updated_at
     FROM orders
-    WHERE updated_at >= %(since)s AND updated_at < now() - make_interval(secs => %(lag_s)s)
-    ORDER BY updated_at
+    WHERE (updated_at, id) > (%(changed_at)s, %(order_id)s::uuid)
+      AND updated_at < now() - make_interval(secs => %(lag_s)s)
+    ORDER BY updated_at, id
     LIMIT %(most)s
 ), judged AS (
     SELECT c.*,
@@ -35,7 +61,7 @@ SELECT id, updated_at,
            CASE WHEN status = 'failed' AND live + landed > 0 THEN 'failed_with_an_intent_that_counts' END
        ], NULL) AS broken
 FROM judged
-ORDER BY updated_at
+ORDER BY updated_at, id
 """
 
 # Started, due, and leased to nobody for longer than recovery takes.

@@ -9,10 +9,16 @@ from execution.adapters.group_commit import Statement
 from execution.adapters.orders.rows import event_from
 from execution.adapters.postgres import Row
 from execution.domain.event import OrderEvent
-from execution.domain.ids import OrderId
+from execution.domain.ids import AccountId, OrderId
 from execution.domain.status import OrderStatus
 
 CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    order_id: OrderId
+    account_id: AccountId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +36,8 @@ WITH moved AS (
     SET status = 'failed', seq = o.seq + 1, lease_epoch = o.lease_epoch + 1, lease_owner = NULL,
         lease_until = NULL, updated_at = now(), error_code = 'cancelled',
         error_reason = 'cancelled by the client'
-    FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid)
-    WHERE o.id = v.order_id AND o.status IN ('pending', 'routing', 'building')
+    FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, account_id text)
+    WHERE o.id = v.order_id AND o.account_id = v.account_id AND o.status IN ('pending', 'routing', 'building')
     RETURNING o.id, o.seq, o.attempts, o.error_code, o.error_reason
 )
 INSERT INTO order_events (order_id, seq, status, attempt, cause, payload)
@@ -43,12 +49,12 @@ RETURNING order_id, seq, status, payload, occurred_at, 'cancelled' AS error_code
 
 NOT_CANCELLED_SQL = """
 SELECT o.id AS order_id, o.status, o.error_code
-FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid)
-JOIN orders o ON o.id = v.order_id
+FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, account_id text)
+JOIN orders o ON o.id = v.order_id AND o.account_id = v.account_id
 """
 
 
-def _cancel_answer(_: OrderId, rows: Sequence[Row]) -> CancelAnswer | None:
+def _cancel_answer(_: Cancel, rows: Sequence[Row]) -> CancelAnswer | None:
     if not rows:
         return None
     row = rows[0]
@@ -59,11 +65,11 @@ def _cancel_answer(_: OrderId, rows: Sequence[Row]) -> CancelAnswer | None:
     )
 
 
-CANCEL: Statement[OrderId, CancelAnswer | None] = Statement(
+CANCEL: Statement[Cancel, CancelAnswer | None] = Statement(
     name="cancel",
     sql=CANCEL_SQL,
-    key=lambda order_id: order_id,
-    row=lambda order_id: {"order_id": str(order_id)},
+    key=lambda cancel: cancel.order_id,
+    row=lambda cancel: {"order_id": str(cancel.order_id), "account_id": cancel.account_id},
     answer_key=lambda row: row["order_id"],
     result=_cancel_answer,
     follow_up=NOT_CANCELLED_SQL,

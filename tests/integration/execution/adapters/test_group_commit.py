@@ -1,27 +1,32 @@
 """Group commit on real PostgreSQL: lost replies, conflicts, frozen clients."""
 
 import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 
 import pytest
 from prometheus_client import REGISTRY
 
-from execution.adapters.group_commit import GroupCommit
+from execution.adapters.group_commit import LOCK_WAIT_S, SPLITS_MAX, GroupCommit, Statement
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import Reader
+from execution.adapters.postgres import Reader, Row
 from execution.domain.errors import StoreUnavailable
 from execution.domain.ids import OrderId
-from execution.domain.order import ClaimedOrder, NewOrder
+from execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder
 from execution.domain.status import OrderStatus
 from support.builders import a_new_order
 from support.evidence import rows
-from support.locks import locked_orders
+from support.lives import events_of
+from support.locks import locked_orders, locked_rows
 from support.lossy_proxy import Loss, LossyProxy
 from support.stores import Databases
 
 S = OrderStatus
+
+NOISE_S = 0.4
+HELD_UP_S = (2 * SPLITS_MAX + 2) * LOCK_WAIT_S + NOISE_S
 
 
 @contextmanager
@@ -105,7 +110,7 @@ async def cancel(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
     order_id = await a_placed_order(orders)
 
     async def work() -> OrderId:
-        answer = await orders.cancel(order_id)
+        answer = await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
         assert answer is not None
         assert answer.cancelled
         return order_id
@@ -160,8 +165,8 @@ def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
         with orders_at(proxy.url, deadline_s=0.5) as orders:
             order_id = await a_placed_order(orders)
             with proxy.holding_replies(), pytest.raises(StoreUnavailable):
-                await orders.cancel(order_id)
-            answer = await orders.cancel(order_id)
+                await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+            answer = await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
 
             assert answer is not None
             assert answer.cancelled
@@ -174,9 +179,9 @@ def test_a_read_that_meets_a_lock_says_that_the_store_is_away(databases: Databas
         with orders_at(databases.orders_url) as orders:
             order_id = await a_placed_order(orders)
             with locked_orders(databases.orders_url), pytest.raises(StoreUnavailable):
-                await orders.get(order_id)
+                await orders.get(order_id, account_id=LOCAL_ACCOUNT)
 
-            assert await orders.get(order_id) is not None
+            assert await orders.get(order_id, account_id=LOCAL_ACCOUNT) is not None
 
     asyncio.run(work())
 
@@ -184,9 +189,7 @@ def test_a_read_that_meets_a_lock_says_that_the_store_is_away(databases: Databas
 def test_two_gateways_with_the_same_keys_in_opposite_order_never_deadlock(
     databases: Databases,
 ) -> None:
-    conflicts = REGISTRY.get_sample_value(
-        "commit_repeats_total", {"statement": "place", "reason": "conflict"}
-    )
+    conflicts = conflicts_of_placements()
 
     async def work() -> None:
         with (
@@ -202,12 +205,21 @@ def test_two_gateways_with_the_same_keys_in_opposite_order_never_deadlock(
                 assert sum(each.created for each in placed) == len(keys)
 
     asyncio.run(work())
-    after = REGISTRY.get_sample_value(
-        "commit_repeats_total", {"statement": "place", "reason": "conflict"}
-    )
 
-    assert after == conflicts
+    assert conflicts_of_placements() == conflicts
     assert len(rows(databases.orders_url, "SELECT 1 FROM orders")) == 30 * 40
+
+
+def conflicts_of_placements() -> float:
+    """A deadlock, too, shows as a row locked: that wait ends first."""
+    return sum(
+        sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == "commit_repeats_total"
+        and sample.labels["statement"] == "place"
+        and sample.labels["reason"] != "lost"
+    )
 
 
 def an_order_with(key: str) -> NewOrder:
@@ -221,19 +233,132 @@ def test_a_frozen_client_stalls_nobody(databases: Databases, proxy: LossyProxy) 
             with proxy.holding_replies() as held:
                 stuck = asyncio.create_task(frozen.move(claimed.move_to(S.ROUTING)))
                 await asyncio.to_thread(held.wait, 10)
-                answer = await other.cancel(claimed.order.id)  # the same row, and no lock on it
+                answer = await other.cancel(
+                    claimed.order.id, account_id=LOCAL_ACCOUNT
+                )  # the same row, and no lock on it
                 assert answer is not None
                 assert answer.cancelled
             event = await stuck
 
             assert event is not None
-            assert [e.status for e in await other.history(claimed.order.id)] == [
+            assert [e.status for e in await events_of(other, claimed.order.id)] == [
                 S.PENDING,
                 S.ROUTING,
                 S.FAILED,
             ]
 
     asyncio.run(work())
+
+
+@pytest.mark.parametrize("locked", [[0], [137], [255], [3, 200]])
+def test_a_locked_row_stops_neither_its_neighbours_nor_those_behind(
+    databases: Databases, locked: list[int]
+) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(256)))
+            theirs = [claimed[n].order.id for n in locked]
+            with locked_rows(databases.orders_url, theirs):
+                moving = [asyncio.create_task(orders.move(c.move_to(S.ROUTING))) for c in claimed]
+                await asyncio.sleep(0)
+                behind = asyncio.create_task(a_placed_order(orders))
+                free = [moving[n] for n in range(256) if n not in locked]
+                _, waiting = await asyncio.wait([*free, behind], timeout=HELD_UP_S)
+                assert not waiting
+                assert not any(moving[n].done() for n in locked)
+            events = await asyncio.gather(*moving)
+
+            assert all(event is not None and event.seq == 2 for event in events)
+
+    asyncio.run(work())
+
+
+def test_a_cancel_of_a_locked_order_holds_up_no_placements(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_rows(databases.orders_url, [order_id]):
+                cancel = asyncio.create_task(orders.cancel(order_id, account_id=LOCAL_ACCOUNT))
+                longest_s = 0.0
+                until = time.monotonic() + 2
+                while time.monotonic() < until:
+                    begun = time.monotonic()
+                    await a_placed_order(orders)
+                    longest_s = max(longest_s, time.monotonic() - begun)
+                assert longest_s < LOCK_WAIT_S + NOISE_S
+                assert not cancel.done()
+            answer = await cancel
+
+            assert answer is not None
+            assert answer.cancelled
+
+    asyncio.run(work())
+
+
+def test_a_row_that_stays_locked_fails_alone_and_in_time(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url, deadline_s=0.5) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_rows(databases.orders_url, [order_id]), pytest.raises(StoreUnavailable):
+                await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+
+    asyncio.run(work())
+
+
+def test_a_whole_table_that_is_locked_for_a_while_costs_no_write(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(64)))
+            with locked_orders(databases.orders_url):
+                moving = asyncio.gather(*(orders.move(c.move_to(S.ROUTING)) for c in claimed))
+                _, waiting = await asyncio.wait([moving], timeout=3)
+                assert waiting
+            events = await moving
+
+            assert all(event is not None and event.seq == 2 for event in events)
+
+    asyncio.run(work())
+
+
+class Wrong(Exception):
+    pass
+
+
+def numbers(*, wrong_row: int = -1, wrong_result: int = -1) -> Statement[int, int]:
+    def row(n: int) -> Row:
+        if n == wrong_row:
+            raise Wrong
+        return {"n": n}
+
+    def result(n: int, _: Sequence[Row]) -> int:
+        if n == wrong_result:
+            raise Wrong
+        return n
+
+    return Statement(
+        name="numbers",
+        sql="SELECT n FROM json_to_recordset(%(rows)s::json) AS v(n integer)",
+        key=lambda n: n,
+        row=row,
+        answer_key=lambda row: row["n"],
+        result=result,
+    )
+
+
+@pytest.mark.parametrize("statement", [numbers(wrong_row=30), numbers(wrong_result=30)])
+def test_a_call_that_cannot_be_written_or_read_fails_alone(
+    databases: Databases, statement: Statement[int, int]
+) -> None:
+    async def work() -> list[int | BaseException]:
+        with closing(GroupCommit(databases.orders_url, application_name="test")) as commits:
+            return await asyncio.gather(
+                *(commits.run(statement, n) for n in range(64)), return_exceptions=True
+            )
+
+    results = asyncio.run(work())
+
+    assert isinstance(results.pop(30), Wrong)
+    assert results == [n for n in range(64) if n != 30]
 
 
 def test_writes_that_gather_share_a_statement(databases: Databases) -> None:

@@ -16,11 +16,12 @@ from execution.adapters.orders.moves import FailedAttempt
 from execution.adapters.postgres import Reader
 from execution.domain.errors import VenueRejected
 from execution.domain.ids import OrderId
-from execution.domain.order import ClaimedOrder, NewOrder, Transition
+from execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder, Transition
 from execution.domain.quote import VenueName
 from execution.domain.status import OrderStatus
 from execution.domain.transaction import Fill, Intent, Signature, Transaction
 from support.evidence import rows
+from support.lives import events_of
 from support.stores import Databases, execute
 
 S = OrderStatus
@@ -115,13 +116,13 @@ def test_a_placed_order_is_committed_with_its_first_event(orders: Orders) -> Non
         order = a_new_order(min_amount_out=Decimal("2.000000000000000001"))
         placed = await orders.place(order)
 
-        kept = await orders.get(order.id)
+        kept = await orders.get(order.id, account_id=LOCAL_ACCOUNT)
         assert placed.created
         assert kept is not None
         assert (kept.status, kept.seq) == (S.PENDING, 1)
         assert str(kept.amount_in) == "1.50"
         assert kept.min_amount_out == order.min_amount_out
-        assert [event.seq for event in await orders.history(order.id)] == [1]
+        assert [event.seq for event in await events_of(orders, order.id)] == [1]
 
     run(work())
 
@@ -287,7 +288,7 @@ def test_a_repeated_move_returns_its_own_event_and_moves_once(orders: Orders) ->
         first, again = await orders.move(move), await orders.move(move)
 
         assert first == again is not None
-        assert [event.seq for event in await orders.history(claimed.order.id)] == [1, 2, 3, 4]
+        assert [event.seq for event in await events_of(orders, claimed.order.id)] == [1, 2, 3, 4]
 
     run(work())
 
@@ -330,7 +331,7 @@ def test_after_a_death_another_intent_is_recorded_and_a_repeat_finds_it(orders: 
         assert await orders.record_intent(second, intent)
         assert await orders.record_intent(second, intent)
         await orders.move(a_move(second.holding(intent), S.CONFIRMED))
-        assert [event.seq for event in await orders.history(first.order.id)] == [1, 2, 3, 4, 5]
+        assert [event.seq for event in await events_of(orders, first.order.id)] == [1, 2, 3, 4, 5]
 
     run(work())
 
@@ -376,8 +377,8 @@ def test_an_order_without_an_intent_can_be_cancelled_and_its_claimer_is_fenced(
 ) -> None:
     async def work() -> None:
         claimed = await a_claimed_order(orders, at=status)
-        answer = await orders.cancel(claimed.order.id)
-        again = await orders.cancel(claimed.order.id)
+        answer = await orders.cancel(claimed.order.id, account_id=LOCAL_ACCOUNT)
+        again = await orders.cancel(claimed.order.id, account_id=LOCAL_ACCOUNT)
 
         assert answer is not None
         assert answer.cancelled
@@ -398,7 +399,7 @@ def test_an_order_that_may_have_been_filled_cannot_be_cancelled(
 ) -> None:
     async def work() -> None:
         claimed = await a_claimed_order(orders, at=status)
-        answer = await orders.cancel(claimed.order.id)
+        answer = await orders.cancel(claimed.order.id, account_id=LOCAL_ACCOUNT)
 
         assert answer is not None
         assert not answer.cancelled
@@ -409,7 +410,7 @@ def test_an_order_that_may_have_been_filled_cannot_be_cancelled(
 
 def test_an_unknown_order_cannot_be_cancelled(orders: Orders) -> None:
     async def work() -> None:
-        assert await orders.cancel(OrderId(uuid.uuid4())) is None
+        assert await orders.cancel(OrderId(uuid.uuid4()), account_id=LOCAL_ACCOUNT) is None
 
     run(work())
 
@@ -424,7 +425,8 @@ def test_cancel_and_submit_at_once_have_one_winner(orders: Orders, databases: Da
         )
         for _ in range(20):
             answer, event = await asyncio.gather(
-                rival.cancel(claimed.order.id), orders.move(a_move(claimed, S.SUBMITTED))
+                rival.cancel(claimed.order.id, account_id=LOCAL_ACCOUNT),
+                orders.move(a_move(claimed, S.SUBMITTED)),
             )
             assert answer is not None
             assert answer.cancelled != (event is not None)

@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 )
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.orders import AuditedOrder, Orders
+from execution.adapters.orders import Orders
+from execution.adapters.orders.audit import AuditedOrder, Change
 from execution.adapters.orders.cancellation import CANCELLED
 from execution.adapters.orders.claims import CLAIM, Claim
 from execution.adapters.orders.moves import FailedAttempt
@@ -36,10 +37,11 @@ from execution.adapters.postgres import Connection, Cursor, Reader, connect
 from execution.domain.errors import IllegalTransition, VenueRejected
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
-from execution.domain.order import ClaimedOrder, NewOrder, Transition
+from execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder, Transition
 from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 from execution.domain.transaction import Intent, Signature
 from support.builders import a_fill, a_new_order, a_transaction, an_intent
+from support.lives import events_of
 from support.stores import Databases
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
@@ -47,7 +49,7 @@ PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 OPEN_MAX = 3  # orders that have not ended: few, so that much happens to each
 PATH = [ROUTING, BUILDING, SUBMITTED]  # from `pending` to what the venue decides
 COUNTING = {"live", "landed"}  # the states of an intent that forbid another
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+LONG_AGO = Change(changed_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 Result = TypeVar("Result")
 Draw = st.DataObject
@@ -445,7 +447,7 @@ class OrdersMachine(RuleBasedStateMachine):
                 kept.epoch += 1
                 kept.error_code = CANCELLED
                 kept.give_back()
-            answer = self.run(self.engine.gateway.cancel(order_id))
+            answer = self.run(self.engine.gateway.cancel(order_id, account_id=LOCAL_ACCOUNT))
 
             assert answer is not None
             assert answer.status == kept.status
@@ -471,9 +473,9 @@ class OrdersMachine(RuleBasedStateMachine):
     def readers_and_the_auditor_see_no_fault(self) -> None:
         async def seen() -> tuple[list[AuditedOrder], dict[OrderId, int], list[list[OrderEvent]]]:
             return await asyncio.gather(
-                gateway.audit(since=LONG_AGO, lag_s=0, most=len(seqs) + 1),
+                gateway.audit(beyond=LONG_AGO, lag_s=0, most=len(seqs) + 1),
                 gateway.positions(list(seqs)),
-                asyncio.gather(*(gateway.history(id_, after=seqs[id_] // 2) for id_ in seqs)),
+                asyncio.gather(*(events_of(gateway, id_, after=seqs[id_] // 2) for id_ in seqs)),
             )
 
         gateway, seqs = self.engine.gateway, {id_: kept.seq for id_, kept in self.kept.items()}
