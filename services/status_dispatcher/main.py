@@ -8,7 +8,6 @@ import redis
 import structlog
 
 from execution import metrics
-from execution.adapters.frames import Frame
 from execution.adapters.pubsub import Publisher
 from execution.adapters.queues import PUBLISH, STATUS_HINT_PREFIX, status_queue
 from execution.adapters.rate_window import RateWindow
@@ -34,11 +33,11 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
     slots = Slots(settings.ws_worker_concurrency)
     metrics.SLOTS.labels(queue=queue).set(slots.count)
 
-    async def publish(frame: Frame, committed_at: float) -> None:
-        await publisher.publish(frame)
+    async def publish(order_id: str, message: str, committed_at: float) -> None:
+        await publisher.publish(order_id, message)
         metrics.EVENTS_PUBLISHED.labels(status=status).inc()
         metrics.EVENT_DISPATCH_SECONDS.labels(status=status).observe(
-            max(time.time() - committed_at, 0)
+            min(max(0.0, time.time() - committed_at), STALE_AFTER_S)
         )
 
     worker = SlotWorker(

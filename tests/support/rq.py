@@ -71,13 +71,18 @@ def a_worker(
     hint_prefix: str = HINT_PREFIX,
     store_answers: Callable[[], Awaitable[bool]] | None = None,
     recent_starts: RecentStarts | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> SlotWorker:
+    """`clock` is that of the starts that the worker counts itself."""
+    window = RateWindow(
+        client, key=WINDOW, limit=limit, shared=recent_starts is not None, clock=clock
+    )
     return SlotWorker(
         queue,
         client=client,
         functions=functions if functions is not None else {WORK: function or nothing},
         slots=Slots(slots),
-        window=RateWindow(client, key=WINDOW, limit=limit, shared=recent_starts is not None),
+        window=window,
         hint_prefix=hint_prefix,
         store_answers=store_answers,
         recent_starts=recent_starts,

@@ -1,31 +1,39 @@
 """Jobs of one RQ queue, claimed and ended in bulk: one Lua call each way, on RQ's own keys."""
 
-import json
 import uuid
-import zlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import redis
+import structlog
 from rq.defaults import RQ_KEY_PREFIX
 from rq.intermediate_queue import IntermediateQueue
 from rq.queue import Queue
-from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.registry import (
+    DeferredJobRegistry,
+    FailedJobRegistry,
+    FinishedJobRegistry,
+    ScheduledJobRegistry,
+    StartedJobRegistry,
+)
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from execution import metrics
-from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S
-from execution.adapters.rate_window import WINDOW_S, RateWindow, lua
+from execution.adapters.job_data import CALL_BYTES_MAX, call_in, moment_in
+from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
+from execution.adapters.rate_window import WINDOW_S, OwnRoom, RateWindow, lua
 
 JobFunction = Callable[..., Awaitable[object]]
 
 LEASE_S = 20
 SWEEP_PATIENCE_S = 30
 SWEEP_MAX = 500
+LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +41,7 @@ class StartedJob:
     """A job in one of our slots. `function` is None where it names no allowed one.
 
     A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
-    its own keys is touched when it ends.
+    its own keys is touched when it ends. `started_at` is by the clock of the process's own starts.
     """
 
     id: bytes
@@ -43,6 +51,7 @@ class StartedJob:
     keywords: dict[str, Any]
     timeout_s: float
     plain: bool
+    started_at: float
 
     @property
     def member(self) -> bytes:
@@ -115,10 +124,43 @@ class Jobs:
         self._finish = client.register_script(lua("finish"))
         self._give_back = client.register_script(lua("give_back"))
         self._sweep = client.register_script(lua("sweep"))
+        self._mend = client.register_script(lua("mend"))
+        registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
+        self._types = {
+            **{registry(queue, connection=client).key: "zset" for registry in registries},
+            **dict.fromkeys((self.started_key, self._failed_key, self._quarantine_key), "zset"),
+            **dict.fromkeys((self._first_seen_key, window.key), "zset"),
+            **dict.fromkeys((self.key, self._intermediate_key), "list"),
+            **dict.fromkeys((executions_key, QUEUES_KEY, REDIS_WORKER_KEYS), "set"),
+            WORKERS_BY_QUEUE_KEY % queue: "set",
+            worker_key: "hash",
+        }
 
     def claim(self, places: int, *, held: bytes | str = "") -> Claim:
         """Starts up to `places` jobs, `held` from the intermediate list first."""
-        answer = self._claim(
+        own, started = self._window.reserve_own(places), 0
+        try:
+            answer = self._claim_with(own, held)
+            started = (len(answer) - 6) // 6
+        finally:
+            started_at = self._window.settle_own(own, started=started)
+        state, room, wait_s, watermark, quarantined, stale = answer[:6]
+        jobs = [self._job(started_at, *answer[at : at + 6]) for at in range(6, len(answer), 6)]
+        metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
+        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
+        metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
+        return Claim(
+            jobs=jobs,
+            suspended=state == b"suspended",
+            window_unknown=state == b"window_unknown",
+            room=room,
+            wait_s=float(wait_s),
+            head=moment_in(watermark),
+            empty=watermark == b"empty",
+        )
+
+    def _claim_with(self, own: OwnRoom, held: bytes | str) -> list[Any]:
+        answer: list[Any] = self._claim(
             keys=[
                 self.key,
                 self._intermediate_key,
@@ -131,7 +173,7 @@ class Jobs:
                 self._window.marker_key,
             ],
             args=[
-                places,
+                own.reserved,
                 self._window.limit,
                 WINDOW_S,
                 LEASE_S,
@@ -142,26 +184,17 @@ class Jobs:
                 RQ_KEY_PREFIX,
                 self._stale_after_s,
                 self._hint_prefix,
+                own.room,
+                own.wait_s,
+                CALL_BYTES_MAX,
+                LOOKS_MAX,
             ],
         )
-        state, room, wait_s, watermark, quarantined, stale = answer[:6]
-        jobs = [self._job(*answer[at : at + 6]) for at in range(6, len(answer), 6)]
-        self._window.note_own_starts(len(jobs))
-        metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
-        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
-        metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
-        return Claim(
-            jobs=jobs,
-            suspended=state == b"suspended",
-            window_unknown=state == b"window_unknown",
-            room=room,
-            wait_s=float(wait_s),
-            head=_moment(watermark),
-            empty=watermark == b"empty",
-        )
+        return answer
 
     def _job(
         self,
+        started_at: float,
         id_: bytes,
         execution: bytes,
         data: bytes,
@@ -169,8 +202,8 @@ class Jobs:
         timeout: bytes,
         plain: int,
     ) -> StartedJob:
-        name, arguments, keywords = _call_in(data)
-        if (came := _moment(enqueued_at)) is not None:
+        name, arguments, keywords = call_in(data)
+        if (came := moment_in(enqueued_at)) is not None:
             waited_s = now().timestamp() - came
             self._wait_seconds.observe(max(waited_s, 0.0))
         return StartedJob(
@@ -181,6 +214,7 @@ class Jobs:
             keywords=keywords,
             timeout_s=float(timeout) if timeout.isdigit() else JOB_TIMEOUT_S,
             plain=bool(plain),
+            started_at=started_at,
         )
 
     def wait_for_one(self, timeout_s: float) -> Claim:
@@ -192,7 +226,11 @@ class Jobs:
             "LEFT",
             "RIGHT",
         )
-        return self.claim(1, held=held or "")
+        try:
+            return self.claim(1, held=held or "")
+        except redis.ResponseError:  # else the job would stand between the lists until it is swept
+            self.mend()
+            return self.claim(1, held=held or "")
 
     def finish(self, batch: Sequence[EndedJob]) -> set[bytes]:
         """Deletes plain jobs that succeeded and keeps failed ones for a while.
@@ -214,6 +252,7 @@ class Jobs:
             arguments += [job.id, job.execution, token]
         keys = [self.key, self.started_key, self._window.key, self._executions_key]
         refunded = self._give_back(keys=keys, args=arguments)
+        self._window.refund_own([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
     def sweep(self) -> bool:
@@ -231,20 +270,9 @@ class Jobs:
         metrics.JOBS_SWEPT.labels(queue=self.queue).inc(deleted)
         return bool(abandoned)
 
-
-def _call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
-    """The function's name and its arguments in a job's data; ('', [], {}) where there is no call."""
-    try:
-        name, _, arguments, keywords = json.loads(zlib.decompress(data))
-        return str(name), list(arguments), dict(keywords)
-    except (ValueError, TypeError, RecursionError, zlib.error):
-        return "", [], {}
-
-
-def _moment(text: bytes) -> float | None:
-    """Unix seconds of a number or of a timestamp as RQ writes it; None for anything else."""
-    with suppress(ValueError):
-        return float(text)
-    with suppress(ValueError):
-        return datetime.fromisoformat(text.decode()).timestamp()
-    return None
+    def mend(self) -> None:
+        """Deletes keys of another type than ours, which would fail every call that meets them."""
+        if mended := self._mend(keys=list(self._types), args=list(self._types.values())):
+            log.warning("keys of a wrong type deleted", queue=self.queue, keys=repr(mended))
+        if self._window.key.encode() in mended:
+            self._window.forget()

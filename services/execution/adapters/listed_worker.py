@@ -28,6 +28,16 @@ RESULT_TTL_S = 30
 WORKER_TTL_S = 30
 MAINTENANCE_LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
 
+# What passes by itself; anything else Redis says of keys that somebody has tampered with.
+OUTAGE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.WatchError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+)
+
 log = structlog.get_logger()
 
 
@@ -91,7 +101,7 @@ class ListedWorker(BaseWorker):
                 self._finalize_success(job, queue, execution, ended.result)
             else:
                 self._finalize_failure(job, queue, execution, _exc_info(ended.error))
-        except redis.RedisError:
+        except OUTAGE:
             raise
         except Exception:
             log.exception("job not ended, left to rq's maintenance", job_id=job_id)
@@ -106,7 +116,7 @@ class ListedWorker(BaseWorker):
             clean_registries(queue)
             clean_worker_registry(queue)
             queue.intermediate_queue.cleanup(self, queue)
-        except redis.RedisError:
+        except OUTAGE:
             raise
         except Exception:
             log.exception("rq's maintenance failed", queue=queue.name)

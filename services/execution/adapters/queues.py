@@ -22,6 +22,7 @@ from rq.utils import utcformat
 from execution import metrics
 from execution.adapters.batching import Batches
 from execution.adapters.frames import frame
+from execution.adapters.seals import Seal
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
@@ -90,13 +91,14 @@ def order_hint(order_id: OrderId, *, created_at: datetime) -> Hint:
     )
 
 
-def status_hint(event: OrderEvent) -> Hint:
-    """Says that an order has moved."""
+def status_hint(event: OrderEvent, seal: Seal) -> Hint:
+    """Says that an order has moved, in the very bytes that its channel is to carry."""
+    text = json.dumps(frame(event), separators=(",", ":"))
     return Hint(
         queue=status_queue(event.status),
         job_id=f"{STATUS_HINT_PREFIX}{event.order_id}-{event.seq}",
         function=PUBLISH,
-        arguments=(frame(event), event.occurred_at.timestamp()),
+        arguments=(str(event.order_id), seal.close(text), event.occurred_at.timestamp()),
         committed_at=event.occurred_at,
         failure_ttl_s=FAILURE_TTL_S,
         meta={

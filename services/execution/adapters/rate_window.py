@@ -1,15 +1,20 @@
 """How many jobs may start: at most `limit` in any 60 s, exact over all processes that share Redis.
 
 A start is its token's moment. Jobs of the queue take theirs inside the claim script; the class
-below is for starts that come another way, and for the time without Redis, when each process keeps
-the limit by itself. A window that Redis has lost is not taken for an empty one: starts wait until
-it has been united with those that PostgreSQL remembers.
+below is for starts that come another way. A window that Redis has lost is not taken for an empty
+one: starts wait until it has been united with those that PostgreSQL remembers.
+
+Beneath it each process counts its own starts, whatever Redis says of them: that is the limit while
+Redis is away, and the floor that nobody who can write there lifts.
 """
 
+import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from importlib.resources import files
 
 import redis
@@ -17,16 +22,37 @@ import redis
 from execution import metrics
 
 WINDOW_S = 60
+NO_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnRoom:
+    """What one call may start by the process's own count: `reserved` of the `room` there was.
+
+    `wait_s` is the time until there is one more, where there is none.
+    """
+
+    reserved: int
+    room: int
+    wait_s: float = 0.0
 
 
 class RateWindow:
     """`limit` starts in any 60 s; 0 lifts it. `key` names the window in Redis.
 
-    A shared window is one that must be united with PostgreSQL before it counts. Every call but
-    `own_room` and `note_own_starts` may raise redis.RedisError.
+    A shared window is one that must be united with PostgreSQL before it counts. Every call but those
+    about own starts may raise redis.RedisError; those may come from any thread. `clock` is in seconds.
     """
 
-    def __init__(self, client: redis.Redis, *, key: str, limit: int, shared: bool = False) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        key: str,
+        limit: int,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.key = key
         self.limit = limit
         self.marker_key = f"{key}:known" if shared else ""
@@ -34,7 +60,10 @@ class RateWindow:
         self._take = client.register_script(lua("take_tokens"))
         self._settle = client.register_script(lua("settle_tokens"))
         self._unite = client.register_script(lua("unite"))
-        self._own_starts: deque[float] = deque(maxlen=limit or 1)
+        self._clock = clock
+        self._own_starts: deque[float] = deque()
+        self._own_reserved = 0
+        self._own_lock = threading.Lock()
 
     def take(self, wanted: int) -> Sequence[str]:
         """Tokens for up to `wanted` starts, to be settled with once it is known which there were."""
@@ -57,22 +86,41 @@ class RateWindow:
 
     def forget(self) -> None:
         """Marks the window as not known: starts were made that it has not seen."""
-        self._client.delete(self.marker_key)
+        if self.marker_key:
+            self._client.delete(self.marker_key)
 
-    def own_room(self) -> int:
-        """What the limit still allows this process, counting its own starts alone."""
+    def reserve_own(self, wanted: int) -> OwnRoom:
+        """Room for up to `wanted` starts, to be settled with once it is known how many there were."""
         if self.limit == 0:
-            return 1_000_000
-        horizon = time.monotonic() - WINDOW_S
-        while self._own_starts and self._own_starts[0] <= horizon:
-            self._own_starts.popleft()
-        return self.limit - len(self._own_starts)
+            return OwnRoom(reserved=wanted, room=NO_LIMIT)
+        with self._own_lock:
+            horizon = self._clock() - WINDOW_S
+            while self._own_starts and self._own_starts[0] <= horizon:
+                self._own_starts.popleft()
+            room = self.limit - len(self._own_starts) - self._own_reserved
+            reserved = max(min(wanted, room), 0)
+            self._own_reserved += reserved
+            wait_s = self._own_starts[0] - horizon if room <= 0 and self._own_starts else 0.0
+            return OwnRoom(reserved=reserved, room=max(room, 0), wait_s=wait_s)
 
-    def note_own_starts(self, count: int) -> None:
+    def settle_own(self, own: OwnRoom, *, started: int) -> float:
+        """Counts the starts from now on, which is later than they were; returns their moment."""
+        moment = self._clock()
         if self.limit:
-            self._own_starts.extend([time.monotonic()] * count)
+            with self._own_lock:
+                self._own_reserved -= own.reserved
+                self._own_starts.extend([moment] * started)
+        return moment
+
+    def refund_own(self, moments: Sequence[float]) -> None:
+        """Forgets starts, each by its moment, that turned out to be none."""
+        with self._own_lock:
+            for moment in moments:
+                with suppress(ValueError):  # it has left the window
+                    self._own_starts.remove(moment)
 
 
 def lua(name: str) -> str:
-    """The text of one of the scripts in `lua/`."""
-    return (files(__package__) / "lua" / f"{name}.lua").read_text()
+    """One of the scripts in `lua/`, with the function that all of them may call."""
+    scripts = files(__package__) / "lua"
+    return "".join((scripts / f"{part}.lua").read_text() for part in ("replacing", name))

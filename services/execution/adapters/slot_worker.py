@@ -137,12 +137,18 @@ class SlotWorker(ListedWorker):
                 self.slots.give_back(places - 1)
                 places = 1
                 claim = await self._call(self._jobs.wait_for_one, IDLE_BLOCK_S)
-            if was_without and self._window.marker_key:
+            if was_without:
                 await self._call(self._window.forget)
             self._failing_since = None
             self.last_claim = claim
-        except redis.RedisError as error:
-            log.warning("redis call failed", error=str(error), without_redis=was_without)
+        except Exception as error:  # a reply that nobody foresaw must not end the process
+            known = isinstance(error, redis.RedisError)
+            log.warning(
+                "redis call failed",
+                error=str(error),
+                without_redis=was_without,
+                exc_info=None if known else error,
+            )
             self.last_claim = None
             self._failing_since = self._failing_since or time.monotonic()
         finally:
@@ -187,6 +193,8 @@ class SlotWorker(ListedWorker):
 
     def _exchange(self, places: int) -> Claim:
         moment = time.monotonic()
+        if self._failing_since is not None or moment >= self._next_sweep:
+            self._jobs.mend()
         if moment >= self._next_beat:
             self.beat(self._jobs, list(self._running.values()), busy=bool(self._running))
             self._next_beat = moment + BEAT_EVERY_S

@@ -5,6 +5,8 @@
 -- ARGV  1 wanted  2 rate limit (0: none)  3 window seconds  4 lease seconds  5 execution id prefix
 --       6 worker name  7 id held in the intermediate list, or ''  8 time of start as RQ writes it
 --       9 key prefix of RQ  10 seconds after which a job is stale (0: never)  11 prefix of a hint's id
+--       12 what this process may start by its own count  13 seconds until that is one more
+--       14 most bytes in a field of a job  15 most entries to look at beyond `wanted`
 --
 -- Returns { state, room, wait_s, watermark, quarantined, stale, then for each job: id, execution id, data,
 -- enqueued_at, timeout, plain }.
@@ -16,16 +18,27 @@
 local queue, intermediate, started, window, quarantine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local wanted, limit, window_s, lease_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local held, prefix, stale_s = ARGV[7], ARGV[9], tonumber(ARGV[10])
+local own_room, own_wait_s = tonumber(ARGV[12]), tonumber(ARGV[13])
+local field_bytes_max, looks_max = tonumber(ARGV[14]), wanted + tonumber(ARGV[15])
+local ID_BYTES_MAX, META_BYTES_MAX, TIME_BYTES_MAX = 255, 4096, 64
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 
 -- a call that asks for nothing must fail too where Redis is read-only or full
 redis.call('SET', KEYS[8], now, 'EX', 60)
+-- and where a key has another type, before anything has moved
+redis.call('LLEN', queue)
+redis.call('LLEN', intermediate)
+redis.call('ZCARD', started)
+redis.call('ZCARD', window)
+redis.call('ZCARD', quarantine)
+redis.call('SCARD', KEYS[7])
 
 local function give_back()
     if held ~= '' and redis.call('LREM', intermediate, 1, held) == 1 then
         redis.call('LPUSH', queue, held)
     end
+    held = ''
 end
 
 if redis.call('EXISTS', KEYS[6]) == 1 then
@@ -41,12 +54,17 @@ end
 local room, wait_s = 1000000, 0
 if limit > 0 then
     redis.call('ZREMRANGEBYSCORE', window, '-inf', string.format('%.6f', now - window_s))
+    -- a start of the future is none of ours, and would never leave
+    redis.call('ZREMRANGEBYSCORE', window, string.format('(%.6f', now + window_s), '+inf')
     room = limit - redis.call('ZCARD', window)
     if room <= 0 then
         room = 0
         local oldest = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
         wait_s = tonumber(oldest[2]) + window_s - now
     end
+    -- the window may have been tampered with: what a process has started itself it knows by itself
+    if own_room <= 0 then wait_s = math.max(wait_s, own_wait_s) end
+    room = math.max(math.min(room, own_room), 0)
 end
 
 local function next_id()
@@ -60,11 +78,22 @@ local function next_id()
 end
 
 local function created_at(meta)
-    if type(meta) ~= 'string' then return nil end
+    if type(meta) ~= 'string' or #meta > META_BYTES_MAX then return nil end
     local readable, decoded = pcall(cjson.decode, meta)
     if readable and type(decoded) == 'table' and type(decoded.created_at) == 'number' then
         return decoded.created_at
     end
+end
+
+local function is_job_id(id)
+    return #id <= ID_BYTES_MAX and not string.find(id, '[^%w_-]')
+end
+
+local function is_too_large(fields)
+    for i = 1, 14 do
+        if fields[i] and #fields[i] > field_bytes_max then return true end
+    end
+    return false
 end
 
 local function is_plain(id, fields)
@@ -75,15 +104,16 @@ local function is_plain(id, fields)
 end
 
 local jobs = {}
-local count, quarantined, stale = 0, 0, 0
-if room == 0 then give_back() end
-while count < wanted and room > 0 do
+local count, looked, quarantined, stale = 0, 0, 0, 0
+while count < wanted and looked < looks_max and room > 0 do
     local id = next_id()
     if not id then break end
+    looked = looked + 1
     local key = prefix .. ':job:' .. id
-    local fields = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'result_ttl', 'success_callback_name',
+    -- what RQ would not take for an id names no hash
+    local fields = not is_job_id(id) and {} or redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'result_ttl', 'success_callback_name',
         'failure_callback_name', 'dependency_ids', 'repeats_left', 'rate_limit_key', 'group_id', 'webhooks', 'retries_left', 'meta', 'timeout')
-    if fields.err then
+    if fields.err or is_too_large(fields) then
         redis.call('ZADD', quarantine, now, id)
         quarantined = quarantined + 1
     elseif fields[1] == 'queued' and fields[2] then
@@ -102,7 +132,7 @@ while count < wanted and room > 0 do
             redis.call('HSET', prefix .. ':execution:' .. member, 'id', execution, 'job_id', id, 'created_at', moment,
                 'last_heartbeat', moment, 'worker_name', ARGV[6])
             redis.call('EXPIRE', prefix .. ':execution:' .. member, lease_s)
-            redis.call('ZADD', prefix .. ':executions:' .. id, now + lease_s + 60, execution)
+            replacing('ZADD', prefix .. ':executions:' .. id, now + lease_s + 60, execution)
             redis.call('EXPIRE', prefix .. ':executions:' .. id, lease_s + 60)
             redis.call('SADD', KEYS[7], member)
             if limit > 0 then
@@ -111,7 +141,8 @@ while count < wanted and room > 0 do
                 redis.call('ZADD', window, moment, token)
                 room = room - 1
             end
-            for _, value in ipairs({ id, execution, fields[2], fields[3] or '', fields[14] or '', is_plain(id, fields) }) do
+            local enqueued_at, timeout = string.sub(fields[3] or '', 1, TIME_BYTES_MAX), string.sub(fields[14] or '', 1, TIME_BYTES_MAX)
+            for _, value in ipairs({ id, execution, fields[2], enqueued_at, timeout, is_plain(id, fields) }) do
                 jobs[#jobs + 1] = value
             end
         end
@@ -121,15 +152,17 @@ while count < wanted and room > 0 do
     end
     -- any other status, or no hash: the job has run, runs, or has expired; the entry is dropped
 end
+give_back()
 if count > 0 then redis.call('EXPIRE', KEYS[7], lease_s + 60) end
 if limit > 0 then redis.call('EXPIRE', window, window_s) end
 
 local watermark = 'empty'
 local head = redis.call('LINDEX', queue, 0)
 if head then
-    local fields = redis.pcall('HMGET', prefix .. ':job:' .. head, 'meta', 'enqueued_at')
+    local fields = not is_job_id(head) and {} or redis.pcall('HMGET', prefix .. ':job:' .. head, 'meta', 'enqueued_at')
     local created = not fields.err and created_at(fields[1])
-    watermark = created and string.format('%.6f', created) or (not fields.err and fields[2]) or 'unreadable'
+    local enqueued_at = not fields.err and fields[2] and #fields[2] <= TIME_BYTES_MAX and fields[2]
+    watermark = created and string.format('%.6f', created) or enqueued_at or 'unreadable'
 end
 
 local answer = { 'open', room, string.format('%.6f', wait_s), watermark, quarantined, stale }

@@ -9,10 +9,10 @@ for i = #ARGV - 2, 2, -3 do
     local id, execution, token = ARGV[i], ARGV[i + 1], ARGV[i + 2]
     local member = id .. ':' .. execution
     redis.call('DEL', prefix .. ':execution:' .. member)
-    redis.call('ZREM', prefix .. ':executions:' .. id, execution)
+    replacing('ZREM', prefix .. ':executions:' .. id, execution)
     redis.call('SREM', KEYS[4], member)
     if redis.call('ZREM', KEYS[2], member) == 1 then
-        redis.call('HSET', prefix .. ':job:' .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
+        replacing('HSET', prefix .. ':job:' .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
         redis.call('LPUSH', KEYS[1], id)
         refunded = refunded + redis.call('ZREM', KEYS[3], token)
     end

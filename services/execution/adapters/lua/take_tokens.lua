@@ -9,6 +9,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.6f', now - window_s))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.6f', now + window_s), '+inf')
 local taken = math.max(0, math.min(wanted, limit - redis.call('ZCARD', KEYS[1])))
 for i = 1, taken do
     redis.call('ZADD', KEYS[1], string.format('%.6f', now), ARGV[4] .. '-' .. i)

@@ -30,6 +30,7 @@ from execution.adapters.queues import (
 )
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.redis_clients import redis_client
+from execution.adapters.seals import Seal
 from execution.adapters.slot_worker import SlotWorker
 from execution.domain.status import OrderStatus
 from support.builders import NOON, ORDER_ID, an_event
@@ -818,7 +819,7 @@ def test_an_order_hint_that_failed_is_kept_for_30_s(client: redis.Redis) -> None
 
 
 def test_a_status_hint_that_failed_is_kept_for_an_hour(client: redis.Redis) -> None:
-    hint = status_hint(an_event())
+    hint = status_hint(an_event(), Seal(b"s" * 32))
     queue = status_queue(OrderStatus(an_event().status))
 
     async def work() -> None:

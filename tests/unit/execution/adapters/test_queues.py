@@ -1,3 +1,4 @@
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -20,10 +21,12 @@ from execution.adapters.queues import (
     status_hint,
     status_queue,
 )
+from execution.adapters.seals import Seal
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
 from support.builders import NOON, ORDER_ID, an_event
 
+SEAL = Seal(b"s" * 32)
 ENQUEUED_AT = NOON + timedelta(milliseconds=3)
 
 
@@ -82,14 +85,14 @@ def test_two_orders_have_two_job_ids() -> None:
 
 
 def test_a_status_has_one_job_id_for_each_seq() -> None:
-    hints = [status_hint(an_event(seq=seq)) for seq in (1, 2, 12)]
+    hints = [status_hint(an_event(seq=seq), SEAL) for seq in (1, 2, 12)]
 
     assert [hint.job_id for hint in hints] == [f"s-{ORDER_ID}-{seq}" for seq in (1, 2, 12)]
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
 def test_a_status_goes_to_its_own_queue_with_its_priority(status: OrderStatus) -> None:
-    hint = status_hint(an_event(status=status))
+    hint = status_hint(an_event(status=status), SEAL)
 
     assert (hint.queue, hint.meta["priority"]) == (
         f"order-status-{status.value}",
@@ -102,7 +105,8 @@ def test_an_order_hint_carries_the_id_and_nothing_else_of_the_order() -> None:
 
 
 def test_a_hint_says_when_postgres_committed_what_it_tells() -> None:
-    order, status = order_hint(ORDER_ID, created_at=NOON), status_hint(an_event(occurred_at=NOON))
+    order = order_hint(ORDER_ID, created_at=NOON)
+    status = status_hint(an_event(occurred_at=NOON), SEAL)
 
     assert [hint.meta["created_at"] for hint in (order, status)] == [NOON.timestamp()] * 2
 
@@ -115,13 +119,23 @@ def test_rq_reads_an_order_hint_as_a_call() -> None:
 
 def test_rq_reads_a_status_hint_as_a_call() -> None:
     event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
-    job = restored(status_hint(event))
+    job = restored(status_hint(event, SEAL))
+    text = json.dumps(frame(event), separators=(",", ":"))
 
     assert (job.func_name, job.args, job.kwargs) == (
         PUBLISH,
-        [frame(event), event.occurred_at.timestamp()],
+        [str(event.order_id), SEAL.close(text), event.occurred_at.timestamp()],
         {},
     )
+
+
+def test_what_a_status_hint_carries_is_sealed_by_who_made_it() -> None:
+    event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
+    _, message, _ = status_hint(event, SEAL).arguments
+    text = SEAL.open(message.encode())
+
+    assert text is not None
+    assert json.loads(text) == frame(event)
 
 
 @pytest.mark.parametrize("function", [EXECUTE, PUBLISH])
@@ -133,7 +147,7 @@ def test_a_stock_worker_can_import_what_a_hint_names(function: str) -> None:
 
 HINTS = [
     pytest.param(order_hint(ORDER_ID, created_at=NOON), 30, id="order"),
-    pytest.param(status_hint(an_event(occurred_at=NOON)), 3600, id="status"),
+    pytest.param(status_hint(an_event(occurred_at=NOON), SEAL), 3600, id="status"),
 ]
 
 

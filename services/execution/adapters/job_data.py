@@ -1,0 +1,42 @@
+"""What the hash of a job says, read within bounds: whoever can reach Redis may have written it."""
+
+import json
+import zlib
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+CALL_BYTES_MAX = 65_536  # a status hint takes some 600
+LAST_MOMENT_S = 253_402_300_799.0  # the end of the year 9999, and of datetime
+
+
+class TooLarge(ValueError):
+    """What would come out is beyond the bound."""
+
+
+def inflated(packed: bytes) -> bytes:
+    """The text that was compressed; raises TooLarge, or zlib.error where it is not compressed."""
+    inflater = zlib.decompressobj()
+    text = inflater.decompress(packed, CALL_BYTES_MAX)
+    if inflater.unconsumed_tail:
+        raise TooLarge(f"a job's data takes at most {CALL_BYTES_MAX} bytes")
+    return text
+
+
+def call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
+    """The function's name and its arguments in a job's data; ('', [], {}) where there is no call."""
+    try:
+        name, _, arguments, keywords = json.loads(inflated(data))
+        return str(name), list(arguments), dict(keywords)
+    except (ValueError, TypeError, RecursionError, zlib.error):
+        return "", [], {}
+
+
+def moment_in(text: bytes) -> float | None:
+    """Unix seconds of a number or of a timestamp as RQ writes it; None for anything else."""
+    seconds: float | None = None
+    with suppress(ValueError, OverflowError):
+        seconds = datetime.fromisoformat(text.decode()).timestamp()
+    with suppress(ValueError):
+        seconds = float(text)
+    return seconds if seconds is not None and 0 <= seconds <= LAST_MOMENT_S else None

@@ -1,0 +1,354 @@
+"""Whoever can write to Redis can delay orders and their frames, and nothing else.
+
+An attacker with full access to Redis is at work while clients trade. When he is gone and what he
+left is flushed, every order has been filled once, each client has seen the history that PostgreSQL
+has, and nothing that he named has run. No process has ended meanwhile.
+"""
+
+import asyncio
+import json
+import random
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+from redis.client import PubSub
+
+from client import EngineClient
+from execution.adapters.pubsub import channel
+from execution.adapters.queues import EXECUTE, ORDER_QUEUE, PUBLISH, status_queue
+from execution.adapters.seals import Seal
+from execution.domain.status import OrderStatus
+from order_worker.main import WINDOW_KEY
+from support.evidence import rows
+from support.fleet import Fleet, running_fleet
+from support.redis_process import RedisProcess, redis_process
+from support.stores import Stores, fresh_databases
+from support.trading import Trading
+from support.waiting import wait_until
+
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
+
+# windows that forged jobs can crowd, and yet do not fill; orders that can be met on their way
+SETTINGS = {
+    "QUEUE_RATE_LIMIT_PER_MINUTE": "5000",
+    "WS_WORKER_RATE_LIMIT": "5000",
+    "VENUE_QUOTE_LATENCY_S": "0.05",
+    "VENUE_EXECUTION_MIN_S": "0.2",
+    "VENUE_EXECUTION_MAX_S": "0.4",
+}
+ATTACK_S = 8.0
+WAVES, WAVE_ORDERS = 16, 3
+EVERY_ORDER_S = 90
+FORGED = "f0f0f0f0"
+BOMB = zlib.compress(bytes(30_000_000), 9)
+DEEP = "[" * 60_000
+QUEUES = (ORDER_QUEUE, *(status_queue(status) for status in OrderStatus))
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    with redis_process(tmp_path_factory.mktemp("redis")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def fleet(
+    stores: Stores, redis_server: RedisProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Fleet]:
+    directory = tmp_path_factory.mktemp("fleet")
+    with (
+        fresh_databases(stores) as databases,
+        running_fleet(databases, redis_server.url, directory, SETTINGS) as fleet,
+    ):
+        yield fleet
+
+
+@dataclass(slots=True, kw_only=True)
+class Attacker:
+    """Sees and writes all of Redis. He knows the orders, and what has been published of them."""
+
+    client: redis.Redis
+    canary: Path
+    orders: Sequence[UUID]
+    heard: list[tuple[bytes, bytes]] = field(default_factory=list)
+    luck: random.Random = field(default_factory=lambda: random.Random(7))
+
+    def order(self) -> UUID:
+        return self.luck.choice(self.orders) if self.orders else uuid.uuid4()
+
+    def listen(self, listening: PubSub) -> None:
+        with suppress(redis.RedisError):  # he is as slow a reader as his own garbage makes him
+            while message := listening.get_message(ignore_subscribe_messages=True):
+                self.heard.append((message["channel"], message["data"]))
+
+    def enqueue(self, queue: str, name: str, *arguments: Any, **fields: Any) -> None:
+        """A job under a new id, or under that of an order's own job."""
+        call = zlib.compress(json.dumps([name, None, arguments, {}]).encode())
+        own = f"o-{self.order()}" if queue == ORDER_QUEUE else f"s-{self.order()}-2"
+        job_id = self.luck.choice([uuid.uuid4().hex, own])
+        with self.client.pipeline() as pipeline:
+            pipeline.delete(f"rq:job:{job_id}")
+            pipeline.hset(f"rq:job:{job_id}", mapping={"status": "queued", "data": call, **fields})
+            self.luck.choice([pipeline.lpush, pipeline.rpush])(f"rq:queue:{queue}", job_id)
+            pipeline.execute()
+
+    def frame(self, order_id: UUID) -> str:
+        """News that are not true of the order."""
+        status = self.luck.choice(list(OrderStatus))
+        return json.dumps(
+            {
+                "orderId": str(order_id),
+                "seq": self.luck.randint(1, 6),
+                "status": status,
+                "timestamp": "2026-01-31T12:00:00.000Z",
+                "txHash": FORGED,
+                "executedPrice": FORGED,
+                "errorReason": FORGED,
+            }
+        )
+
+
+def forge_frames(attacker: Attacker) -> None:
+    order_id = attacker.order()
+    text = attacker.frame(order_id)
+    for message in (text, "-" * 32 + text, "0" * 32 + text, Seal(b"guessed" * 5).close(text)):
+        attacker.client.publish(channel(order_id), message)
+
+
+def replay_and_misroute_frames(attacker: Attacker) -> None:
+    if attacker.heard:
+        on, message = attacker.luck.choice(attacker.heard)
+        attacker.client.publish(on, message)
+        attacker.client.publish(channel(attacker.order()), message)
+        attacker.client.publish(on, message.replace(b"routing", b"confirmed"))
+
+
+def publish_garbage(attacker: Attacker) -> None:
+    for message in (b"", b"\xff" * 40, DEEP.encode(), b"0" * 32 + DEEP.encode(), b"x" * 100_000):
+        attacker.client.publish(channel(attacker.order()), message)
+    attacker.client.publish("ws-gateway-heartbeat", b"\xff")
+
+
+def enqueue_orders(attacker: Attacker) -> None:
+    """Unknown ones, and those there are: waiting, on their way, or at their end, again and again."""
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, str(uuid.uuid4()))
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()))
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()), timeout="0")
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()), result_ttl="500")
+
+
+def enqueue_nonsense(attacker: Attacker) -> None:
+    """Arguments of wrong types and numbers, other functions, callbacks and bombs."""
+    queue = attacker.luck.choice(QUEUES)
+    argument: Any = attacker.luck.choice([None, 7, "", [], {"a": 1}, "\ud800", "x" * 50_000])
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, argument)
+    attacker.enqueue(ORDER_QUEUE, EXECUTE, argument, argument)
+    attacker.enqueue(QUEUES[1], PUBLISH, argument, argument, argument)
+    for name in ("os.system", "subprocess.getoutput", "builtins.exec", PUBLISH, EXECUTE):
+        attacker.enqueue(queue, name, f"touch {attacker.canary}")
+    callbacks = {"success_callback_name": "os.system", "failure_callback_name": "os.system"}
+    attacker.enqueue(queue, EXECUTE, str(attacker.order()), **callbacks)
+    attacker.enqueue(queue, PUBLISH, "", "", 0, success_callback_name=PUBLISH)
+    attacker.enqueue(queue, EXECUTE, "", data=BOMB)
+    attacker.enqueue(queue, EXECUTE, "", data=BOMB, exc_info=BOMB, result_ttl="9" * 40)
+    attacker.enqueue(queue, EXECUTE, "", meta='{"created_at": 1e400}', webhooks="[" * 5_000)
+
+
+def enqueue_frames(attacker: Attacker) -> None:
+    """So that a dispatcher publishes them."""
+    order_id = attacker.order()
+    text = attacker.frame(order_id)
+    for message in (text, "0" * 32 + text, text * 20):
+        attacker.enqueue(QUEUES[-1], PUBLISH, str(order_id), message, time.time())
+
+
+def corrupt_jobs(attacker: Attacker) -> None:
+    for key in attacker.client.scan_iter("rq:job:*", count=100):
+        of = attacker.luck.choice(
+            ["data", "meta", "status", "timeout", "enqueued_at", "result_ttl"]
+        )
+        to = attacker.luck.choice([b"", b"\xff", b"started", b"nan", b"x" * 70_000, DEEP.encode()])
+        deed = attacker.luck.randrange(4)
+        if deed == 0:
+            attacker.client.delete(key)
+        elif deed == 1:
+            attacker.client.set(key, "text")
+        elif attacker.client.type(key) == b"hash":
+            attacker.client.hset(key, of, to)
+
+
+def change_types(attacker: Attacker) -> None:
+    for key in attacker.client.scan_iter("*", count=1_000):
+        if attacker.luck.random() < 0.3:
+            attacker.client.set(key, "text")
+    for queue in QUEUES:
+        for name in ("queue", "wip", "failed", "finished", "quarantine", "first-seen"):
+            if attacker.luck.random() < 0.1:
+                attacker.client.set(f"rq:{name}:{queue}", "text")
+        if attacker.luck.random() < 0.1:
+            attacker.client.set(f"rq:queue:{queue}:intermediate", "text")
+
+
+def delete_keys(attacker: Attacker) -> None:
+    for key in attacker.client.scan_iter("*", count=1_000):
+        if attacker.luck.random() < 0.3:
+            attacker.client.delete(key)
+
+
+def crowd_the_window(attacker: Attacker) -> None:
+    ahead = {f"forged-{n}": time.time() + 10**6 for n in range(6_000)}
+    for key in (WINDOW_KEY, *attacker.client.keys("dispatch-starts:*")):
+        if attacker.client.type(key) in {b"zset", b"none"}:
+            attacker.client.zadd(key, ahead | {"forever": "+inf"})
+
+
+def lift_the_window(attacker: Attacker) -> None:
+    attacker.client.delete(WINDOW_KEY)
+    attacker.client.set(f"{WINDOW_KEY}:known", 1)
+
+
+def fill_with_nothing(attacker: Attacker) -> None:
+    for queue in QUEUES:
+        if attacker.client.type(f"rq:queue:{queue}") in {b"list", b"none"}:
+            ids: list[str | bytes] = [*map(str, range(200)), b"\xff", b"a b", b"x" * 100_000]
+            attacker.client.lpush(f"rq:queue:{queue}", *ids)
+
+
+def suspend(attacker: Attacker) -> None:
+    attacker.client.set("rq:suspended", 1)
+
+
+Deed = Callable[[Attacker], None]
+
+ATTACKS: dict[str, Sequence[Deed]] = {
+    "frames": (forge_frames, replay_and_misroute_frames, publish_garbage),
+    "jobs": (enqueue_orders, enqueue_nonsense, enqueue_frames),
+    "corruption": (corrupt_jobs, delete_keys, fill_with_nothing),
+    "types": (change_types,),
+    "window": (crowd_the_window, lift_the_window),
+    "suspension": (suspend,),
+}
+ATTACKS["all at once"] = tuple(deed for deeds in ATTACKS.values() for deed in deeds)
+
+
+def attack(attacker: Attacker, deeds: Sequence[Deed], *, until: float) -> None:
+    with attacker.client.pubsub() as listening:  # type: ignore[no-untyped-call]
+        listening.psubscribe(channel("*"))
+        while time.monotonic() < until:
+            for deed in deeds:
+                attacker.listen(listening)
+                try:
+                    deed(attacker)
+                except redis.ResponseError:  # a type that another deed has changed
+                    continue
+
+
+async def trade(fleet: Fleet, attacker: Attacker, trading: Trading, deeds: Sequence[Deed]) -> None:
+    """Clients place and follow orders all through the attack; what is left of it is flushed then."""
+    async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
+        attacking = tasks.create_task(
+            asyncio.to_thread(attack, attacker, deeds, until=time.monotonic() + ATTACK_S)
+        )
+        for _ in range(WAVES):
+            await place_and_follow(engine, trading, tasks)
+            await asyncio.sleep(ATTACK_S / WAVES)
+        await attacking
+        attacker.client.flushall()
+
+
+async def place_and_follow(
+    engine: EngineClient, trading: Trading, tasks: asyncio.TaskGroup
+) -> None:
+    ids = await trading.place(engine, WAVE_ORDERS)
+    tasks.create_task(trading.follow(engine, ids, clients=2, within_s=EVERY_ORDER_S))
+
+
+def events(fleet: Fleet, order_id: UUID) -> list[tuple[int, str, str | None]]:
+    """The history of an order as PostgreSQL has it."""
+    found = rows(
+        fleet.databases.orders_url,
+        "SELECT seq, status, payload->>'txHash' AS tx_hash FROM order_events"
+        " WHERE order_id = %s ORDER BY seq",
+        [str(order_id)],
+    )
+    return [(row["seq"], row["status"], row["tx_hash"]) for row in found]
+
+
+def works_by_hints_again(fleet: Fleet) -> bool:
+    way = 'orders_claimed_total{way="hint"}'
+    before = fleet["order-worker"].metric(way)
+    trading = Trading()
+
+    async def one() -> None:
+        async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
+            await place_and_follow(engine, trading, tasks)
+
+    asyncio.run(one())
+    return bool(fleet["order-worker"].metric(way) > before)
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attacker_in_redis_delays_and_does_nothing_else(
+    fleet: Fleet, redis_server: RedisProcess, tmp_path: Path, kind: str
+) -> None:
+    trading = Trading()
+    canary = tmp_path / "canary"
+    started = {name: deployable.process for name, deployable in fleet.deployables.items()}
+    with redis_server.client() as client:
+        attacker = Attacker(client=client, canary=canary, orders=trading.acknowledged)
+        asyncio.run(trade(fleet, attacker, trading, ATTACKS[kind]))
+
+    assert len(trading.logs) == 2 * WAVES * WAVE_ORDERS
+    assert [
+        v for v in trading.violations(fleet.databases) if v.order_id in trading.acknowledged
+    ] == []
+    for (_, order_id), frames in trading.logs.items():
+        seen = [(frame.seq, frame.status, frame.tx_hash) for frame in frames]
+        assert seen == events(fleet, order_id)
+        assert frames[-1].status is OrderStatus.CONFIRMED
+    assert not canary.exists()
+    assert all(process and process.poll() is None for process in started.values())
+    wait_until(
+        lambda: works_by_hints_again(fleet), timeout_s=60, what="an order claimed by its hint"
+    )
+
+
+LIMIT = 20
+
+
+def test_a_worker_keeps_its_limit_although_its_window_and_its_hints_are_taken_away(
+    stores: Stores, redis_server: RedisProcess, tmp_path: Path
+) -> None:
+    """The limit of all workers together is kept in Redis; the attacker leaves to each its own."""
+    settings = SETTINGS | {"QUEUE_RATE_LIMIT_PER_MINUTE": str(LIMIT)}
+    trading = Trading()
+
+    async def place_under_attack(fleet: Fleet, attacker: Attacker) -> None:
+        deeds = (lift_the_window, delete_keys, change_types)
+        async with fleet.client() as engine:
+            await trading.place(engine, 3 * LIMIT)
+            await asyncio.to_thread(attack, attacker, deeds, until=time.monotonic() + 4)
+            lift = (lift_the_window,)
+            await asyncio.to_thread(attack, attacker, lift, until=time.monotonic() + 8)
+
+    with fresh_databases(stores) as databases:
+        with (
+            running_fleet(databases, redis_server.url, tmp_path, settings) as fleet,
+            redis_server.client() as client,
+        ):
+            attacker = Attacker(
+                client=client, canary=tmp_path / "canary", orders=trading.acknowledged
+            )
+            asyncio.run(place_under_attack(fleet, attacker))
+        [row] = rows(databases.orders_url, "SELECT count(started_at) AS started FROM orders")
+
+    assert row["started"] == LIMIT
