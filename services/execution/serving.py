@@ -3,13 +3,15 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
+
+from execution.connections import HttpConnection, WebSocketConnection
 
 DRAIN_REQUESTS_S = 10
 
@@ -24,19 +26,29 @@ class _Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, *, host: str, port: int, lifespan: bool = False
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    lifespan: bool = False,
+    trusted_proxies: Sequence[str] = (),
 ) -> AsyncIterator[None]:
     """Serves `app` while the context is open; answers what it has accepted before it closes.
 
-    Raises SystemExit with one line when the port is taken.
+    `trusted_proxies` are the addresses and networks whose X-Forwarded-For tells the client's own
+    address; "*" is any. Raises SystemExit with one line when the port is taken.
     """
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="on" if lifespan else "off",
-        ws="websockets-sansio",
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
+        http=HttpConnection,
+        ws=WebSocketConnection,
         ws_max_size=16_384,
+        ws_per_message_deflate=False,  # frames are too small to gain by it, its windows are not
         ws_ping_interval=20,
         ws_ping_timeout=20,
         timeout_keep_alive=75,

@@ -18,14 +18,22 @@ log = structlog.get_logger()
 async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -> None:
     stop = stop_signal()
     gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
-    checks = {"postgres": lambda: gateway.state.orders.answers()}
+    register = streams.state.register
+    checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
     async with (
-        serving(web_app(gateway, streams), host=settings.host, port=settings.port, lifespan=True),
+        serving(
+            web_app(gateway, streams),
+            host=settings.host,
+            port=settings.port,
+            lifespan=True,
+            trusted_proxies=settings.trusted_proxies,
+        ),
         admin_port(settings, checks),
     ):
         log.info("started", host=settings.host, port=settings.port)
         await stop.wait()
         log.info("stopping")
+        await register.drain(over_s=0)  # nobody else is there to be spared a rush
 
 
 def main() -> None:

@@ -1,10 +1,21 @@
-"""The WebSocket door: every status of an order, in order, each once, from any seq on."""
+"""The WebSocket doors: every status of orders, in order, each once, from any seq on.
+
+`/api/orders/{id}/stream?after=SEQ` is one order, and ends with it. `/api/stream` is as many as the
+client subscribes to. It says what requests.py reads, and gets, besides frames:
+
+    {"type": "end", "orderId": "..."}                     the final status has been sent: this
+                                                          subscription is over
+    {"type": "error", "code": "...", "orderId": "..."}    a request failed, and changed nothing; the
+                                                          orderId is as the client wrote it
+    {"type": "ping"}                                      nothing else for a while
+
+Frames of an order may still come for a moment after it was unsubscribed from. Codes of errors:
+bad_request, order_not_found, too_many_subscriptions, and store_unavailable, which passes.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from enum import IntEnum
-from uuid import UUID
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 
 import structlog
 from starlette.applications import Starlette
@@ -13,117 +24,135 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from execution import metrics
 from execution.adapters.group_commit import GroupCommit
+from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.redis_clients import async_redis_client
-from execution.domain.errors import Overloaded, StoreUnavailable
+from execution.adapters.seals import Seal
+from execution.connections import CLOSE_WITHIN_S, WIRE, WebSocketConnection
+from execution.domain.access import Caller
+from execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
 from execution.domain.ids import OrderId
 from execution.settings import WsGatewaySettings
-from ws_gateway.feeds import Feed, Feeds, parsed
+from ws_gateway.closing import CLIENT_CODES, Close, Refused
+from ws_gateway.doors import Door, address_of
+from ws_gateway.feeds import Feeds
+from ws_gateway.listening import listen_to_nothing, listen_to_requests
+from ws_gateway.published import opened
+from ws_gateway.register import Register
+from ws_gateway.requests import after_of, order_id_of
+from ws_gateway.sockets import Socket
 from ws_gateway.subscriptions import Subscriptions
 
 NAME = "ws-gateway"
-SEND_TIMEOUT_S = 10.0
-HISTORY_BATCH_MAX = 5_000
+READS_TOGETHER_MAX = 5_000
+READS_WAITING_MAX = 50_000
+# who is refused or does not read is not waited for as long as others
+HURRIED_CLOSE_WITHIN_S = 1.0
+HURRIED = frozenset({Close.SLOW_READER, Close.TOO_MANY, Close.UNAUTHORIZED, Close.FORBIDDEN})
 
 log = structlog.get_logger()
 
-
-class Close(IntEnum):
-    """Why a socket is closed by this side."""
-
-    END = 1000  # the final status has been sent
-    RESTART = 1012  # come again, with the last seq
-    BAD_REQUEST = 4400
-    NOT_FOUND = 4404
-    SLOW_READER = 4408  # nothing is lost: come again, with the last seq
+Stream = Callable[[WebSocket, Caller], Awaitable[Close]]
 
 
-async def stream(websocket: WebSocket) -> None:
-    """Accepts first and closes with a code then: a browser sees no code of a refused handshake."""
-    await websocket.accept()
-    code = Close.RESTART
-    try:
-        with metrics.SOCKETS.track_inprogress():
-            code = await _stream(websocket)
-        await websocket.close(code)
-    except WebSocketDisconnect as gone:
-        metrics.SOCKETS_CLOSED.labels(code=gone.code).inc()
-        return
-    metrics.SOCKETS_CLOSED.labels(code=int(code)).inc()
-
-
-async def _stream(websocket: WebSocket) -> Close:
-    order_id, after = _order_id(websocket), _after(websocket)
+async def stream_order(websocket: WebSocket, caller: Caller) -> Close:
+    order_id = order_id_of(websocket.path_params["order_id"])
+    after = after_of(websocket.query_params.get("after", "0"))
     if order_id is None:
         return Close.NOT_FOUND
     if after is None:
         return Close.BAD_REQUEST
     metrics.SOCKETS_OPENED.labels(resumed=after > 0).inc()
+    return await _run(websocket, caller, (order_id, after))
+
+
+async def stream_many(websocket: WebSocket, caller: Caller) -> Close:
+    metrics.SOCKETS_OPENED.labels(resumed=False).inc()
+    return await _run(websocket, caller, None)
+
+
+async def _run(websocket: WebSocket, caller: Caller, order: tuple[OrderId, int] | None) -> Close:
+    state = websocket.app.state
+    settings: WsGatewaySettings = state.settings
+    register: Register = state.register
+    socket = Socket(
+        websocket,
+        caller,
+        state.feeds,
+        ping_s=settings.ws_ping_s,
+        subscriptions_max=settings.ws_subscriptions_max,
+        is_multiplexed=order is None,
+    )
+    with register.entered(socket):
+        if not register.is_accepting:
+            return Close.RESTART
+        try:
+            if order is None:
+                return await socket.run(listen_to_requests(websocket, socket))
+            order_id, after = order
+            await socket.follow(order_id, after=after)
+            return await socket.run(listen_to_nothing(websocket))
+        finally:
+            socket.leave()
+
+
+def admitted(stream: Stream) -> Callable[[WebSocket], Awaitable[None]]:
+    """The stream, for those who may have it: each is accepted, and told a code when it is closed."""
+
+    async def endpoint(websocket: WebSocket) -> None:
+        wire: WebSocketConnection = websocket.scope["state"][WIRE]
+        try:
+            await websocket.accept()
+            with metrics.SOCKETS.track_inprogress():
+                code = await _until_over(websocket, stream)
+        except WebSocketDisconnect as gone:
+            told = gone.code if gone.code in CLIENT_CODES else "other"
+            metrics.SOCKETS_CLOSED.labels(code=told).inc()
+            return
+        wire.finish(code, within_s=HURRIED_CLOSE_WITHIN_S if code in HURRIED else CLOSE_WITHIN_S)
+        metrics.SOCKETS_CLOSED.labels(code=int(code)).inc()
+
+    return endpoint
+
+
+async def _until_over(websocket: WebSocket, stream: Stream) -> Close:
+    state = websocket.app.state
+    register: Register = state.register
+    door: Door = state.door
+    if not register.is_accepting:
+        return Close.RESTART
     try:
-        async with websocket.app.state.feeds.follow(order_id) as feed:
-            if feed.last == 0:
-                return Close.NOT_FOUND
-            return await _until_gone(websocket, feed, after)
+        with ExitStack() as places:
+            places.enter_context(register.place("process"))
+            if address := address_of(websocket):
+                places.enter_context(register.place("address", address))
+            caller = await door.admit(websocket)
+            if caller.key_id is not None:
+                places.enter_context(register.place("key", caller.key_id))
+            return await stream(websocket, caller)
+    except Refused as refused:
+        return refused.code
+    except OrderNotFound:
+        return Close.NOT_FOUND
     except (StoreUnavailable, Overloaded) as error:
-        log.warning("stream not opened", order_id=str(order_id), error=str(error))
+        log.debug("stream not opened", path=websocket.url.path, error=str(error))
         return Close.RESTART
 
 
-async def _until_gone(websocket: WebSocket, feed: Feed, after: int) -> Close:
-    """Sends until the final event has been sent or the client has left."""
-    sending = asyncio.create_task(_send(websocket, feed, after))
-    listening = asyncio.create_task(_discard_messages(websocket))
-    try:
-        await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if sending.done():
-            return sending.result()
-        listening.result()  # raises WebSocketDisconnect
-        return Close.END
-    finally:
-        for task in (sending, listening):
-            task.cancel()
-        await asyncio.gather(sending, listening, return_exceptions=True)
+async def unknown(websocket: WebSocket) -> None:
+    """A path where no stream is."""
+    wire: WebSocketConnection = websocket.scope["state"][WIRE]
+    await websocket.accept()
+    wire.finish(Close.NOT_FOUND, within_s=HURRIED_CLOSE_WITHIN_S)
+    metrics.SOCKETS_CLOSED.labels(code=int(Close.NOT_FOUND)).inc()
 
 
-async def _send(websocket: WebSocket, feed: Feed, cursor: int) -> Close:
-    ping_s = websocket.app.state.ping_s
-    while True:
-        frames = await feed.beyond(cursor, timeout_s=ping_s)
-        try:
-            async with asyncio.timeout(SEND_TIMEOUT_S):
-                if not frames and not feed.final:
-                    await websocket.send_text('{"type":"ping"}')
-                for text in frames:
-                    await websocket.send_text(text)
-                    metrics.FRAMES_SENT.inc()
-        except TimeoutError:
-            return Close.SLOW_READER
-        cursor += len(frames)
-        if feed.final and cursor >= feed.last:
-            return Close.END
-
-
-async def _discard_messages(websocket: WebSocket) -> None:
-    """A client of this stream has nothing to say; reading notices that it has left."""
-    while True:
-        message = await websocket.receive()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1006))
-
-
-def _order_id(websocket: WebSocket) -> OrderId | None:
-    text = websocket.path_params["order_id"]
-    with suppress(ValueError):
-        order_id = UUID(text)
-        if str(order_id) == text.lower():
-            return OrderId(order_id)
-    return None
-
-
-def _after(websocket: WebSocket) -> int | None:
-    text = websocket.query_params.get("after", "0")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+ROUTES = [
+    WebSocketRoute("/api/stream", admitted(stream_many)),
+    WebSocketRoute("/api/orders/{order_id}/stream", admitted(stream_order)),
+    WebSocketRoute("/{path:path}", unknown),
+]
 
 
 def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
@@ -132,7 +161,10 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         commits = GroupCommit(
-            settings.database_url, application_name=NAME, batch_max=HISTORY_BATCH_MAX
+            settings.database_url,
+            application_name=NAME,
+            batch_max=READS_TOGETHER_MAX,
+            backlog_max=READS_WAITING_MAX,
         )
         reader = Reader(
             settings.database_url,
@@ -140,23 +172,26 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
             connections_max=settings.database_connections_max,
         )
         client = async_redis_client(settings.pubsub_url)
-        orders = Orders(commits, reader, claimer=NAME)
+        orders, keys, seal = Orders(commits, reader, claimer=NAME), Keys(commits, reader), Seal()
 
-        def on_message(order_id: OrderId, data: bytes) -> None:
-            published = parsed(data)
-            if published is None:
-                metrics.EVENTS_DROPPED.labels(reason="unreadable").inc()
-            else:
+        def on_message(order_id: OrderId, message: bytes) -> None:
+            published = opened(message, order_id=order_id, seal=seal)
+            if published is not None:
                 feeds.offer(order_id, published)
 
         subscriptions = Subscriptions(client, on_message)
         feeds = Feeds(orders, subscriptions, check_s=settings.ws_position_check_s)
-        app.state.feeds = feeds
-        app.state.orders = orders
-        app.state.ping_s = settings.ws_ping_s
+        app.state.feeds, app.state.orders, app.state.seal = feeds, orders, seal
+        app.state.door = Door(None if settings.is_open else keys, origins=settings.cors_origins)
         tasks = [
-            asyncio.create_task(subscriptions.run()),
-            asyncio.create_task(feeds.check_positions()),
+            asyncio.create_task(work)
+            for work in (
+                subscriptions.run(),
+                seal.unlock(reader),
+                feeds.check_positions(),
+                register.watch_readers(),
+                register.check_keys(keys, every_s=settings.ws_position_check_s),
+            )
         ]
         yield
         for task in tasks:
@@ -165,6 +200,13 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
         await client.aclose()
         orders.close()
 
-    return Starlette(
-        routes=[WebSocketRoute("/api/orders/{order_id}/stream", stream)], lifespan=lifespan
+    register = Register(
+        {
+            "process": settings.ws_connections_max,
+            "address": settings.ws_connections_per_address,
+            "key": settings.ws_connections_per_key,
+        }
     )
+    app = Starlette(routes=ROUTES, lifespan=lifespan)
+    app.state.settings, app.state.register = settings, register
+    return app

@@ -3,27 +3,29 @@
 Pub/sub brings news early and promises nothing. Each event carries its seq, so whatever is lost,
 repeated or out of order is seen at once: the next one is appended, an old one dropped, and a gap
 filled from PostgreSQL, where every event was committed before it was published. A position check
-finds what pub/sub never brought. A socket is only a cursor into the list.
+finds what pub/sub never brought. A socket is only a cursor into the list, told when it grows.
 """
 
 import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import datetime
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
+from typing import Protocol
 
 import structlog
 
 from execution import metrics
-from execution.adapters.frames import Frame, frame
+from execution.adapters.frames import frame
 from execution.adapters.orders import Orders
 from execution.domain.errors import ExecutionError
-from execution.domain.ids import OrderId
-from execution.domain.status import FINAL, OrderStatus
+from execution.domain.ids import AccountId, OrderId
+from execution.domain.status import FINAL
+from ws_gateway.published import Published
 from ws_gateway.subscriptions import Subscriptions
+from ws_gateway.turns import Turns
 
 POSITIONS_CHUNK = 5_000
 STARVED_CHECK_S = 0.5
@@ -31,16 +33,25 @@ STARVED_CHECK_S = 0.5
 log = structlog.get_logger()
 
 
+class Follower(Protocol):
+    def told(self, feed: "Feed") -> None:
+        """The feed has grown. Called from within it: must return at once, and never raise."""
+
+
 class Feed:
-    """One order's events from seq 1 on, serialized once for all its sockets."""
+    """One order's events from seq 1 on, serialized once for all its sockets.
+
+    Sockets of any account may follow it while it finds out whose it is: `account_id` is None until
+    then, and stays so where there is no such order.
+    """
 
     def __init__(self, order_id: OrderId, orders: Orders) -> None:
         self.order_id = order_id
-        self.followers = 0
+        self.account_id: AccountId | None = None
+        self.followers: set[Follower] = set()
         self.frames: list[str] = []
         self.final = False
         self._orders = orders
-        self._changed = asyncio.Event()
         self._newest = 0  # the highest seq that pub/sub has told of
         self._loading: asyncio.Task[None] | None = None
 
@@ -49,27 +60,16 @@ class Feed:
         """The seq of the newest event in the list."""
         return len(self.frames)
 
-    async def beyond(self, cursor: int, *, timeout_s: float) -> list[str]:
-        """The frames after `cursor`, at once or as they come; none when none came in time."""
-        deadline = time.monotonic() + timeout_s
-        while self.last <= cursor and not self.final:
-            changed = self._changed
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    await changed.wait()
-            except TimeoutError:
-                break
-        return self.frames[cursor:]
-
-    def offer(self, published: Frame) -> None:
+    def offer(self, published: Published) -> None:
         """Takes an event that pub/sub brought."""
-        seq = published["seq"]
+        seq = published.seq
         if seq <= self.last:
             metrics.EVENTS_DROPPED.labels(reason="repeated").inc()
         elif seq == self.last + 1 and self._loading is None:
-            committed_at = datetime.fromisoformat(published["timestamp"]).timestamp()
-            metrics.FRAME_SECONDS.observe(max(0.0, time.time() - committed_at))
-            self._append(published)
+            age_s = time.time() - published.committed_at.timestamp()
+            metrics.FRAME_SECONDS.observe(max(0.0, age_s))
+            self._append(published.text, is_final=published.is_final)
+            self._tell()
         else:
             self._newest = max(self._newest, seq)
             self.load(reason="gap")
@@ -78,6 +78,7 @@ class Feed:
         """Begins to read what is missing from PostgreSQL, unless that is under way."""
         if self._loading is None and not self.final:
             self._loading = asyncio.create_task(self._load(reason))
+            self._loading.add_done_callback(self._note_loaded)
 
     async def loaded(self) -> None:
         """Reads what is missing; raises StoreUnavailable when PostgreSQL does not answer."""
@@ -90,20 +91,33 @@ class Feed:
         try:
             while True:
                 told = self._newest
-                for event in await self._orders.history(self.order_id, after=self.last):
+                history = await self._orders.history(self.order_id, after=self.last)
+                if history is None:
+                    break
+                self.account_id = history.account_id
+                for event in history.events:
                     if event.seq == self.last + 1:
                         metrics.EVENTS_READ.labels(reason=reason).inc()
-                        self._append(frame(event))
+                        text = json.dumps(frame(event), separators=(",", ":"))
+                        self._append(text, is_final=event.status in FINAL)
+                self._tell()
                 if self._newest <= max(told, self.last):
                     break
         finally:
             self._loading = None
 
-    def _append(self, event: Frame) -> None:
-        self.frames.append(json.dumps(event, separators=(",", ":")))
-        self.final = OrderStatus(event["status"]) in FINAL
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _note_loaded(self, loading: asyncio.Task[None]) -> None:
+        error = None if loading.cancelled() else loading.exception()
+        if error is not None:
+            log.warning("events not read", order_id=str(self.order_id), error=str(error))
+
+    def _append(self, text: str, *, is_final: bool) -> None:
+        self.frames.append(text)
+        self.final = is_final
+
+    def _tell(self) -> None:
+        for follower in self.followers:
+            follower.told(self)
 
 
 class Feeds:
@@ -114,26 +128,32 @@ class Feeds:
         self._subscriptions = subscriptions
         self._check_s = check_s
         self._feeds: dict[OrderId, Feed] = {}
+        self._turns = Turns()
 
-    @asynccontextmanager
-    async def follow(self, order_id: OrderId) -> AsyncIterator[Feed]:
-        """The feed of an order, subscribed to and then loaded; empty when there is no such order.
+    async def join(self, order_id: OrderId, follower: Follower) -> Feed:
+        """The feed of an order, subscribed to and then loaded; it tells the follower until `leave`.
 
-        Raises StoreUnavailable when its history cannot be read.
+        Raises StoreUnavailable or Overloaded when its history cannot be read.
         """
         feed = self._feeds.setdefault(order_id, Feed(order_id, self._orders))
-        feed.followers += 1
+        feed.followers.add(follower)
         try:
             await self._subscriptions.subscribe(order_id)
-            await feed.loaded()
-            yield feed
-        finally:
-            feed.followers -= 1
-            if feed.followers == 0:
-                del self._feeds[order_id]
-                self._subscriptions.unsubscribe(order_id)
+            if not feed.final:
+                await self._turns.turn()
+                await feed.loaded()
+        except BaseException:
+            self.leave(feed, follower)
+            raise
+        return feed
 
-    def offer(self, order_id: OrderId, published: Frame) -> None:
+    def leave(self, feed: Feed, follower: Follower) -> None:
+        feed.followers.discard(follower)
+        if not feed.followers and self._feeds.get(feed.order_id) is feed:
+            del self._feeds[feed.order_id]
+            self._subscriptions.unsubscribe(feed.order_id)
+
+    def offer(self, order_id: OrderId, published: Published) -> None:
         feed = self._feeds.get(order_id)
         if feed is not None:
             feed.offer(published)
@@ -141,8 +161,7 @@ class Feeds:
     async def check_positions(self) -> None:
         """Compares, for ever, where the feeds stand with where PostgreSQL says they should."""
         while True:
-            every_s = self._check_s if self._subscriptions.connected else STARVED_CHECK_S
-            await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
+            await self._pause()
             open_feeds = iter([feed for feed in self._feeds.values() if not feed.final])
             while chunk := list(islice(open_feeds, POSITIONS_CHUNK)):
                 try:
@@ -152,19 +171,23 @@ class Feeds:
                 except Exception:  # without this loop, streams would hang for ever
                     log.exception("position check failed unexpectedly")
 
-    async def _check(self, feeds: list[Feed]) -> None:
+    async def _pause(self) -> None:
+        """Until the next check; at most half a second from when pub/sub was lost, or came back."""
+        every_s = self._check_s if self._subscriptions.connected else STARVED_CHECK_S
+        turned = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_about(every_s)):
+                await self._subscriptions.turned()
+                turned = True
+        if turned:
+            await asyncio.sleep(_about(STARVED_CHECK_S / 2))
+
+    async def _check(self, feeds: Sequence[Feed]) -> None:
         positions = await self._orders.positions([feed.order_id for feed in feeds])
         for feed in feeds:
             if positions.get(feed.order_id, 0) > feed.last:
                 feed.load(reason="position_check")
 
 
-def parsed(message: bytes) -> Frame | None:
-    """A published frame; None for what no dispatcher of ours would publish."""
-    try:
-        published = json.loads(message)
-        OrderStatus(published["status"])
-        zoned = datetime.fromisoformat(published["timestamp"]).tzinfo is not None
-        return published if zoned and type(published["seq"]) is int else None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+def _about(seconds: float) -> float:
+    return seconds * random.uniform(0.8, 1.2)  # noqa: S311 - spreads load

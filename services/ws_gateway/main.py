@@ -8,19 +8,31 @@ from execution.serving import run, serving, stop_signal
 from execution.settings import WsGatewaySettings, read_settings
 from ws_gateway.api import NAME, ws_gateway_app
 
+DRAIN_SHARE = 0.8  # of the time after SIGTERM; the rest is for closing what is left
+
 log = structlog.get_logger()
 
 
 async def serve(settings: WsGatewaySettings) -> None:
     stop = stop_signal()
     app = ws_gateway_app(settings)
+    register = app.state.register
     async with (
-        serving(app, host=settings.host, port=settings.port, lifespan=True),
-        admin_port(settings, {"postgres": app.state.orders.answers}),
+        serving(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan=True,
+            trusted_proxies=settings.trusted_proxies,
+        ),
+        admin_port(settings, {"postgres": app.state.orders.answers, "accepting": register.accepts}),
     ):
         log.info("started", host=settings.host, port=settings.port)
+        if settings.is_open:
+            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
         await stop.wait()
         log.info("stopping")
+        await register.drain(over_s=settings.drain_s * DRAIN_SHARE)
 
 
 def main() -> None:

@@ -36,6 +36,11 @@ class Subscriptions:
         self._wanted: dict[str, asyncio.Future[None]] = {}  # done once Redis has confirmed
         self._confirmed: set[str] = set()
         self._news = asyncio.Event()
+        self._turned = asyncio.Event()
+
+    async def turned(self) -> None:
+        """Returns when the connection is next lost, or back."""
+        await self._turned.wait()
 
     async def subscribe(self, order_id: OrderId) -> None:
         """Returns once Redis has confirmed, or after a second without: delivery then falls to the
@@ -60,7 +65,8 @@ class Subscriptions:
                 async with self._client.pubsub() as pubsub:
                     told = set(self._wanted)
                     await pubsub.subscribe(HEARTBEAT_CHANNEL, *told)
-                    self.connected, pause_s = True, 0.1
+                    self._turn(connected=True)
+                    pause_s = 0.1
                     async with asyncio.TaskGroup() as tasks:
                         tasks.create_task(self._listen(pubsub))
                         tasks.create_task(self._tell(pubsub, told))
@@ -68,10 +74,16 @@ class Subscriptions:
                 log.warning("pub/sub lost", error=str(errors.exceptions[0]))
             except* Exception:
                 log.exception("pub/sub failed")
-            self.connected = False
             self._confirmed.clear()
+            self._turn(connected=False)
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
             pause_s = min(pause_s * 2, RECONNECT_MAX_S)
+
+    def _turn(self, *, connected: bool) -> None:
+        if connected != self.connected:
+            self.connected = connected
+            self._turned.set()
+            self._turned = asyncio.Event()
 
     async def _listen(self, pubsub: PubSub) -> None:
         silent = False

@@ -1,160 +1,50 @@
-"""Streams as clients meet them: real sockets, real PostgreSQL behind, and Redis in every state."""
+"""Streams of one order: real sockets, real PostgreSQL behind, and Redis in every state."""
 
 import asyncio
 import json
 import random
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
-from prometheus_client import REGISTRY
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 
-from execution.adapters.frames import frame, timestamp
-from execution.adapters.group_commit import GroupCommit
+from execution.adapters.frames import timestamp
 from execution.adapters.orders import Orders
-from execution.adapters.postgres import Reader
 from execution.adapters.pubsub import Publisher, channel
-from execution.adapters.redis_clients import redis_client
-from execution.domain.event import OrderEvent
 from execution.domain.status import OrderStatus
-from execution.settings import WsGatewaySettings
-from support.lives import Life, a_life
+from support.lives import Life, a_life, events_of
 from support.locks import locked_orders, waiting_for_lock
 from support.redis_process import RedisProcess, redis_process
-from support.serving import a_closed_port, running
-from support.stores import Databases, Stores, fresh_databases
-from support.waiting import wait_until
+from support.serving import a_closed_port
+from support.stores import Databases, Stores
+from support.streaming import (
+    NEVER_S,
+    OFTEN_S,
+    UNKNOWN,
+    Announcer,
+    a_socket,
+    beside,
+    next_frames,
+    run,
+    samples,
+    streaming,
+    subscribers,
+    the_seal,
+    to_the_end,
+    unsubscribed,
+    until,
+)
 from support.wires import a_wire
-from ws_gateway.api import ws_gateway_app
-from ws_gateway.subscriptions import HEARTBEAT_CHANNEL
 
 S = OrderStatus
-
-WITHIN_S = 30
-NEVER_S = 3600.0  # between two position checks: only pub/sub brings news in time
-OFTEN_S = 0.2
-UNKNOWN = "019c0000-0000-7000-8000-00000000dead"
-
-
-@pytest.fixture(scope="module")
-def databases(stores: Stores) -> Iterator[Databases]:
-    """One database for all tests here: each follows orders of its own."""
-    with fresh_databases(stores) as fresh:
-        yield fresh
-
-
-@pytest.fixture(scope="module")
-def orders(databases: Databases) -> Iterator[Orders]:
-    commits = GroupCommit(databases.orders_url, application_name="test")
-    reader = Reader(databases.orders_url, application_name="test", connections_max=2)
-    orders = Orders(commits, reader, claimer="worker")
-    yield orders
-    orders.close()
-
-
-@pytest.fixture(scope="module")
-def broker(stores: Stores) -> Iterator[redis.Redis]:
-    with redis_client(stores.redis_url) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def publisher(broker: redis.Redis) -> Iterator[Publisher]:
-    publisher = Publisher(broker)
-    yield publisher
-    publisher.close()
-
-
-@contextmanager
-def unsubscribed(database_url: str, redis_url: str, **settings: Any) -> Iterator[str]:
-    """The address of a ws-gateway that runs while the context is open, whatever Redis does."""
-    given = WsGatewaySettings(
-        _env_file=None, database_url=database_url, redis_url=redis_url, **settings
-    )
-    with running(ws_gateway_app(given)) as address:
-        yield address
-
-
-@contextmanager
-def streaming(database_url: str, redis_url: str, **settings: Any) -> Iterator[str]:
-    """The same, once Redis brings it news."""
-    with redis_client(redis_url) as client:
-        before = subscribers(client, HEARTBEAT_CHANNEL)
-        with unsubscribed(database_url, redis_url, **settings) as address:
-            wait_until(lambda: subscribers(client, HEARTBEAT_CHANNEL) > before, timeout_s=10)
-            yield address
-
-
-@pytest.fixture(scope="module")
-def listening(databases: Databases, stores: Stores) -> Iterator[str]:
-    """A ws-gateway that lives on pub/sub, and what it finds missing when that speaks."""
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def checking(databases: Databases, stores: Stores) -> Iterator[str]:
-    """A ws-gateway that looks into PostgreSQL often."""
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S) as address:
-        yield address
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(WITHIN_S):
-            await work
-
-    asyncio.run(in_time())
-
-
-def a_socket(address: str, order_id: object, query: str = "") -> connect:
-    return connect(f"ws://{address}/api/orders/{order_id}/stream{query}", proxy=None)
-
-
-async def next_frames(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
-    return [json.loads(await socket.recv()) for _ in range(count)]
-
-
-async def to_the_end(socket: ClientConnection) -> tuple[list[int], int | None]:
-    """The seqs of all frames that still come, and the code by which the other side closes."""
-    seqs = []
-    try:
-        while True:
-            seqs.append(json.loads(await socket.recv())["seq"])
-    except ConnectionClosed:
-        return seqs, socket.close_code
-
-
-async def publish(publisher: Publisher, events: Sequence[OrderEvent]) -> None:
-    for event in events:
-        await publisher.publish(frame(event))
-
-
-async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
-    await asyncio.to_thread(wait_until, fact, timeout_s=timeout_s)
-
-
-def subscribers(client: redis.Redis, name: str) -> int:
-    """How many connections are subscribed to a channel; none while Redis is away."""
-    [(_, count)] = client.pubsub_numsub(name)
-    return int(count)
-
-
-def samples(name: str, **labels: str) -> float:
-    """The value of one sample of this process; 0 when there is none yet."""
-    return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
 # From the first event to the last
 
 
 def test_a_client_gets_the_history_and_then_what_happens(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.BUILDING)
@@ -162,7 +52,7 @@ def test_a_client_gets_the_history_and_then_what_happens(
             history = await next_frames(socket, 3)
             live = []
             for status in (S.SUBMITTED, S.CONFIRMED):
-                await publish(publisher, [await life.move(status)])
+                await announcer.announce(await life.move(status))
                 live += await next_frames(socket, 1)
 
             assert [each["seq"] for each in history + live] == [1, 2, 3, 4, 5]
@@ -179,7 +69,7 @@ def test_a_client_gets_the_history_and_then_what_happens(
 
 
 def test_a_frame_says_what_the_seed_says(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.SUBMITTED)
@@ -201,13 +91,13 @@ def test_a_frame_says_what_the_seed_says(
 
 
 def test_a_failure_says_why_and_ends_the_stream(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.ROUTING)
         async with a_socket(listening, life.order_id) as socket:
             await next_frames(socket, 2)
-            await publish(publisher, [await life.move(S.FAILED)])
+            await announcer.announce(await life.move(S.FAILED))
             [failed] = await next_frames(socket, 1)
 
             assert failed["status"] == "failed"
@@ -246,14 +136,14 @@ def test_a_late_client_gets_everything_at_once(listening: str, orders: Orders) -
     ids=str,
 )
 def test_frames_come_in_order_however_their_events_are_published(
-    listening: str, orders: Orders, publisher: Publisher, published: list[int]
+    listening: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
         async with a_socket(listening, life.order_id) as socket:
             await next_frames(socket, 1)
-            events = await orders.history(life.order_id) + await life.lead(to=S.CONFIRMED)
-            await publish(publisher, [events[seq - 1] for seq in published])
+            events = await events_of(orders, life.order_id) + await life.lead(to=S.CONFIRMED)
+            await announcer.announce(*(events[seq - 1] for seq in published))
 
             assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
 
@@ -262,7 +152,7 @@ def test_frames_come_in_order_however_their_events_are_published(
 
 @pytest.mark.parametrize("lost", [{2}, {3}, {2, 4}, {2, 3, 4}], ids=str)
 def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
-    listening: str, orders: Orders, publisher: Publisher, lost: set[int]
+    listening: str, orders: Orders, announcer: Announcer, lost: set[int]
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -272,7 +162,7 @@ def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
             for status in (S.ROUTING, S.BUILDING, S.SUBMITTED, S.CONFIRMED):
                 event = await life.move(status)
                 if event.seq not in lost:
-                    await publish(publisher, [event])
+                    await announcer.announce(event)
                     seqs += [f["seq"] for f in await next_frames(socket, event.seq - 1 - len(seqs))]
 
             assert seqs == [2, 3, 4, 5]
@@ -282,7 +172,7 @@ def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
 
 @pytest.mark.parametrize("published", [[], [2], [2, 3, 4], [3]], ids=str)
 def test_an_event_that_is_never_published_comes_by_the_position_check(
-    checking: str, orders: Orders, publisher: Publisher, published: list[int]
+    checking: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -290,7 +180,7 @@ def test_an_event_that_is_never_published_comes_by_the_position_check(
             await next_frames(socket, 1)
             for event in await life.lead(to=S.CONFIRMED):
                 if event.seq in published:
-                    await publish(publisher, [event])
+                    await announcer.announce(event)
 
             assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
 
@@ -319,19 +209,20 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
     stores: Stores,
     orders: Orders,
     broker: redis.Redis,
-    publisher: Publisher,
+    announcer: Announcer,
 ) -> None:
     async def work() -> None:
         other, life = await a_life(orders), await a_life(orders)
         async with a_wire(databases.orders_url) as wire:
-            with streaming(wire.url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
+            gateway = streaming(wire.url, stores.redis_url, ws_position_check_s=NEVER_S)
+            async with beside(gateway) as address:
                 async with a_socket(address, other.order_id) as socket:
                     await next_frames(socket, 1)  # the connection to PostgreSQL stands
                 wire.hold()
                 async with a_socket(address, life.order_id) as socket:
                     await until(lambda: wire.held_bytes > 0)  # PostgreSQL has read
-                    await publish(publisher, [await life.move(S.ROUTING)])
-                    await everything_was_heard(broker, life)
+                    await announcer.announce(await life.move(S.ROUTING))
+                    await announcer.everything_was_heard(life.order_id)
                     wire.release()
                     async with asyncio.timeout(3):
                         frames = await next_frames(socket, 2)
@@ -339,13 +230,6 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
                     assert [each["seq"] for each in frames] == [1, 2]
 
     run(work())
-
-
-async def everything_was_heard(broker: redis.Redis, life: Life) -> None:
-    """Returns once the ws-gateway has what was published before: it counts what it cannot read."""
-    unreadable = samples("ws_events_dropped_total", reason="unreadable")
-    broker.publish(channel(life.order_id), b"a marker")
-    await until(lambda: samples("ws_events_dropped_total", reason="unreadable") > unreadable)
 
 
 # Coming again
@@ -390,7 +274,7 @@ def test_a_client_that_is_ahead_of_the_order_waits_for_it(
 
 
 def test_a_client_that_comes_and_goes_sees_each_event_once(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -398,7 +282,7 @@ def test_a_client_that_comes_and_goes_sees_each_event_once(
         for status in (S.ROUTING, S.BUILDING, S.SUBMITTED, S.CONFIRMED):
             async with a_socket(listening, life.order_id, f"?after={len(seqs)}") as socket:
                 seqs += [each["seq"] for each in await next_frames(socket, 1)]
-            await publish(publisher, [await life.move(status)])
+            await announcer.announce(await life.move(status))
         async with a_socket(listening, life.order_id, f"?after={len(seqs)}") as socket:
             rest, code = await to_the_end(socket)
 
@@ -411,7 +295,7 @@ def test_a_client_that_comes_and_goes_sees_each_event_once(
 
 
 def test_all_clients_of_an_order_get_the_same_over_one_subscription(
-    listening: str, orders: Orders, broker: redis.Redis, publisher: Publisher
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -423,7 +307,7 @@ def test_all_clients_of_an_order_get_the_same_over_one_subscription(
             for socket in sockets:
                 await next_frames(socket, 1)
             shared = subscribers(broker, channel(life.order_id))
-            await publish(publisher, await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
             ends = await asyncio.gather(*(to_the_end(socket) for socket in sockets))
 
         assert shared == 1
@@ -433,7 +317,7 @@ def test_all_clients_of_an_order_get_the_same_over_one_subscription(
 
 
 def test_two_hundred_clients_of_fifty_orders_all_get_everything(
-    checking: str, orders: Orders, publisher: Publisher
+    checking: str, orders: Orders, announcer: Announcer
 ) -> None:
     luck = random.Random(1)
 
@@ -445,7 +329,7 @@ def test_two_hundred_clients_of_fifty_orders_all_get_everything(
         """Loses, repeats and shuffles what it publishes."""
         events = await life.lead(to=S.CONFIRMED)
         told = [event for event in events for _ in range(luck.choice((0, 1, 1, 2)))]
-        await publish(publisher, luck.sample(told, len(told)))
+        await announcer.announce(*luck.sample(told, len(told)))
 
     async def work() -> None:
         lives = await asyncio.gather(*(a_life(orders) for _ in range(50)))
@@ -475,7 +359,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(
 
 
 def test_a_client_that_vanishes_takes_nothing_from_the_others(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -488,7 +372,7 @@ def test_a_client_that_vanishes_takes_nothing_from_the_others(
             open_sockets = samples("ws_connections")
             leaving.transport.abort()
             await until(lambda: samples("ws_connections") == open_sockets - 1)
-            await publish(publisher, await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
 
             assert await to_the_end(staying) == ([2, 3, 4, 5], 1000)
 
@@ -534,7 +418,7 @@ def test_a_malformed_after_closes_with_4400(listening: str, orders: Orders, afte
 
 
 def test_what_a_client_says_is_not_listened_to(
-    listening: str, orders: Orders, publisher: Publisher
+    listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -542,7 +426,7 @@ def test_what_a_client_says_is_not_listened_to(
             await next_frames(socket, 1)
             await socket.send("hello")
             await socket.send(b"\xff\xfe")
-            await publish(publisher, await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
 
             assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
 
@@ -562,13 +446,13 @@ def test_a_client_that_says_too_much_is_closed(listening: str, orders: Orders) -
 
 
 def test_an_idle_client_is_pinged_and_still_gets_what_happens(
-    databases: Databases, stores: Stores, orders: Orders, publisher: Publisher
+    databases: Databases, stores: Stores, orders: Orders, announcer: Announcer
 ) -> None:
     async def work(address: str) -> None:
         life = await a_life(orders)
         async with a_socket(address, life.order_id) as socket:
             first, *pings = await next_frames(socket, 3)
-            await publish(publisher, await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
             rest = [json.loads(text) async for text in socket]
 
         assert first["seq"] == 1
@@ -579,52 +463,6 @@ def test_an_idle_client_is_pinged_and_still_gets_what_happens(
         databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S, ws_ping_s=0.1
     ) as address:
         run(work(address))
-
-
-# What nobody of ours publishes
-
-
-UNREADABLE = [
-    b"",
-    b"not json",
-    b"null",
-    b"[]",
-    b"\xff\xfe",
-    b'{"seq": 2}',
-    b'{"seq": "2", "status": "routing", "timestamp": "2026-01-31T12:00:00.000Z"}',
-    b'{"seq": 2, "status": "unheard of", "timestamp": "2026-01-31T12:00:00.000Z"}',
-    b'{"seq": 2, "status": "routing", "timestamp": "noon"}',
-    b"[" * 100_000,
-    b'{"seq": 2, "status": "routing", "timestamp": "0001-01-01T00:00:00"}',
-    b'{"seq": true, "status": "routing", "timestamp": "2026-01-31T12:00:00.000Z"}',
-]
-
-
-@pytest.mark.parametrize("message", UNREADABLE, ids=lambda message: repr(message[:40]))
-def test_what_cannot_be_read_is_dropped_and_the_next_event_arrives(
-    databases: Databases,
-    stores: Stores,
-    orders: Orders,
-    broker: redis.Redis,
-    publisher: Publisher,
-    message: bytes,
-) -> None:
-    async def work(address: str) -> None:
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            await next_frames(socket, 1)
-            broker.publish(channel(life.order_id), message)
-            await publish(publisher, [await life.move(S.ROUTING)])
-            async with asyncio.timeout(3):
-                [routing] = await next_frames(socket, 1)
-
-            assert routing["seq"] == 2
-
-    unreadable = samples("ws_events_dropped_total", reason="unreadable")
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
-        run(work(address))
-
-    assert samples("ws_events_dropped_total", reason="unreadable") == unreadable + 1
 
 
 # Stores away
@@ -646,7 +484,7 @@ def test_without_redis_clients_still_get_everything(databases: Databases, orders
 
     with (
         a_closed_port() as port,
-        unsubscribed(databases.orders_url, f"redis://127.0.0.1:{port}/0") as address,
+        unsubscribed(databases.orders_url, f"redis://127.0.0.1:{port}/0") as (address, _),
     ):
         run(work(address))
 
@@ -656,15 +494,16 @@ def test_a_cut_subscription_loses_nothing_and_comes_back(
 ) -> None:
     async def work(address: str, client: redis.Redis) -> None:
         publisher = Publisher(client)
+        announcer = Announcer(publisher, the_seal(databases.orders_url))
         life = await a_life(orders)
         async with a_socket(address, life.order_id) as socket:
             await next_frames(socket, 1)
             client.client_kill_filter(_type="pubsub")
-            await publish(publisher, [await life.move(S.ROUTING)])
+            await announcer.announce(await life.move(S.ROUTING))
             async with asyncio.timeout(3):
                 [missed] = await next_frames(socket, 1)
             await until(lambda: subscribers(client, channel(life.order_id)) == 1)
-            await everything_was_heard(client, life)
+            await announcer.everything_was_heard(life.order_id)
             await life.lead(to=S.CONFIRMED)
 
             assert missed["seq"] == 2
@@ -677,6 +516,26 @@ def test_a_cut_subscription_loses_nothing_and_comes_back(
         streaming(databases.orders_url, own.url, ws_position_check_s=OFTEN_S) as address,
     ):
         run(work(address, client))
+
+
+def test_the_loss_of_redis_is_noticed_at_once(
+    databases: Databases, orders: Orders, tmp_path: Path
+) -> None:
+    async def work(address: str, own: RedisProcess) -> None:
+        life = await a_life(orders)
+        async with a_socket(address, life.order_id) as socket:
+            await next_frames(socket, 1)
+            own.kill()
+            await life.lead(to=S.CONFIRMED)
+
+            # the next position check is an hour away, unless somebody has noticed
+            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+
+    with (
+        redis_process(tmp_path) as own,
+        streaming(databases.orders_url, own.url, ws_position_check_s=NEVER_S) as address,
+    ):
+        run(work(address, own))
 
 
 def test_a_redis_that_died_is_listened_to_again(
@@ -693,7 +552,10 @@ def test_a_redis_that_died_is_listened_to_again(
             await asyncio.to_thread(own.start)
             with own.client() as client:
                 await until(lambda: subscribers(client, channel(life.order_id)) == 1)
-                await everything_was_heard(client, life)
+                publisher = Publisher(client)
+                announcer = Announcer(publisher, the_seal(databases.orders_url))
+                await announcer.everything_was_heard(life.order_id)
+                publisher.close()
 
             assert missed["seq"] == 2
 
@@ -737,7 +599,7 @@ def test_without_postgresql_a_client_is_sent_away_to_come_again(stores: Stores) 
 
     with a_closed_port() as port:
         away = f"postgresql://nobody@127.0.0.1:{port}/orders"
-        with streaming(away, stores.redis_url) as address:
+        with unsubscribed(away, stores.redis_url) as (address, _):
             run(work(address))
 
 

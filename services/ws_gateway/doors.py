@@ -1,0 +1,95 @@
+"""Who may open a stream: an API key, a stream token, or anybody where the engine is open."""
+
+import asyncio
+from collections.abc import Collection
+from ipaddress import IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from starlette.websockets import WebSocket
+
+from execution.adapters.keys import Keys
+from execution.domain.access import ANYONE, Caller, Scope
+from ws_gateway.closing import Close, Refused
+from ws_gateway.turns import Turns
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+IPV6_SITE_BITS = 64  # one subscriber has that many addresses to choose from
+
+
+class Door:
+    """`keys` is None where the engine is open."""
+
+    def __init__(self, keys: Keys | None, *, origins: Collection[str]) -> None:
+        self._keys = keys
+        self._origins = origins
+        self._turns = Turns()
+        self._looks: dict[str, asyncio.Task[Caller | None]] = {}
+
+    async def admit(self, websocket: WebSocket) -> Caller:
+        """Who has come; raises Refused, and StoreUnavailable or Overloaded where nobody can tell."""
+        origin = websocket.headers.get("origin")
+        if origin is not None and not self._welcomes(origin, websocket.headers.get("host", "")):
+            raise Refused(Close.FORBIDDEN)
+        if self._keys is None:
+            return ANYONE
+        caller = await self._caller(websocket, self._keys)
+        if caller is None:
+            raise Refused(Close.UNAUTHORIZED)
+        if Scope.READ not in caller.scopes:
+            raise Refused(Close.FORBIDDEN)
+        return caller
+
+    def _welcomes(self, origin: str, host: str) -> bool:
+        """Whether a page of this origin may stream: one of the same host, or an allowed one."""
+        allowed = origin in self._origins or "*" in self._origins
+        return allowed or is_same_host(origin, host)
+
+    async def _caller(self, websocket: WebSocket, keys: Keys) -> Caller | None:
+        scheme, _, key = websocket.headers.get("authorization", "").partition(" ")
+        token = websocket.query_params.get("token")
+        if scheme.lower() == "bearer":
+            await self._turns.turn()
+            return await self._look(key.strip(), keys)
+        if scheme == "" and token is not None:
+            await self._turns.turn()
+            return await keys.redeem(token)
+        return None
+
+    async def _look(self, key: str, keys: Keys) -> Caller | None:
+        """Who shows this key, by a look that begins after this call, which others may share."""
+        look = self._looks.get(key)
+        if look is None:
+            look = self._looks[key] = asyncio.create_task(self._begin_look(key, keys))
+        return await asyncio.shield(look)
+
+    async def _begin_look(self, key: str, keys: Keys) -> Caller | None:
+        del self._looks[key]  # who comes from now on needs another: a key may be revoked meanwhile
+        return await keys.caller(key)
+
+
+def is_same_host(origin: str, host: str) -> bool:
+    """Whether a page of this origin is served by the host that it calls, port included."""
+    try:
+        page = urlsplit(origin)
+        called = urlsplit(f"{page.scheme}://{host}")
+        default = DEFAULT_PORTS[page.scheme]
+        return page.hostname is not None and (page.hostname, page.port or default) == (
+            called.hostname,
+            called.port or default,
+        )
+    except (ValueError, KeyError):  # among them "null", the origin of a sandboxed page
+        return False
+
+
+def address_of(websocket: WebSocket) -> str:
+    """Whose limit a socket counts against: an IPv4 address, or an IPv6 network of 64 bits."""
+    host = websocket.client.host if websocket.client else ""
+    try:
+        parsed = ip_address(host)
+    except ValueError:
+        return host
+    if not isinstance(parsed, IPv6Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return f"{int(parsed) >> (128 - IPV6_SITE_BITS):x}/{IPV6_SITE_BITS}"

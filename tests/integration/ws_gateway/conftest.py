@@ -1,0 +1,80 @@
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from execution.adapters.group_commit import GroupCommit
+from execution.adapters.keys import Keys
+from execution.adapters.orders import Orders
+from execution.adapters.postgres import Reader
+from execution.adapters.pubsub import Publisher
+from execution.adapters.redis_clients import redis_client
+from support.stores import Databases, Stores, fresh_databases
+from support.streaming import NEVER_S, OFTEN_S, Announcer, streaming, the_seal
+
+
+@pytest.fixture(scope="module")
+def databases(stores: Stores) -> Iterator[Databases]:
+    """One database for all tests of a module: each follows orders of its own."""
+    with fresh_databases(stores) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def commits(databases: Databases) -> Iterator[GroupCommit]:
+    commits = GroupCommit(databases.orders_url, application_name="test")
+    yield commits
+    commits.close()
+
+
+@pytest.fixture(scope="module")
+def reader(databases: Databases) -> Iterator[Reader]:
+    reader = Reader(databases.orders_url, application_name="test", connections_max=2)
+    yield reader
+    reader.close()
+
+
+@pytest.fixture(scope="module")
+def orders(commits: GroupCommit, reader: Reader) -> Orders:
+    return Orders(commits, reader, claimer="worker")
+
+
+@pytest.fixture(scope="module")
+def keys(commits: GroupCommit, reader: Reader) -> Keys:
+    return Keys(commits, reader)
+
+
+@pytest.fixture(scope="module")
+def broker(stores: Stores) -> Iterator[redis.Redis]:
+    with redis_client(stores.redis_url) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def announcer(broker: redis.Redis, databases: Databases) -> Iterator[Announcer]:
+    publisher = Publisher(broker)
+    yield Announcer(publisher, the_seal(databases.orders_url))
+    publisher.close()
+
+
+@pytest.fixture(scope="module")
+def listening(databases: Databases, stores: Stores) -> Iterator[str]:
+    """A ws-gateway that lives on pub/sub, and what it finds missing when that speaks."""
+    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def checking(databases: Databases, stores: Stores) -> Iterator[str]:
+    """A ws-gateway that looks into PostgreSQL often."""
+    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def guarded(databases: Databases, stores: Stores) -> Iterator[str]:
+    """A ws-gateway that asks for keys, and looks into PostgreSQL often."""
+    with streaming(
+        databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S, auth="keys"
+    ) as address:
+        yield address

@@ -1,0 +1,98 @@
+"""A ws-gateway that is told to stop: clients leave one after the other, and come again elsewhere."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from execution.adapters.orders import Orders
+from execution.domain.status import OrderStatus
+from execution.serving import serving
+from execution.settings import WsGatewaySettings
+from support.fleet import free_port, running_fleet
+from support.lives import a_life
+from support.stores import Databases, Stores
+from support.streaming import a_multiplexed_socket, a_socket, close_code, next_seqs, run, to_the_end
+from ws_gateway.api import ws_gateway_app
+
+S = OrderStatus
+
+EXIT_WITHIN_S = 30
+
+
+def test_clients_are_sent_away_one_by_one_and_the_others_go_on(
+    databases: Databases, stores: Stores, orders: Orders
+) -> None:
+    settings = WsGatewaySettings(
+        _env_file=None, database_url=databases.orders_url, redis_url=stores.redis_url
+    )
+
+    async def work() -> None:
+        app, port = ws_gateway_app(settings), free_port()
+        register, address = app.state.register, f"127.0.0.1:{port}"
+        life = await a_life(orders)
+        async with serving(app, host="127.0.0.1", port=port, lifespan=True):
+            sockets = [await a_socket(address, life.order_id) for _ in range(3)]
+            for socket in sockets:
+                await next_seqs(socket, 1)
+            assert await register.accepts()
+            draining = asyncio.create_task(register.drain(over_s=3600))
+            assert await to_the_end(sockets[0]) == ([], 1012)
+            assert not await register.accepts()
+            assert await close_code(a_socket(address, life.order_id)) == 1012
+            assert await close_code(a_multiplexed_socket(address)) == 1012
+            await life.move(S.ROUTING)
+            for socket in sockets[1:]:
+                assert await next_seqs(socket, 1) == [2]
+            draining.cancel()
+            await register.drain(over_s=0)
+            for socket in sockets[1:]:
+                assert await to_the_end(socket) == ([], 1012)
+
+    run(work())
+
+
+@pytest.mark.fleet
+def test_a_terminated_ws_gateway_is_not_ready_and_ends_when_its_clients_have_left(
+    databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
+) -> None:
+    async def work(address: str) -> None:
+        life = await a_life(orders)
+        sockets = [await a_socket(address, life.order_id) for _ in range(2)]
+        for socket in sockets:
+            await next_seqs(socket, 1)
+        assert gateway.process is not None
+        gateway.process.send_signal(signal.SIGTERM)
+        assert await to_the_end(sockets[0]) == ([], 1012)
+        assert not await asyncio.to_thread(gateway.is_ready)
+        await life.move(S.ROUTING)
+        assert await next_seqs(sockets[1], 1) == [2]
+        await sockets[1].close()
+        assert await asyncio.to_thread(gateway.process.wait, EXIT_WITHIN_S) == 0
+
+    with running_fleet(
+        databases, stores.redis_url, tmp_path, {"DRAIN_S": "3600"}, ["ws-gateway"]
+    ) as fleet:
+        gateway = fleet["ws-gateway"]
+        run(work(f"127.0.0.1:{gateway.ports['PORT']}"))
+
+
+@pytest.mark.fleet
+def test_a_terminated_ws_gateway_waits_for_no_client_that_stays(
+    databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
+) -> None:
+    async def work(address: str) -> None:
+        life = await a_life(orders)
+        sockets = [await a_socket(address, life.order_id) for _ in range(20)]
+        for socket in sockets:
+            await next_seqs(socket, 1)
+        assert await asyncio.to_thread(gateway.terminate) == 0
+        for socket in sockets:
+            assert await to_the_end(socket) == ([], 1012)
+
+    with running_fleet(
+        databases, stores.redis_url, tmp_path, {"DRAIN_S": "1"}, ["ws-gateway"]
+    ) as fleet:
+        gateway = fleet["ws-gateway"]
+        run(work(f"127.0.0.1:{gateway.ports['PORT']}"))

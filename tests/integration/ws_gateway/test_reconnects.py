@@ -1,0 +1,159 @@
+"""Many clients that come at once, or come and go: what that costs, and that nobody misses anything."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from execution.adapters.keys import Keys
+from execution.adapters.orders import Orders
+from execution.domain.access import Scope
+from execution.domain.ids import AccountId, OrderId
+from execution.domain.status import FINAL, OrderStatus
+from proof.history import ClientLog, Frame, violations
+from support.evidence import evidence
+from support.lives import Life, a_life
+from support.stores import Databases, Stores
+from support.streaming import (
+    NEVER_S,
+    OFTEN_S,
+    WITHIN_S,
+    Announcer,
+    a_multiplexed_socket,
+    a_socket,
+    ask,
+    next_frames,
+    run,
+    samples,
+    streaming,
+    to_the_end,
+)
+
+S = OrderStatus
+
+CLIENTS = 2_000
+QUERIES_MAX = 20
+
+
+def queries() -> float:
+    """What ran in PostgreSQL for clients that come."""
+    statements = ("history", "look_key", "note_key_use", "redeem_stream_token")
+    return sum(samples("commit_seconds_count", statement=name) for name in statements)
+
+
+@pytest.mark.parametrize("orders_followed", [1, CLIENTS])
+def test_two_thousand_clients_that_come_at_once_share_their_queries(
+    databases: Databases, stores: Stores, orders: Orders, keys: Keys, orders_followed: int
+) -> None:
+    async def failed_order() -> OrderId:
+        life = await a_life(orders)
+        await life.move(S.FAILED)
+        return life.order_id
+
+    async def follow(address: str, order_id: OrderId, key: str) -> tuple[list[int], int | None]:
+        async with a_socket(
+            address,
+            order_id,
+            additional_headers={"Authorization": f"Bearer {key}"},
+            open_timeout=WITHIN_S,
+            compression=None,
+        ) as socket:
+            return await to_the_end(socket)
+
+    async def work(address: str) -> None:
+        _, key = await keys.make(AccountId("local"), {Scope.READ})
+        ids = await asyncio.gather(*(failed_order() for _ in range(orders_followed)))
+        before = queries()
+        ends = await asyncio.gather(
+            *(follow(address, ids[n % len(ids)], key) for n in range(CLIENTS))
+        )
+
+        assert Counter(map(str, ends)) == {str(([1, 2], 1000)): CLIENTS}
+        assert queries() - before <= QUERIES_MAX
+
+    with streaming(
+        databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S, auth="keys"
+    ) as address:
+        run(work(address))
+
+
+def test_clients_that_flap_see_each_event_once(
+    databases: Databases,
+    stores: Stores,
+    orders: Orders,
+    announcer: Announcer,
+) -> None:
+    """Sockets break at any moment, on this side or that; half of all events are lost or repeated."""
+    luck = random.Random(2)
+    logs: dict[tuple[str, UUID], list[Frame]] = {}
+
+    async def flap(address: str, client: str, life: Life) -> None:
+        frames = logs[client, life.order_id] = []
+        while not frames or frames[-1].status not in FINAL:
+            with suppress(ConnectionClosed):
+                async with a_socket(
+                    address, life.order_id, f"?after={len(frames)}", close_timeout=0.1
+                ) as socket:
+                    for _ in range(luck.randint(1, 3)):
+                        [sent] = await next_frames(socket, 1)
+                        frames.append(Frame(seq=sent["seq"], status=S(sent["status"])))
+                    if luck.random() < 0.5:
+                        socket.transport.abort()
+
+    async def flap_many(address: str, client: str, lives: Sequence[Life]) -> None:
+        for life in lives:
+            logs[client, life.order_id] = []
+        open_ids = {str(life.order_id) for life in lives}
+        while open_ids:
+            with suppress(ConnectionClosed):
+                async with a_multiplexed_socket(address, close_timeout=0.1) as socket:
+                    for order_id in open_ids:
+                        seen = len(logs[client, UUID(order_id)])
+                        await ask(socket, "subscribe", order_id, after=seen)
+                    for _ in range(luck.randint(1, 20)):
+                        [said] = await next_frames(socket, 1)
+                        if said.get("type") == "end":
+                            open_ids.discard(said["orderId"])
+                        else:
+                            frame = Frame(seq=said["seq"], status=S(said["status"]))
+                            logs[client, UUID(said["orderId"])].append(frame)
+                        if not open_ids:
+                            break
+                    if luck.random() < 0.5:
+                        socket.transport.abort()
+
+    async def lead(life: Life) -> None:
+        target = luck.choice((S.CONFIRMED, S.FAILED))
+        path = (S.ROUTING, S.BUILDING, S.SUBMITTED, target)
+        for status in path[luck.choice((0, 3)) if target is S.FAILED else 0 :]:
+            event = await life.move(status)
+            await announcer.announce(*[event] * luck.choice((0, 1, 1, 2)))
+
+    async def work(address: str) -> None:
+        lives = await asyncio.gather(*(a_life(orders) for _ in range(20)))
+        clients = [flap(address, f"one {n}", lives[n % 20]) for n in range(60)]
+        clients += [flap_many(address, f"many {n}", lives) for n in range(10)]
+        following = [asyncio.create_task(client) for client in clients]
+        await asyncio.gather(*(lead(life) for life in lives))
+        await asyncio.gather(*following)
+
+    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S) as address:
+        run(work(address))
+    history = evidence(databases, acknowledged=[], logs={})
+    clients = tuple(
+        ClientLog(client=client, order_id=order_id, frames=tuple(frames))
+        for (client, order_id), frames in logs.items()
+    )
+
+    assert [
+        violation
+        for violation in violations(replace(history, clients=clients))
+        if violation.promise == "P3"
+    ] == []
+    assert len(clients) == 60 + 10 * 20

@@ -1,0 +1,196 @@
+"""Clients that do not read: what is kept for them is bounded, and nobody else waits for them."""
+
+import asyncio
+import json
+import socket as sockets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import redis
+from websockets.client import ClientProtocol
+from websockets.uri import parse_uri
+
+from execution.adapters.orders import Orders
+from execution.domain.ids import OrderId
+from execution.domain.status import OrderStatus
+from support.lives import Life, a_life
+from support.streaming import (
+    Announcer,
+    a_multiplexed_socket,
+    a_socket,
+    ask,
+    next_frames,
+    run,
+    samples,
+    to_the_end,
+    until,
+)
+
+S = OrderStatus
+
+ORDERS = 40
+BOUNDS = ("frames", "bytes", "time")
+
+
+class DeafClient:
+    """A client that says a lot, and reads nothing of what it is sent."""
+
+    def __init__(self, address: str, path: str) -> None:
+        host, _, port = address.partition(":")
+        self.protocol = ClientProtocol(parse_uri(f"ws://{address}{path}"))
+        self.socket = sockets.socket()
+        self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2_048)
+        self.socket.settimeout(30)
+        self.socket.connect((host, int(port)))
+        self.protocol.send_request(self.protocol.connect())
+        self._send()
+        while not self.protocol.events_received():  # the handshake is all that it reads
+            self.protocol.receive_data(self.socket.recv(4_096))
+
+    def subscribe(self, *order_ids: OrderId) -> None:
+        for order_id in order_ids:
+            request = {"op": "subscribe", "orderId": str(order_id)}
+            self.protocol.send_text(json.dumps(request).encode())
+        self._send()
+
+    def read_to_the_end(self) -> None:
+        """Returns when the other side has gone, whatever it has left behind."""
+        with suppress(ConnectionError):
+            while self.socket.recv(65_536):
+                pass
+
+    def _send(self) -> None:
+        for data in self.protocol.data_to_send():
+            self.socket.sendall(data)
+
+
+@contextmanager
+def a_deaf_client(address: str, path: str = "/api/stream") -> Iterator[DeafClient]:
+    client = DeafClient(address, path)
+    try:
+        yield client
+    finally:
+        client.socket.close()
+
+
+def slow_readers() -> float:
+    return sum(samples("ws_slow_readers_total", bound=bound) for bound in BOUNDS)
+
+
+def closed(code: int) -> float:
+    return samples("ws_connections_closed_total", code=str(code))
+
+
+async def flood(client: DeafClient, lives: list[Life]) -> None:
+    """Asks for the same histories again and again, until the gateway has had enough."""
+    before = slow_readers()
+
+    def ask_again() -> bool:
+        with suppress(OSError):
+            client.subscribe(*(life.order_id for life in lives))
+        return slow_readers() == before + 1
+
+    await until(ask_again, timeout_s=60)
+
+
+def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
+    listening: str, orders: Orders, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        cut_off, told = samples("ws_connections_cut_off_total"), closed(4408)
+        other = await a_life(orders)
+        with a_deaf_client(listening) as deaf:
+            async with (
+                a_socket(listening, other.order_id) as one,
+                a_multiplexed_socket(listening) as many,
+            ):
+                for life in lives:
+                    await ask(many, "subscribe", life.order_id)
+                assert len(await next_frames(many, 4 * ORDERS)) == 4 * ORDERS
+                flooding = asyncio.create_task(flood(deaf, lives))
+                await announcer.announce(*await other.lead(to=S.CONFIRMED))
+                assert await to_the_end(one) == ([1, 2, 3, 4, 5], 1000)
+                await flooding
+                await until(lambda: closed(4408) == told + 1)
+                await until(lambda: samples("ws_connections_cut_off_total") == cut_off + 1)
+                await asyncio.to_thread(deaf.read_to_the_end)
+                for life in lives:
+                    await announcer.announce(*await life.lead(to=S.CONFIRMED))
+                said = await next_frames(many, 2 * ORDERS)
+
+        assert sorted(each.get("seq", 0) for each in said) == [0] * ORDERS + [5] * ORDERS
+
+    run(work())
+
+
+def test_a_slow_client_that_comes_again_has_lost_nothing(listening: str, orders: Orders) -> None:
+    async def work() -> None:
+        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        with a_deaf_client(listening) as deaf:
+            await flood(deaf, lives)
+        async with a_multiplexed_socket(listening) as socket:
+            for life in lives:
+                await ask(socket, "subscribe", life.order_id)
+            frames = await next_frames(socket, 4 * ORDERS)
+
+        for life in lives:
+            mine = [each["seq"] for each in frames if each["orderId"] == str(life.order_id)]
+            assert mine == [1, 2, 3, 4]
+
+    run(work())
+
+
+def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
+    listening: str, orders: Orders
+) -> None:
+    async def work() -> None:
+        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        before = samples("ws_frames_sent_total")
+        with a_deaf_client(listening) as deaf:
+            await flood(deaf, lives)
+
+        # 64 KiB that the kernel doubles, 16 KiB of ours, some KiB of the client's, by 150 a frame
+        assert samples("ws_frames_sent_total") - before < 3_000
+
+    run(work())
+
+
+def test_a_big_history_is_read_to_its_end(
+    listening: str, orders: Orders, broker: redis.Redis
+) -> None:
+    async def work() -> None:
+        lives = await asyncio.gather(*(a_life(orders, at=S.CONFIRMED) for _ in range(500)))
+        before = slow_readers()
+        async with a_multiplexed_socket(listening) as socket:
+            asking = asyncio.gather(*(ask(socket, "subscribe", life.order_id) for life in lives))
+            said = await next_frames(socket, 500 * 6)
+            await asking
+
+        assert sum(each.get("type") == "end" for each in said) == 500
+        assert slow_readers() == before
+
+    run(work())
+
+
+def test_a_client_that_sends_endlessly_many_messages_is_closed(
+    listening: str, orders: Orders
+) -> None:
+    async def work() -> None:
+        life, before = await a_life(orders), closed(1008)
+        with a_deaf_client(listening, f"/api/orders/{life.order_id}/stream") as deaf:
+            tiny = b"".join(a_tiny_message(deaf) for _ in range(30_000))
+
+            def flood_more() -> bool:
+                with suppress(OSError):
+                    deaf.socket.sendall(tiny)
+                return closed(1008) == before + 1
+
+            await until(flood_more, timeout_s=30)
+
+    run(work())
+
+
+def a_tiny_message(client: DeafClient) -> bytes:
+    client.protocol.send_text(b"")
+    return b"".join(client.protocol.data_to_send())
