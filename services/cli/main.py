@@ -9,14 +9,22 @@ import typer
 from rich.console import Console
 
 from cli.demo import run_demo
+from cli.keys import app as keys
 from client import EngineClient, EngineError, StatusFrame
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app.add_typer(keys, name="keys")
 
 Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="Where the engine listens.")]
 StreamUrl = Annotated[
     str | None,
     typer.Option(envvar="ENGINE_STREAM_URL", help="Where its streams are, if not at the same URL."),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ENGINE_API_KEY", show_envvar=True, help="What an engine asks for that is not open."
+    ),
 ]
 LOCAL = "http://127.0.0.1:3000"
 
@@ -24,10 +32,14 @@ console = Console()
 
 
 @app.command()
-def demo(url: Url = LOCAL, stream_url: StreamUrl = None) -> None:
+def demo(url: Url = LOCAL, stream_url: StreamUrl = None, api_key: ApiKey = None) -> None:
     """Trade until both venues have won once and one order has failed; show each lifecycle."""
     raise typer.Exit(
-        asyncio.run(_guarded(run_demo(EngineClient(url, stream_base_url=stream_url), console)))
+        asyncio.run(
+            _guarded(
+                run_demo(EngineClient(url, stream_base_url=stream_url, api_key=api_key), console)
+            )
+        )
     )
 
 
@@ -40,11 +52,12 @@ def place(
     min_amount_out: Annotated[str | None, typer.Option(help="The least to accept.")] = None,
     url: Url = LOCAL,
     stream_url: StreamUrl = None,
+    api_key: ApiKey = None,
 ) -> None:
     """Place one order and follow it to its end."""
 
     async def placed() -> int:
-        async with EngineClient(url, stream_base_url=stream_url) as engine:
+        async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
             order = await engine.place_order(
                 token_in=token_in,
                 token_out=token_out,
@@ -59,11 +72,17 @@ def place(
 
 
 @app.command()
-def follow(order_id: UUID, after: int = 0, url: Url = LOCAL, stream_url: StreamUrl = None) -> None:
+def follow(
+    order_id: UUID,
+    after: int = 0,
+    url: Url = LOCAL,
+    stream_url: StreamUrl = None,
+    api_key: ApiKey = None,
+) -> None:
     """Show every status of an order as it comes."""
 
     async def followed() -> int:
-        async with EngineClient(url, stream_base_url=stream_url) as engine:
+        async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
             return await _followed(engine, order_id, after=after)
 
     raise typer.Exit(asyncio.run(_guarded(followed())))

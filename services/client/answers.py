@@ -67,7 +67,17 @@ class OrderAnswer:
     order: OrderView
 
 
+@with_config(CAMEL_CASE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderPage:
+    """Some orders; `next_cursor` asks for those that follow, None where there are none."""
+
+    orders: tuple[OrderView, ...]
+    next_cursor: str | None
+
+
 ACKNOWLEDGEMENT = TypeAdapter(Acknowledgement)
 ORDER = TypeAdapter(OrderAnswer)
+ORDERS = TypeAdapter(OrderPage)
 CANCELLATION = TypeAdapter(Cancellation)
 HEALTH = TypeAdapter(Health)

@@ -1,5 +1,6 @@
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from client.answers import (
     CANCELLATION,
     HEALTH,
     ORDER,
+    ORDERS,
     Acknowledgement,
     Cancellation,
     Health,
@@ -22,6 +24,7 @@ from client.frames import StatusFrame
 from client.problems import refusal
 from client.streams import StreamLimits, Subscription
 from client.wire import parsed
+from execution.domain.status import OrderStatus
 
 WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
@@ -39,7 +42,8 @@ class EngineClient:
     Every call may raise EngineUnavailable and TooManyRequests, which pass with time, RequestRefused,
     which does not, and UnexpectedAnswer, when `base_url` is not an engine that this client knows.
 
-    `stream_base_url` is for fleets whose streams have an address of their own. `timeout_s` bounds
+    `api_key` is what an engine asks for that is not open. `stream_base_url` is for fleets whose
+    streams have an address of their own. `timeout_s` bounds
     each step of a call: to connect, to send, to wait for the next bytes. Of a stream:
     `silence_max_s` is how long a connection may bring nothing (the engine pings every 20 s),
     `reconnect_max_s` the longest pause between two attempts to reconnect, and `reconnect_within_s`
@@ -50,6 +54,7 @@ class EngineClient:
         self,
         base_url: str = "http://127.0.0.1:3000",
         *,
+        api_key: str | None = None,
         stream_base_url: str | None = None,
         timeout_s: float = 10.0,
         silence_max_s: float = 45.0,
@@ -58,7 +63,10 @@ class EngineClient:
     ) -> None:
         url = _address(base_url)
         streams = _address(stream_base_url or base_url)
-        self._http = httpx2.AsyncClient(base_url=url, timeout=timeout_s)
+        self._authorization = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._http = httpx2.AsyncClient(
+            base_url=url, timeout=timeout_s, headers=self._authorization
+        )
         self._stream_url = str(streams.copy_with(scheme=WEBSOCKET_SCHEMES[streams.scheme])).rstrip(
             "/"
         )
@@ -120,6 +128,39 @@ class EngineClient:
         response = await self._request("GET", f"/api/orders/{order_id}")
         return parsed(ORDER, response.content).order
 
+    async def list_orders(
+        self,
+        *,
+        statuses: Collection[OrderStatus] = (),
+        token_in: str | None = None,
+        token_out: str | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        page_size: int = 50,
+    ) -> AsyncGenerator[OrderView, None]:
+        """Orders, the newest first, each once however many are placed meanwhile.
+
+        `after` and `before` bound the time of creation. Asks for a page whenever the last one has
+        been passed on; `page_size` is 1 to 200.
+        """
+        query: dict[str, str | list[str]] = {"limit": str(page_size)}
+        if statuses:
+            query["status"] = [str(status) for status in statuses]
+        for name, value in (("tokenIn", token_in), ("tokenOut", token_out)):
+            if value is not None:
+                query[name] = value
+        for name, moment in (("after", after), ("before", before)):
+            if moment is not None:
+                query[name] = moment.isoformat()
+        while True:
+            response = await self._request("GET", "/api/orders", query=query)
+            page = parsed(ORDERS, response.content)
+            for order in page.orders:
+                yield order
+            if page.next_cursor is None:
+                return
+            query["cursor"] = page.next_cursor
+
     async def cancel_order(self, order_id: UUID) -> Cancellation:
         """Ends the order unless it is submitted; again changes nothing.
 
@@ -140,7 +181,9 @@ class EngineClient:
         A caller who may leave early closes the connection with `contextlib.aclosing`.
         """
         url = f"{self._stream_url}/api/orders/{order_id}/stream"
-        return Subscription(url, after=after, limits=self._stream_limits).frames()
+        return Subscription(
+            url, after=after, limits=self._stream_limits, headers=self._authorization
+        ).frames()
 
     async def follow(self, order_id: UUID) -> tuple[StatusFrame, ...]:
         """All statuses of the order, once it has its final one; errors as of `stream`.
@@ -154,11 +197,14 @@ class EngineClient:
         method: str,
         path: str,
         *,
+        query: Mapping[str, str | list[str]] | None = None,
         body: Mapping[str, str | float] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> httpx2.Response:
         try:
-            response = await self._http.request(method, path, json=body, headers=headers)
+            response = await self._http.request(
+                method, path, params=query, json=body, headers=headers
+            )
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
             raise EngineUnavailable(f"no answer from {self._http.base_url}: {reason}") from error

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 from pydantic import AwareDatetime, TypeAdapter, with_config
@@ -31,10 +30,10 @@ class StatusFrame:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ping:
-    """The stream is alive; there is no news."""
+class Aside:
+    """A message that is no status: a ping, or what a later engine may say besides."""
 
-    type: Literal["ping"]
+    type: str
 
 
-MESSAGE: TypeAdapter[StatusFrame | Ping] = TypeAdapter(StatusFrame | Ping)
+MESSAGE: TypeAdapter[StatusFrame | Aside] = TypeAdapter(StatusFrame | Aside)

@@ -6,7 +6,7 @@ breaks in between costs time only.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketExce
 from websockets.frames import CloseCode
 
 from client.errors import EngineError, OrderNotFound, StreamLost, StreamRefused
-from client.frames import MESSAGE, Ping, StatusFrame
+from client.frames import MESSAGE, Aside, StatusFrame
 from client.outage import Outage
 from client.wire import parsed
 
@@ -39,8 +39,11 @@ class ConnectionLost(EngineError):
 
 
 class Subscription:
-    def __init__(self, url: str, *, after: int, limits: StreamLimits) -> None:
+    def __init__(
+        self, url: str, *, after: int, limits: StreamLimits, headers: Mapping[str, str]
+    ) -> None:
         self._url = url
+        self._headers = headers
         self._after = after
         self._last = after
         self._ended = False
@@ -64,6 +67,7 @@ class Subscription:
         try:
             async with connect(
                 f"{self._url}?after={self._last}",
+                additional_headers=self._headers,
                 open_timeout=self._limits.connect_timeout_s,
                 close_timeout=CLOSE_TIMEOUT_S,
                 ping_interval=None,  # the engine's own pings show more: that its loop still turns
@@ -82,7 +86,7 @@ class Subscription:
         while True:
             async with asyncio.timeout(self._limits.silence_max_s):
                 message = parsed(MESSAGE, await socket.recv())
-            if isinstance(message, Ping):
+            if isinstance(message, Aside):
                 self._outage.end()
             elif message.seq > self._last + 1:
                 raise ConnectionLost(f"frame {message.seq} came after {self._last}")

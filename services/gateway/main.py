@@ -19,6 +19,8 @@ async def serve(settings: GatewaySettings) -> None:
         admin_port(settings, {"postgres": app.state.orders.answers}),
     ):
         log.info("started", host=settings.host, port=settings.port)
+        if settings.is_open:
+            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
         await stop.wait()
         log.info("stopping")
 

@@ -1,43 +1,110 @@
 """Errors as RFC 9457 problem+json, by a table of error type -> status and code."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from execution.domain.errors import ExecutionError, OrderNotFound, Overloaded, StoreUnavailable
 
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 1
+CLIENT_LEFT = 499
 
 
-class FieldError(NamedTuple):
-    """What is wrong where; `pointer` is a JSON pointer into the body, or a header's name."""
+class FieldError(BaseModel):
+    """What is wrong where.
 
-    pointer: str
+    `pointer` is a JSON pointer into the body, or the name of a header or of a query's parameter.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    pointer: Annotated[str, Field(examples=["/amountIn", "Idempotency-Key", "limit"])]
     detail: str
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    model_config = ConfigDict(frozen=True, json_schema_serialization_defaults_required=True)
+
+    type: Literal["about:blank"] = "about:blank"
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: str
+    code: Annotated[str, Field(description="Stable: decide by it, and not by the words.")]
+    success: Literal[False] = False
+    errors: Annotated[
+        Sequence[FieldError] | SkipJsonSchema[None],
+        Field(
+            description="What is wrong where; absent where no place can be named.",
+            exclude_if=lambda errors: errors is None,
+            json_schema_extra=lambda schema: schema.pop("default"),
+        ),
+    ] = None
 
 
 class RequestError(ExecutionError):
     """The client must change the request."""
 
     errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class InvalidBody(RequestError):
     """The body cannot be read at all."""
 
 
-class InvalidOrder(RequestError):
-    """The body can be read, and asks for what cannot be."""
+class InvalidFields(RequestError):
+    """The request can be read, and asks for what cannot be."""
+
+    said: ClassVar[str]
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__("the order is not valid")
+        super().__init__(self.said)
         self.errors = errors
+
+
+class InvalidOrder(InvalidFields):
+    said = "the order is not valid"
+
+
+class InvalidKey(InvalidFields):
+    said = "the key asked for is not valid"
+
+
+class InvalidQuery(InvalidFields):
+    said = "the query is not valid"
+
+
+class Unauthorized(RequestError):
+    """No API key is shown, or none that opens anything."""
+
+    headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="order engine"'})
+
+
+class Forbidden(RequestError):
+    """The API key does not open this."""
+
+
+class KeyNotFound(RequestError):
+    """No API key has this id."""
+
+
+class TooManyRequests(RequestError):
+    """Beyond what this key or address may ask for in a minute; later there is room again."""
+
+    def __init__(self, message: str, *, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class WrongContentType(RequestError):
@@ -72,12 +139,18 @@ class Answer(NamedTuple):
 
 ANSWERS: Mapping[type[ExecutionError], Answer] = {
     InvalidBody: Answer(400, "invalid_json", "The body is not JSON"),
+    Unauthorized: Answer(401, "unauthorized", "An API key is needed"),
+    Forbidden: Answer(403, "forbidden", "The API key does not open this"),
+    KeyNotFound: Answer(404, "key_not_found", "API key not found"),
     OrderNotFound: Answer(404, "order_not_found", "Order not found"),
     SlowBody: Answer(408, "slow_body", "The body came too slowly"),
     NotCancellable: Answer(409, "not_cancellable", "The order can no longer be cancelled"),
     BodyTooLarge: Answer(413, "body_too_large", "The body is too large"),
     WrongContentType: Answer(415, "wrong_content_type", "The body must be application/json"),
     InvalidOrder: Answer(422, "invalid_order", "The order is not valid"),
+    InvalidKey: Answer(422, "invalid_key", "The key asked for is not valid"),
+    InvalidQuery: Answer(422, "invalid_query", "The query is not valid"),
+    TooManyRequests: Answer(429, "too_many_requests", "Too many requests"),
     KeyReused: Answer(422, "idempotency_key_reused", "The idempotency key is taken"),
     BacklogFull: Answer(503, "backlog_full", "Too many orders are waiting"),
     Overloaded: Answer(503, "overloaded", "The engine is overloaded"),
@@ -93,7 +166,8 @@ async def answer_execution_error(_: Request, error: Exception) -> Response:
     detail = str(error) if answer.status < 500 else answer.title
     if answer.status >= 500:
         log.warning("request failed", code=answer.code, error=str(error))
-    return problem(answer, detail=detail, errors=errors)
+    headers = error.headers if isinstance(error, RequestError) else {}
+    return problem(answer, detail=detail, errors=errors, headers=headers)
 
 
 async def answer_http_error(_: Request, error: Exception) -> Response:
@@ -103,6 +177,11 @@ async def answer_http_error(_: Request, error: Exception) -> Response:
     headers = error.headers if isinstance(error, HTTPException) else None
     title = error.detail if isinstance(error, HTTPException) else UNEXPECTED.title
     return problem(Answer(status, code, title), detail=title, headers=headers)
+
+
+async def answer_nobody(_: Request, __: Exception) -> Response:
+    """The client left before its request was complete: for the metrics only, as nginx counts it."""
+    return Response(status_code=CLIENT_LEFT)
 
 
 async def answer_unexpected(_: Request, error: Exception) -> Response:
@@ -117,17 +196,19 @@ def problem(
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": answer.title,
-        "status": answer.status,
-        "detail": detail or answer.title,
-        "code": answer.code,
-        "success": False,
-    }
-    if errors:
-        body["errors"] = [error._asdict() for error in errors]
+    body = Problem(
+        title=answer.title,
+        status=answer.status,
+        detail=detail or answer.title,
+        code=answer.code,
+        errors=errors or None,
+    )
     more = dict(headers or {})
     if answer.status == 503:
         more["Retry-After"] = str(RETRY_AFTER_S)
-    return JSONResponse(body, answer.status, headers=more, media_type="application/problem+json")
+    return Response(
+        body.model_dump_json(),
+        answer.status,
+        headers=more,
+        media_type="application/problem+json",
+    )

@@ -1,24 +1,39 @@
-"""What a client may ask for: the order form, checked before anything is written."""
+"""What a client may ask for: forms, checked before anything is written."""
 
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
-from execution.domain.ids import OrderId
+from execution.domain.access import ACCOUNT_PATTERN, Scope
+from execution.domain.ids import AccountId, OrderId
 from execution.domain.order import NewOrder
 from execution.domain.quote import AMOUNTS
-from gateway.problems import FieldError, InvalidBody, InvalidOrder
+from gateway.problems import FieldError, InvalidBody, InvalidFields, InvalidKey, InvalidOrder
 
 # ASCII digits, no sign and no exponent: Decimal alone would take 1e3, 1_000 and full-width digits.
 # No leading zeros either: an amount is told again as it was sent, and a numeric would lose them.
 AMOUNT = re.compile(r"(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
-PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f]+")
+CONTROL = r"\x00-\x1f\x7f-\x9f"
+BLANK = r"\x20\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+TOKEN = re.compile(rf"[^{CONTROL}{BLANK}]([^{CONTROL}]*[^{CONTROL}{BLANK}])?")
+LABEL = re.compile(rf"[^{CONTROL}]*")
+ACCOUNT = re.compile(ACCOUNT_PATTERN)
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
+KEY_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def _amount(text: str) -> str:
@@ -34,7 +49,7 @@ def _positive(text: str) -> str:
 
 
 def _token(text: str) -> str:
-    if not PRINTABLE.fullmatch(text) or text != text.strip():
+    if not TOKEN.fullmatch(text):
         raise ValueError("must be without control characters and outer blanks")
     return text
 
@@ -45,25 +60,98 @@ def _key(text: str) -> str:
     return text
 
 
-Token = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_token)]
-Amount = Annotated[str, Field(max_length=39), AfterValidator(_amount)]
+def _account(text: str) -> str:
+    if not ACCOUNT.fullmatch(text):
+        raise ValueError("must be 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit")
+    return text
 
 
-class OrderForm(BaseModel):
-    """The body of POST /api/orders/execute; amounts are strings, slippage a number in percent."""
+def _label(text: str) -> str:
+    if not LABEL.fullmatch(text):
+        raise ValueError("must be without control characters")
+    return text
+
+
+def described_by(pattern: re.Pattern[str], **more: Any) -> dict[str, Any]:
+    """What OpenAPI says of a text that has to match the pattern as a whole."""
+    return {"pattern": f"^({pattern.pattern})$", **more}
+
+
+Token = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=64,
+        description="A token's symbol or mint: no control characters, no blanks around it.",
+        json_schema_extra=described_by(TOKEN),
+    ),
+    AfterValidator(_token),
+]
+Account = Annotated[str, Field(json_schema_extra=described_by(ACCOUNT)), AfterValidator(_account)]
+Amount = Annotated[
+    str, Field(max_length=39, json_schema_extra=described_by(AMOUNT)), AfterValidator(_amount)
+]
+Positive = Annotated[
+    Amount, Field(json_schema_extra={"not": {"pattern": "^[0.]*$"}}), AfterValidator(_positive)
+]
+
+
+class Form(BaseModel):
+    """A request's body. `refusal` is what a wrong one raises."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, validate_by_alias=True
     )
 
-    token_in: Token
-    token_out: Token
-    amount_in: Annotated[Amount, AfterValidator(_positive)]
-    slippage_tolerance: Annotated[
-        Decimal, Field(ge=0, le=100, max_digits=21, decimal_places=18, allow_inf_nan=False)
+    refusal: ClassVar[type[InvalidFields]]
+
+
+class OrderForm(Form):
+    """A market order: swap `amountIn` of `tokenIn` for `tokenOut`, which must be another token.
+
+    Amounts are decimal strings, so that no digit is lost; they are told again as they were sent.
+    """
+
+    refusal = InvalidOrder
+
+    token_in: Annotated[Token, Field(examples=["SOL"])]
+    token_out: Annotated[Token, Field(examples=["USDC"])]
+    amount_in: Annotated[
+        Positive,
+        Field(
+            description="How much to swap: above zero, up to 20 digits and then 18 decimals.",
+            examples=["100.5"],
+        ),
     ]
-    min_amount_out: Amount | None = None
-    client_order_id: Annotated[str, AfterValidator(_key)] | None = None
+    slippage_tolerance: Annotated[
+        Decimal,
+        Field(
+            ge=0,
+            le=100,
+            max_digits=21,
+            decimal_places=18,
+            allow_inf_nan=False,
+            description="How far below its quote the swap may land, in percent: 0.5 is half a"
+            " percent. A number of up to 18 decimals.",
+            examples=[0.5],
+        ),
+        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100}, mode="validation"),
+    ]
+    min_amount_out: Annotated[
+        Amount | None,
+        Field(
+            description="The order fails rather than bring less than this, whatever the slippage.",
+            examples=["99"],
+        ),
+    ] = None
+    client_order_id: Annotated[
+        Annotated[str, Field(json_schema_extra=described_by(KEY)), AfterValidator(_key)] | None,
+        Field(
+            description="The idempotency key, for those who would rather send it here than as a"
+            " header. Where both are sent they must be equal.",
+            examples=["order-2026-01-31-0001"],
+        ),
+    ] = None
 
     @model_validator(mode="after")
     def _two_tokens(self) -> Self:
@@ -71,21 +159,32 @@ class OrderForm(BaseModel):
             raise ValueError("tokenIn and tokenOut are the same token")
         return self
 
-    def order(self, order_id: OrderId, *, idempotency_key: str | None) -> NewOrder:
+    def order(
+        self, order_id: OrderId, *, account_id: AccountId, idempotency_key: str | None
+    ) -> NewOrder:
         """The order as it will be committed; raises InvalidOrder on two different keys."""
         if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
             raise InvalidOrder(
-                [FieldError("Idempotency-Key", "must be 1 to 128 visible characters")]
+                [
+                    FieldError(
+                        pointer="Idempotency-Key", detail="must be 1 to 128 visible characters"
+                    )
+                ]
             )
         if None not in (idempotency_key, self.client_order_id) and (
             idempotency_key != self.client_order_id
         ):
             raise InvalidOrder(
-                [FieldError("/clientOrderId", "differs from the Idempotency-Key header")]
+                [
+                    FieldError(
+                        pointer="/clientOrderId", detail="differs from the Idempotency-Key header"
+                    )
+                ]
             )
         key = idempotency_key or self.client_order_id
         return NewOrder(
             id=order_id,
+            account_id=account_id,
             token_in=self.token_in,
             token_out=self.token_out,
             amount_in=Decimal(self.amount_in),
@@ -104,8 +203,35 @@ class OrderForm(BaseModel):
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
-def read_form(body: bytes) -> OrderForm:
-    """The form in a request's body; raises InvalidBody where it is no JSON, InvalidOrder else."""
+class KeyForm(Form):
+    """The API key that is asked for."""
+
+    refusal = InvalidKey
+
+    account_id: Annotated[
+        Account, Field(description="Whose orders the key opens.", examples=["acme"])
+    ]
+    scopes: Annotated[
+        Sequence[Annotated[Scope, Field(strict=False)]],
+        Field(min_length=1, max_length=3, examples=[["trade", "read"]]),
+    ]
+    label: Annotated[
+        str,
+        Field(
+            max_length=64,
+            description="What you know the key by; without control characters.",
+            examples=["trading desk"],
+            json_schema_extra=described_by(LABEL),
+        ),
+        AfterValidator(_label),
+    ] = ""
+
+
+Wanted = TypeVar("Wanted", bound=Form)
+
+
+def read_form(kind: type[Wanted], body: bytes) -> Wanted:
+    """The form in a request's body; raises InvalidBody where it is no JSON, the form's refusal else."""
     try:
         fields = json.loads(
             body.decode(), parse_float=Decimal, parse_int=Decimal, parse_constant=_no_constant
@@ -113,11 +239,17 @@ def read_form(body: bytes) -> OrderForm:
     except (ValueError, ArithmeticError, RecursionError) as error:
         raise InvalidBody("the body is not JSON in UTF-8") from error
     if not isinstance(fields, dict):
-        raise InvalidOrder([FieldError("", "the body must be a JSON object")])
+        raise kind.refusal([FieldError(pointer="", detail="the body must be a JSON object")])
     try:
-        return OrderForm.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
-        raise InvalidOrder([_field_error(fault) for fault in error.errors()]) from None
+        raise kind.refusal([_field_error(fault) for fault in error.errors()]) from None
+
+
+def said(fault: Any) -> str:
+    """What pydantic says of a fault, without its prefix."""
+    message: str = fault["msg"]
+    return message.removeprefix("Value error, ")
 
 
 def _no_constant(name: str) -> NoReturn:
@@ -126,7 +258,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def _field_error(fault: Any) -> FieldError:
     pointer = "".join(f"/{_escaped(str(part))}" for part in fault["loc"])
-    return FieldError(pointer, fault["msg"].removeprefix("Value error, "))
+    return FieldError(pointer=pointer, detail=said(fault))
 
 
 def _escaped(part: str) -> str:

@@ -23,7 +23,10 @@ UNMOVED = {
     "jobs_returned": "PostgreSQL is away",
     "jobs_stale": "a dispatcher was away",
     "jobs_swept": "a worker was killed",
+    "connections_late": "a client connects and says nothing",
     "hints_dropped": "Redis is away",
+    "http_requests_limited": "a client asks for too much",
+    "lease_renewals_failed": "PostgreSQL is away",
     "order_attempts": "a venue fails",
     "orders_fenced": "a worker was taken for dead",
     "orders_hung": "an order's workers die",
@@ -31,16 +34,26 @@ UNMOVED = {
     "tokens_refunded": "PostgreSQL is away",
     "venue_errors": "a venue fails",
     "without_redis": "Redis is away",
+    "ws_connections_cut_off": "a client does not answer a close",
+    "ws_connections_refused": "a client opens too many sockets",
+    "ws_errors_sent": "a client asks a multiplexed stream for what cannot be",
     "ws_events_dropped": "the position check was faster than the dispatcher",
+    "ws_reads_held": "a client asks faster than it is answered",
+    "ws_resumes": "a client was cut off",
+    "ws_slow_readers": "a client does not read",
 }
 # Looked at while nothing is under way, these may stand at 0 or not.
 MOMENTARY = {
+    "leases_held",
     "orders_waiting",
+    "pool_connections_in_use",
+    "pool_reads_waiting",
     "queue_depth_jobs",
     "queue_oldest_job_seconds",
     "slots_busy",
     "ws_connections",
     "ws_events_dropped",
+    "ws_subscriptions",
 }
 
 

@@ -141,9 +141,10 @@ class Fleet:
                 deployable.is_ready, timeout_s=START_TIMEOUT_S, what=f"{deployable.name} ready"
             )
 
-    def client(self) -> EngineClient:
+    def client(self, api_key: str | None = None) -> EngineClient:
         return EngineClient(
             f"http://127.0.0.1:{self['gateway'].ports['PORT']}",
+            api_key=api_key,
             stream_base_url=f"http://127.0.0.1:{self['ws-gateway'].ports['PORT']}",
         )
 

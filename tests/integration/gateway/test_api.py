@@ -20,6 +20,7 @@ from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
+from execution.adapters.seals import SEAL_CHARS
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
 from execution.settings import GatewaySettings
@@ -349,7 +350,7 @@ def test_an_id_that_names_no_order_is_not_found(gateway: str, form: str, ask: st
 # What cannot be answered
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/orders", "/nowhere", "/api/orders/a/b/c"])
+@pytest.mark.parametrize("path", ["/", "/api", "/nowhere", "/api/orders/a/b/c"])
 def test_an_unknown_path_is_a_problem(gateway: str, path: str) -> None:
     async def talk(http: httpx2.AsyncClient) -> None:
         assert is_problem(await http.get(path), 404, "not_found")
@@ -657,8 +658,9 @@ def test_a_placed_order_is_hinted_to_the_workers_and_the_dispatchers(
     assert execution.args == [order_id]
     assert publication.id == f"s-{order_id}-1"
     assert publication.func_name == "status_dispatcher.jobs.publish"
-    frame, committed_at = publication.args
-    assert frame == {
+    channel, message, committed_at = publication.args
+    assert channel == order_id
+    assert json.loads(message[SEAL_CHARS:]) == {
         "orderId": order_id,
         "seq": 1,
         "status": "pending",
@@ -694,7 +696,8 @@ def test_a_cancelled_order_is_hinted_once_to_the_dispatcher_of_failures(
     run_alone(settings, talk)
     [publication] = jobs(redis_url, "order-status-failed", of=ids)
 
-    frame, _ = publication.args
+    _, message, _ = publication.args
+    frame = json.loads(message[SEAL_CHARS:])
     assert (frame["seq"], frame["status"], frame["errorCode"]) == (2, "failed", "cancelled")
 
 

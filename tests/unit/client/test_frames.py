@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from client.errors import UnexpectedAnswer
-from client.frames import MESSAGE, Ping, StatusFrame
+from client.frames import MESSAGE, Aside, StatusFrame
 from client.wire import parsed
 from execution.domain.status import FINAL, OrderStatus
 from unit.client.fake_engine import ORDER_ID
@@ -58,7 +58,7 @@ def test_a_field_of_a_later_engine_is_left_out() -> None:
 
 
 def test_a_ping_is_no_frame() -> None:
-    assert parsed(MESSAGE, '{"type": "ping"}') == Ping(type="ping")
+    assert parsed(MESSAGE, '{"type": "ping"}') == Aside(type="ping")
 
 
 @pytest.mark.parametrize(

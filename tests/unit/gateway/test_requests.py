@@ -3,7 +3,7 @@ from decimal import Decimal
 
 import pytest
 
-from execution.domain.order import NewOrder
+from execution.domain.order import LOCAL_ACCOUNT, NewOrder
 from gateway.problems import InvalidBody, InvalidOrder, RequestError
 from gateway.requests import OrderForm, read_form
 from support.builders import ORDER_ID
@@ -35,19 +35,21 @@ def nested(depth: int) -> str:
 
 def pointers(body: bytes) -> list[str]:
     with pytest.raises(InvalidOrder) as invalid:
-        read_form(body)
+        read_form(OrderForm, body)
     return [error.pointer for error in invalid.value.errors]
 
 
 def order(form: OrderForm, *, key: str | None = None) -> NewOrder:
-    return form.order(ORDER_ID, idempotency_key=key)
+    return form.order(ORDER_ID, account_id=LOCAL_ACCOUNT, idempotency_key=key)
 
 
 # What is taken
 
 
 def test_a_form_becomes_the_order_that_was_asked_for() -> None:
-    form = read_form(a_body(minAmountOut='"99.000000000000000001"', clientOrderId='"mine-1"'))
+    form = read_form(
+        OrderForm, a_body(minAmountOut='"99.000000000000000001"', clientOrderId='"mine-1"')
+    )
 
     assert order(form) == NewOrder(
         id=ORDER_ID,
@@ -73,7 +75,7 @@ def test_a_form_becomes_the_order_that_was_asked_for() -> None:
     ],
 )
 def test_an_amount_is_kept_digit_by_digit(amount: str) -> None:
-    form = read_form(a_body(amountIn=f'"{amount}"'))
+    form = read_form(OrderForm, a_body(amountIn=f'"{amount}"'))
 
     assert form.amount_in == amount
     assert str(order(form).amount_in) == str(Decimal(amount))
@@ -94,30 +96,30 @@ def test_an_amount_is_kept_digit_by_digit(amount: str) -> None:
     ],
 )
 def test_a_slippage_is_any_number_of_percent_up_to_a_hundred(text: str) -> None:
-    form = read_form(a_body(slippageTolerance=text))
+    form = read_form(OrderForm, a_body(slippageTolerance=text))
 
     assert form.slippage_tolerance == Decimal(text)
 
 
 @pytest.mark.parametrize("text", ['"0"', '"0.0"', '"0.000000000000000000"'])
 def test_a_minimum_may_be_zero(text: str) -> None:
-    assert order(read_form(a_body(minAmountOut=text))).min_amount_out == 0
+    assert order(read_form(OrderForm, a_body(minAmountOut=text))).min_amount_out == 0
 
 
 @pytest.mark.parametrize("body", [a_body(), a_body(minAmountOut="null")])
 def test_a_minimum_may_be_left_out(body: bytes) -> None:
-    assert order(read_form(body)).min_amount_out is None
+    assert order(read_form(OrderForm, body)).min_amount_out is None
 
 
 @pytest.mark.parametrize("token", ["S", "x" * 64, "été", "水", "a b", "So11111111111111111111112"])
 def test_a_token_is_any_short_readable_text(token: str) -> None:
-    assert read_form(a_body(tokenIn=f'"{token}"')).token_in == token
+    assert read_form(OrderForm, a_body(tokenIn=f'"{token}"')).token_in == token
 
 
 def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
     body = a_body().replace(b"{", b'{"amountIn": "7", ', 1)
 
-    assert read_form(body).amount_in == "100.5"
+    assert read_form(OrderForm, body).amount_in == "100.5"
 
 
 # What is no JSON
@@ -156,12 +158,12 @@ def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
 )
 def test_what_is_no_json_in_utf8_cannot_be_read(body: bytes) -> None:
     with pytest.raises(InvalidBody):
-        read_form(body)
+        read_form(OrderForm, body)
 
 
 def test_what_is_nested_beyond_the_stack_is_refused() -> None:
     with pytest.raises(RequestError):
-        read_form(a_body(tokenIn=nested(7_000)))
+        read_form(OrderForm, a_body(tokenIn=nested(7_000)))
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"SOL"', b"true", b"[" + a_body() + b"]"])
@@ -276,7 +278,7 @@ def test_what_is_no_percentage_is_no_slippage(text: str) -> None:
 @pytest.mark.parametrize("name", ["slippageTolerance", "amountIn", "unknown"])
 def test_an_exponent_beyond_all_bounds_is_refused(name: str, text: str) -> None:
     with pytest.raises(RequestError):
-        read_form(a_body(**{name: text}))
+        read_form(OrderForm, a_body(**{name: text}))
 
 
 @pytest.mark.parametrize("name", ["tokenIn", "tokenOut"])
@@ -327,7 +329,7 @@ def test_every_wrong_field_is_pointed_at_at_once() -> None:
 
 def test_an_error_does_not_say_the_value_back() -> None:
     with pytest.raises(InvalidOrder) as invalid:
-        read_form(a_body(amountIn='"<script>"'))
+        read_form(OrderForm, a_body(amountIn='"<script>"'))
 
     assert "script" not in repr(invalid.value.errors)
 
@@ -348,13 +350,13 @@ def test_an_error_does_not_say_the_value_back() -> None:
 def test_the_key_is_what_body_and_header_agree_on(
     client_order_id: str, header: str | None, key: str | None
 ) -> None:
-    form = read_form(a_body(clientOrderId=client_order_id))
+    form = read_form(OrderForm, a_body(clientOrderId=client_order_id))
 
     assert order(form, key=header).idempotency_key == key
 
 
 def test_two_different_keys_are_refused() -> None:
-    form = read_form(a_body(clientOrderId='"mine"'))
+    form = read_form(OrderForm, a_body(clientOrderId='"mine"'))
 
     with pytest.raises(InvalidOrder) as invalid:
         order(form, key="another")
@@ -365,7 +367,7 @@ def test_two_different_keys_are_refused() -> None:
 @pytest.mark.parametrize("header", ["", " ", "a b", "été", "a\nb", "k" * 129])
 def test_a_header_that_is_no_key_is_refused(header: str) -> None:
     with pytest.raises(InvalidOrder) as invalid:
-        order(read_form(a_body()), key=header)
+        order(read_form(OrderForm, a_body()), key=header)
 
     assert [error.pointer for error in invalid.value.errors] == ["Idempotency-Key"]
 
@@ -374,7 +376,7 @@ def test_a_header_that_is_no_key_is_refused(header: str) -> None:
 
 
 def hashed(body: bytes, *, key: str | None = "mine") -> str | None:
-    return order(read_form(body), key=key).request_hash
+    return order(read_form(OrderForm, body), key=key).request_hash
 
 
 def test_an_order_without_a_key_has_no_hash() -> None:
@@ -433,7 +435,9 @@ def test_the_same_number_written_otherwise_is_the_same_request(
     name: str, one: str, other: str
 ) -> None:
     first, second = (
-        read_form(a_body(**{name: text})).order(ORDER_ID, idempotency_key="k")
+        read_form(OrderForm, a_body(**{name: text})).order(
+            ORDER_ID, account_id=LOCAL_ACCOUNT, idempotency_key="k"
+        )
         for text in (one, other)
     )
 

@@ -1,0 +1,41 @@
+"""Who may pass: an API key in the Authorization header, or anybody where the engine is open."""
+
+from collections.abc import Awaitable, Callable
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from execution.adapters.keys import Keys
+from execution.domain.access import ANYONE, Caller, Scope
+from gateway.limits import RequestLimits
+from gateway.problems import Forbidden, Unauthorized
+
+Endpoint = Callable[[Request, Caller], Awaitable[Response]]
+
+
+def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint, for callers that have `scope`, within the limit of their key."""
+
+    async def guarded(request: Request) -> Response:
+        caller = await _caller(request)
+        if caller.key_id is not None:
+            limits: RequestLimits = request.app.state.limits
+            request.scope["quotas"] += limits.take("key", caller.key_id)
+        if scope not in caller.scopes:
+            raise Forbidden(f"this key lacks the scope {scope}")
+        return await endpoint(request, caller)
+
+    return guarded
+
+
+async def _caller(request: Request) -> Caller:
+    keys: Keys | None = request.app.state.keys_asked_for
+    if keys is None:
+        return ANYONE
+    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthorized("send an API key: Authorization: Bearer oe_...")
+    caller = await keys.caller(shown.strip())
+    if caller is None:
+        raise Unauthorized("this API key is not known, or has been revoked")
+    return caller

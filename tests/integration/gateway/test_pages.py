@@ -1,0 +1,289 @@
+"""GET /api/orders: filters, and pages that tell each order once."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+import pytest
+
+from support.doors import running_gateway
+from support.evidence import rows
+from support.stores import Databases, Stores, execute, fresh_databases
+
+
+@pytest.fixture(scope="module")
+def databases(stores: Stores) -> Iterator[Databases]:
+    """Shared: each test lists tokens of its own."""
+    with fresh_databases(stores) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def http(databases: Databases, stores: Stores) -> Iterator[httpx2.Client]:
+    with (
+        running_gateway(databases, stores) as address,
+        httpx2.Client(base_url=f"http://{address}", timeout=30) as http,
+    ):
+        yield http
+
+
+def a_token() -> str:
+    return f"T{uuid.uuid4().hex}"
+
+
+def placed(http: httpx2.Client, token: str, *, into: str = "USDC") -> str:
+    form = {"tokenIn": token, "tokenOut": into, "amountIn": "1", "slippageTolerance": 0.5}
+    order_id: str = http.post("/api/orders/execute", json=form).json()["orderId"]
+    return order_id
+
+
+def listed(http: httpx2.Client, **query: Any) -> list[str]:
+    return [order["orderId"] for order in page(http, **query)["orders"]]
+
+
+def page(http: httpx2.Client, **query: Any) -> Any:
+    answer = http.get("/api/orders", params=query)
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def walked(http: httpx2.Client, **query: Any) -> Iterator[list[str]]:
+    """Each page's orders, to the last page."""
+    cursor: dict[str, str] = {}
+    while True:
+        body = page(http, **query, **cursor)
+        yield [order["orderId"] for order in body["orders"]]
+        if body["nextCursor"] is None:
+            return
+        cursor = {"cursor": body["nextCursor"]}
+
+
+def written_at_once(databases: Databases, token: str) -> None:
+    """Gives all orders of this token the very same moment of creation."""
+    execute(
+        databases.orders_url,
+        "UPDATE orders SET created_at = '2026-01-31 12:00:00.123456+00'"  # noqa: S608
+        f" WHERE token_in = '{token}'",
+    )
+
+
+# Pages
+
+
+def test_the_newest_order_comes_first(http: httpx2.Client) -> None:
+    token = a_token()
+    ids = [placed(http, token) for _ in range(3)]
+
+    assert listed(http, tokenIn=token) == ids[::-1]
+
+
+def test_an_order_is_listed_as_it_is_shown(http: httpx2.Client) -> None:
+    token = a_token()
+    order_id = placed(http, token)
+    [order] = page(http, tokenIn=token)["orders"]
+
+    assert order == http.get(f"/api/orders/{order_id}").json()["order"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 8, 200])
+def test_pages_of_any_size_tell_each_order_once(http: httpx2.Client, limit: int) -> None:
+    token = a_token()
+    ids = [placed(http, token) for _ in range(7)]
+    pages = list(walked(http, tokenIn=token, limit=limit))
+
+    assert [order_id for each in pages for order_id in each] == ids[::-1]
+    assert [len(each) for each in pages[:-1]] == [limit] * (len(pages) - 1)
+    assert pages[-1]
+
+
+def test_orders_of_one_moment_are_told_once_each(http: httpx2.Client, databases: Databases) -> None:
+    token = a_token()
+    ids = {placed(http, token) for _ in range(7)}
+    written_at_once(databases, token)
+    told = [order_id for each in walked(http, tokenIn=token, limit=2) for order_id in each]
+
+    assert len(told) == len(ids)
+    assert set(told) == ids
+
+
+def test_orders_that_come_between_two_pages_move_none(http: httpx2.Client) -> None:
+    token = a_token()
+    ids = [placed(http, token) for _ in range(7)]
+    told = []
+    for each in walked(http, tokenIn=token, limit=2):
+        told += each
+        placed(http, token)
+        placed(http, token)
+
+    assert told == ids[::-1]
+
+
+def test_without_orders_there_is_one_empty_page(http: httpx2.Client) -> None:
+    assert page(http, tokenIn=a_token()) == {"success": True, "orders": [], "nextCursor": None}
+
+
+def test_a_page_has_fifty_orders_unless_asked_otherwise(http: httpx2.Client) -> None:
+    token = a_token()
+    for _ in range(51):
+        placed(http, token)
+
+    assert len(listed(http, tokenIn=token)) == 50
+    assert len(listed(http, tokenIn=token, limit=51)) == 51
+
+
+# Filters
+
+
+def test_orders_are_listed_by_status(http: httpx2.Client) -> None:
+    token = a_token()
+    waiting, cancelled = placed(http, token), placed(http, token)
+    http.post(f"/api/orders/{cancelled}/cancel")
+
+    assert listed(http, tokenIn=token, status="pending") == [waiting]
+    assert listed(http, tokenIn=token, status="failed") == [cancelled]
+    assert listed(http, tokenIn=token, status="confirmed") == []
+    assert listed(http, tokenIn=token, status=["failed", "pending"]) == [cancelled, waiting]
+
+
+def test_orders_are_listed_by_either_token(http: httpx2.Client) -> None:
+    one, other = a_token(), a_token()
+    there, back = placed(http, one, into=other), placed(http, other, into=one)
+
+    assert listed(http, tokenIn=one) == [there]
+    assert listed(http, tokenOut=one) == [back]
+    assert listed(http, tokenIn=one, tokenOut=other) == [there]
+    assert listed(http, tokenIn=one, tokenOut=one) == []
+
+
+def test_orders_are_listed_by_time_without_the_bounds(
+    http: httpx2.Client, databases: Databases
+) -> None:
+    token = a_token()
+    order_id = placed(http, token)
+    [row] = rows(databases.orders_url, "SELECT created_at FROM orders WHERE id = %s", [order_id])
+    at: datetime = row["created_at"]
+    step = timedelta(microseconds=1)
+
+    def between(after: datetime, before: datetime) -> list[str]:
+        return listed(http, tokenIn=token, after=after.isoformat(), before=before.isoformat())
+
+    assert between(at - step, at + step) == [order_id]
+    assert between(at, at + step) == []
+    assert between(at - step, at) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "found"),
+    [
+        ("2026-01-31T12:00:00Z", 1),
+        ("2026-01-31T12:00:00.123455Z", 1),
+        ("2026-01-31T12:00:00.123456Z", 0),
+        ("2026-01-31T14:00:00+02:00", 1),
+        ("2026-01-31T13:00:00+00:00", 0),
+        ("2026-01-31T12:00:01-00:00", 0),
+        ("2026-01-31t12:00:00z", 1),
+        ("0001-01-01T00:00:00+23:59", 1),
+        ("9999-12-31T23:59:59-23:59", 0),
+    ],
+)
+def test_a_moment_may_be_written_in_any_zone(
+    http: httpx2.Client, databases: Databases, after: str, found: int
+) -> None:
+    token = a_token()
+    placed(http, token)
+    written_at_once(databases, token)
+
+    assert len(listed(http, tokenIn=token, after=after)) == found
+
+
+def test_a_cursor_keeps_to_the_filters_that_come_with_it(http: httpx2.Client) -> None:
+    token, other = a_token(), a_token()
+    ids = []
+    for _ in range(3):
+        ids.append(placed(http, token))
+        placed(http, other)
+
+    assert list(walked(http, tokenIn=token, limit=1)) == [[each] for each in ids[::-1]]
+
+
+# What is wrong
+
+
+def a_cursor(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+AN_ID = "019c0000-0000-7000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"),
+    [
+        ("status=", "status"),
+        ("status=done", "status"),
+        ("status=PENDING", "status"),
+        ("status=pending,failed", "status"),
+        ("status=pending&status=done", "status"),
+        ("status=" + "&status=".join(["pending"] * 7), "status"),
+        ("tokenIn=", "tokenIn"),
+        ("tokenIn=%20SOL", "tokenIn"),
+        ("tokenIn=S%00L", "tokenIn"),
+        ("tokenIn=" + "x" * 65, "tokenIn"),
+        ("tokenOut=a%0ab", "tokenOut"),
+        ("tokenIn=SOL&tokenIn=BTC", "tokenIn"),
+        ("token_in=SOL", "token_in"),
+        ("after=", "after"),
+        ("after=yesterday", "after"),
+        ("after=2026-01-31", "after"),
+        ("after=2026-01-31T12:00:00", "after"),
+        ("after=2026-02-30T12:00:00Z", "after"),
+        ("after=2026-01-31T12:00:00%2b99:00", "after"),
+        ("after=1767225600", "after"),
+        ("before=00000000001767225600", "before"),
+        ("before=00000000001767225600.0", "before"),
+        ("limit=", "limit"),
+        ("limit=0", "limit"),
+        ("limit=-1", "limit"),
+        ("limit=201", "limit"),
+        ("limit=1.5", "limit"),
+        ("limit=1e2", "limit"),
+        ("limit=ten", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("cursor=", "cursor"),
+        ("cursor=x", "cursor"),
+        ("cursor=%ff", "cursor"),
+        ("cursor=" + "A" * 129, "cursor"),
+        (f"cursor={a_cursor('')}", "cursor"),
+        (f"cursor={a_cursor('|')}", "cursor"),
+        (f"cursor={a_cursor(f'2026-01-31T12:00:00|{AN_ID}')}", "cursor"),
+        (f"cursor={a_cursor('2026-01-31T12:00:00+00:00|42')}", "cursor"),
+        (f"cursor={a_cursor(f'now|{AN_ID}')}", "cursor"),
+        ("page=2", "page"),
+        ("=", ""),
+    ],
+)
+def test_a_query_that_is_wrong_is_pointed_at(http: httpx2.Client, query: str, pointer: str) -> None:
+    answer = http.get(f"/api/orders?{query}")
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_query")
+    assert {error["pointer"] for error in answer.json()["errors"]} == {pointer}
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "2026-01-31T12:00:00+23:59",
+        "2026-01-31T12:00:00-23:59:59",
+        "2026-01-31T12:00:00+00:00:30.5",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-23:59",
+    ],
+)
+def test_a_forged_cursor_is_no_more_than_a_moment(http: httpx2.Client, moment: str) -> None:
+    answer = http.get("/api/orders", params={"cursor": a_cursor(f"{moment}|{AN_ID}")})
+
+    assert answer.status_code in {200, 422}
