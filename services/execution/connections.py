@@ -15,8 +15,6 @@ from execution import metrics
 HEAD_WITHIN_S = 10.0
 UNSENT_BYTES_MAX = 16_384
 KERNEL_BUFFER_BYTES = 65_536  # or it grows to megabytes for a client that does not read
-MESSAGES_MAX = 4_096  # of one read, before the client is not read: more are tiny, and meant ill
-POLICY_VIOLATION = 1008
 CLOSE_WITHIN_S = 10.0
 WIRE = "wire"  # where an application finds the WebSocketConnection in its scope's state
 
@@ -112,13 +110,6 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if self.close_sent:
             raise ClientDisconnected
         await super().send(message)
-
-    def send_receive_event_to_app(self) -> None:
-        if self.queue.qsize() >= MESSAGES_MAX and not self.close_sent:
-            gone: Any = {"type": "websocket.disconnect", "code": POLICY_VIOLATION}
-            self.queue.put_nowait(gone)
-            self.finish(POLICY_VIOLATION)
-        super().send_receive_event_to_app()
 
     def handle_ping(self) -> None:
         """Answers once the client reads again, and then its last ping alone (RFC 6455, 5.5.3)."""

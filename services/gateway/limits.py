@@ -7,7 +7,6 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from limits import RateLimitItemPerMinute
@@ -18,10 +17,10 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from execution import metrics
+from execution.addresses import counted_address
 from gateway.problems import TooManyRequests, answer_execution_error
 
 WINDOW_S = 60
-IPV6_SITE_BITS = 64  # one subscriber has that many addresses to choose from
 
 Who = Literal["address", "key"]
 
@@ -95,7 +94,7 @@ class Limited:
             await send(message)
 
         try:
-            quotas += self._limits.take("address", address(scope))
+            quotas += self._limits.take("address", _address(scope))
         except TooManyRequests as error:
             answer = await answer_execution_error(Request(scope), error)
             await answer(scope, receive, send)
@@ -103,15 +102,5 @@ class Limited:
         await self._app(scope, receive, send_with_quotas)
 
 
-def address(scope: Scope) -> str:
-    """Whose limit a request counts against: an IPv4 address, or an IPv6 network of 64 bits."""
-    host = scope["client"][0] if scope.get("client") else ""
-    try:
-        parsed = ip_address(host)
-    except ValueError:
-        return str(host)
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> (128 - IPV6_SITE_BITS):x}/{IPV6_SITE_BITS}"
+def _address(scope: Scope) -> str:
+    return counted_address(scope["client"][0]) if scope.get("client") else ""

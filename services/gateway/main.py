@@ -15,7 +15,13 @@ async def serve(settings: GatewaySettings) -> None:
     stop = stop_signal()
     app = gateway_app(settings)
     async with (
-        serving(app, host=settings.host, port=settings.port, lifespan=True),
+        serving(
+            app,
+            host=settings.host,
+            port=settings.port,
+            lifespan=True,
+            trusted_proxies=settings.trusted_proxies,
+        ),
         admin_port(settings, {"postgres": app.state.orders.answers}),
     ):
         log.info("started", host=settings.host, port=settings.port)

@@ -2,18 +2,17 @@
 
 import asyncio
 from collections.abc import Collection
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket
 
 from execution.adapters.keys import Keys
+from execution.addresses import counted_address
 from execution.domain.access import ANYONE, Caller, Scope
 from ws_gateway.closing import Close, Refused
 from ws_gateway.turns import Turns
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-IPV6_SITE_BITS = 64  # one subscriber has that many addresses to choose from
 
 
 class Door:
@@ -82,14 +81,5 @@ def is_same_host(origin: str, host: str) -> bool:
 
 
 def address_of(websocket: WebSocket) -> str:
-    """Whose limit a socket counts against: an IPv4 address, or an IPv6 network of 64 bits."""
-    host = websocket.client.host if websocket.client else ""
-    try:
-        parsed = ip_address(host)
-    except ValueError:
-        return host
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return f"{int(parsed) >> (128 - IPV6_SITE_BITS):x}/{IPV6_SITE_BITS}"
+    """Whose limit a socket counts against; empty where the server does not say who is there."""
+    return counted_address(websocket.client.host) if websocket.client else ""

@@ -1,0 +1,110 @@
+"""`migrate` as the chart runs it: in a Job, and in what waits for that Job."""
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from support.stores import Databases, Stores, database, execute
+from support.waiting import wait_until
+
+PROGRAM = Path(sys.executable).parent / "migrate"
+TIMEOUT_S = 60
+
+NEWER = "UPDATE public.schema_version SET version_num = '9999'"
+OLDER = "UPDATE public.schema_version SET version_num = '0001'"
+
+
+@pytest.fixture
+def empty_url(stores: Stores) -> Iterator[str]:
+    name = f"empty_{uuid.uuid4().hex[:12]}"
+    execute(stores.postgres_url, f"CREATE DATABASE {name}")
+    yield database(stores.postgres_url, name)
+    execute(stores.postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def environment(url: str, chain_url: str = "") -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],  # noqa: TID251 - not a setting of the engine
+        "DATABASE_URL": url,
+        "CHAIN_DATABASE_URL": chain_url,
+    }
+
+
+def migrate(url: str, *arguments: str, chain_url: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [PROGRAM, *arguments],
+        env=environment(url, chain_url),
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+def test_waiting_ends_when_another_has_migrated(empty_url: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with log.open("w") as output:
+        waiting = subprocess.Popen(
+            [PROGRAM, "--wait", "--within", "60"],
+            env=environment(empty_url),
+            cwd="/",
+            stdout=output,
+            stderr=output,
+        )
+        wait_until(lambda: "the schema is not there yet" in log.read_text(), timeout_s=20)
+        migrated = migrate(empty_url)
+
+        assert migrated.returncode == 0, migrated.stderr
+        assert waiting.wait(TIMEOUT_S) == 0
+
+
+def test_waiting_changes_nothing_and_says_what_it_waits_for(empty_url: str) -> None:
+    for _ in range(2):
+        waited = migrate(empty_url, "--wait")
+
+        assert waited.returncode == 1
+        assert waited.stderr == "cannot wait for orders: the schema is not there yet\n"
+
+
+def test_an_older_schema_is_waited_for(databases: Databases) -> None:
+    execute(databases.orders_url, OLDER)
+
+    assert migrate(databases.orders_url, "--wait", "orders").returncode == 1
+
+
+def test_only_the_histories_that_are_named_are_waited_for(databases: Databases) -> None:
+    url = databases.orders_url  # which holds no chain
+
+    assert migrate(url, "--wait", "orders").returncode == 0
+    assert migrate(url, "--wait", "orders", "chain").returncode == 1
+    assert migrate(url, "--wait", chain_url=databases.chain_url).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--wait", "orders"], ["orders"]])
+def test_a_version_that_was_rolled_back_leaves_the_newer_schema(
+    databases: Databases, arguments: Sequence[str]
+) -> None:
+    execute(databases.orders_url, NEWER)
+
+    done = migrate(databases.orders_url, *arguments)
+
+    assert done.returncode == 0, done.stderr
+    assert migrate(databases.orders_url, "--wait", "orders").returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["--wait"], []])
+def test_a_server_that_is_away_is_tried_until_the_time_is_over(arguments: Sequence[str]) -> None:
+    done = migrate("postgresql://127.0.0.1:1/none", *arguments, "--within", "2")
+
+    assert done.returncode == 1
+    assert done.stdout.count("tries again") >= 1
+    assert "Connection refused" in done.stderr
+
+
+def test_an_unknown_history_is_refused(empty_url: str) -> None:
+    assert migrate(empty_url, "ordres").returncode == 2
