@@ -60,6 +60,11 @@ class Feed:
         """The seq of the newest event in the list."""
         return len(self.frames)
 
+    @property
+    def is_complete(self) -> bool:
+        """Nothing is left to read: pub/sub alone may bring every event, but not whose they are."""
+        return self.final and self.account_id is not None
+
     def offer(self, published: Published) -> None:
         """Takes an event that pub/sub brought."""
         seq = published.seq
@@ -76,7 +81,7 @@ class Feed:
 
     def load(self, *, reason: str) -> None:
         """Begins to read what is missing from PostgreSQL, unless that is under way."""
-        if self._loading is None and not self.final:
+        if self._loading is None and not self.is_complete:
             self._loading = asyncio.create_task(self._load(reason))
             self._loading.add_done_callback(self._note_loaded)
 
@@ -139,7 +144,7 @@ class Feeds:
         feed.followers.add(follower)
         try:
             await self._subscriptions.subscribe(order_id)
-            if not feed.final:
+            if not feed.is_complete:
                 await self._turns.turn()
                 await feed.loaded()
         except BaseException:

@@ -1,0 +1,36 @@
+"""A feed by itself: what pub/sub brings before PostgreSQL has been asked."""
+
+import json
+
+from execution.adapters.frames import frame
+from execution.adapters.orders import Orders
+from execution.domain.order import LOCAL_ACCOUNT
+from execution.domain.status import FINAL, OrderStatus
+from support.lives import a_life, events_of
+from support.streaming import run
+from ws_gateway.feeds import Feed
+from ws_gateway.published import Published
+
+
+def test_an_order_that_ends_before_its_history_is_read_still_has_an_owner(orders: Orders) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        await life.lead(to=OrderStatus.CONFIRMED)
+        feed = Feed(life.order_id, orders)
+        for event in await events_of(orders, life.order_id):
+            feed.offer(
+                Published(
+                    seq=event.seq,
+                    is_final=event.status in FINAL,
+                    committed_at=event.occurred_at,
+                    text=json.dumps(frame(event)),
+                )
+            )
+        assert feed.final
+
+        await feed.loaded()
+
+        assert feed.account_id == LOCAL_ACCOUNT
+        assert feed.last == 5
+
+    run(work())
