@@ -1,11 +1,17 @@
 """Every metric of the fleet: base units, no ids in labels."""
 
+from collections.abc import Iterable
+from itertools import product
+
 from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+
+from execution.domain.status import OrderStatus
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
+JOB_BUCKETS = (0.001, 0.005, 0.01, 0.05, *ORDER_SECONDS)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 BUILD = Info("engine_build", "Version of the running code")
@@ -85,9 +91,9 @@ TOKENS_REFUNDED = Counter(
 )
 JOBS_STALE = Counter("jobs_stale_total", "Jobs dropped: too old to be of use", ["queue"])
 JOB_WAIT_SECONDS = Histogram(
-    "job_wait_seconds", "From enqueued to started", ["queue"], buckets=ORDER_SECONDS
+    "job_wait_seconds", "From enqueued to started", ["queue"], buckets=JOB_BUCKETS
 )
-JOB_SECONDS = Histogram("job_seconds", "From started to ended", ["queue"], buckets=ORDER_SECONDS)
+JOB_SECONDS = Histogram("job_seconds", "From started to ended", ["queue"], buckets=JOB_BUCKETS)
 SLOTS = Gauge("slots", "Places for jobs in this process", ["queue"])
 SLOTS_BUSY = Gauge("slots_busy", "Places taken", ["queue"])
 QUEUE_OLDEST_SECONDS = Gauge("queue_oldest_job_seconds", "Age of the head's job", ["queue"])
@@ -126,3 +132,21 @@ READS_HELD = Counter(
 HEADS_LATE = Counter(
     "connections_late_total", "Connections ended because a request's head did not come in time"
 )
+
+
+def _stand_at_zero(metric: Counter, **values: Iterable[str]) -> None:
+    """A series that appears with its first count has no rate then: the first fault would not show."""
+    for labels in product(*values.values()):
+        metric.labels(**dict(zip(values, labels, strict=True)))
+
+
+_stand_at_zero(ORDERS_MOVED, status=OrderStatus)
+_stand_at_zero(ORDERS_CLAIMED, way=("hint", "refused", "started", "watermark", "without_redis"))
+_stand_at_zero(ORDER_ATTEMPTS, step=OrderStatus)
+_stand_at_zero(REQUESTS_LIMITED, who=("address", "key"))
+_stand_at_zero(TOKENS_REFUNDED, reason=("job_not_begun", "no_such_order"))
+_stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
+_stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
+_stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
+_stand_at_zero(SOCKETS_REFUSED, limit=("process", "key", "address"))
+_stand_at_zero(SLOW_READERS, bound=("frames", "bytes", "time"))

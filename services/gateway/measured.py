@@ -42,4 +42,4 @@ class Measured:
 
 def _method(scope: Scope) -> str:
     method: str = scope["method"]
-    return method if method in {"GET", "POST", "HEAD", "OPTIONS"} else "other"
+    return method if method in {"GET", "POST", "DELETE", "HEAD", "OPTIONS"} else "other"

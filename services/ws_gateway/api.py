@@ -63,12 +63,12 @@ async def stream_order(websocket: WebSocket, caller: Caller) -> Close:
         return Close.NOT_FOUND
     if after is None:
         return Close.BAD_REQUEST
-    metrics.SOCKETS_OPENED.labels(resumed=after > 0).inc()
+    metrics.SOCKETS_OPENED.labels(resumed="yes" if after > 0 else "no").inc()
     return await _run(websocket, caller, (order_id, after))
 
 
 async def stream_many(websocket: WebSocket, caller: Caller) -> Close:
-    metrics.SOCKETS_OPENED.labels(resumed=False).inc()
+    metrics.SOCKETS_OPENED.labels(resumed="no").inc()
     return await _run(websocket, caller, None)
 
 

@@ -1,0 +1,63 @@
+"""Frames that reach clients late, or not by the usual way."""
+
+from monitoring.rule import Alert
+
+DELIVERY = (
+    Alert(
+        name="DispatchLag",
+        severity="warning",
+        query="""
+histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket{@}[5m]))) > 1
+""",
+        lasting="10m",
+        summary="{{ $labels.status }} is published {{ $value | humanizeDuration }} after its commit",
+        description="A twentieth of the events takes so long, or longer, to the subscribers.",
+    ),
+    Alert(
+        name="EventsStale",
+        severity="warning",
+        query="sum by (queue) (rate(jobs_stale_total{@}[5m])) > 0",
+        lasting="10m",
+        summary="{{ $value | humanize }} events/s of {{ $labels.queue }} are too old to publish",
+        description="The dispatcher is more than 5 s behind; clients get these events by the position"
+        " check, at most 2 s late, at the price of queries to PostgreSQL.",
+    ),
+    Alert(
+        name="PubSubSilent",
+        severity="warning",
+        query="""
+sum(rate(ws_events_read_total{@,reason="position_check"}[10m]))
+/
+sum(rate(ws_frames_sent_total{@}[10m]))
+> 0.2
+""",
+        lasting="10m",
+        summary="{{ $value | humanizePercentage }} of the frames came by the position check",
+        description="Events do not reach the WebSocket gateways by pub/sub. Clients get all of them,"
+        " up to 2 s late.",
+    ),
+    Alert(
+        name="SocketsRefused",
+        severity="warning",
+        query="sum by (limit) (rate(ws_connections_refused_total{@}[5m])) > 0",
+        lasting="10m",
+        summary="{{ $value | humanize }} sockets/s are refused by the limit of a {{ $labels.limit }}",
+        description="Clients are turned away with 4429. Limit process: the fleet is full.",
+    ),
+    Alert(
+        name="SlowReaders",
+        severity="warning",
+        query="""
+sum(rate(ws_slow_readers_total{@}[10m]))
+/
+sum(rate(ws_connections_opened_total{@}[10m]))
+> 0.05
+and on ()
+sum(increase(ws_slow_readers_total{@}[10m])) >= 10
+""",
+        lasting="10m",
+        summary="{{ $value | humanizePercentage }} of the sockets are closed as slow readers",
+        description="Clients, or a proxy on the way, do not take what they are sent; they are closed"
+        " with 4408 and come again.",
+    ),
+)

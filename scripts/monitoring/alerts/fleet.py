@@ -1,0 +1,80 @@
+"""Processes that are away, or not well."""
+
+from monitoring.rule import Alert
+
+WORKLOADS = (
+    "gateway",
+    "order-worker",
+    "ws-gateway",
+    *(
+        f"status-dispatcher-{status}"
+        for status in ("pending", "routing", "building", "submitted", "confirmed", "failed")
+    ),
+)
+
+FLEET = (
+    Alert(
+        name="WorkloadDown",
+        severity="critical",
+        query="\nor\n".join(
+            (
+                "sum by (namespace, app_kubernetes_io_instance, app_kubernetes_io_component)"
+                " (up{@}) == 0",
+                *(f'absent(up{{@,app_kubernetes_io_component="{each}"}})' for each in WORKLOADS),
+            )
+        ),
+        lasting="5m",
+        summary="No {{ $labels.app_kubernetes_io_component }} is up",
+        description="No pod of this workload can be scraped: there is none, or none works.",
+    ),
+    Alert(
+        name="PodDown",
+        severity="warning",
+        query="up{@} == 0",
+        lasting="10m",
+        summary="{{ $labels.pod }} cannot be scraped",
+        description="The pod exists, and its admin port does not answer.",
+    ),
+    Alert(
+        name="PodRestarts",
+        severity="warning",
+        query="""
+max by (app_kubernetes_io_component, pod) (changes(process_start_time_seconds{@}[30m])) > 2
+""",
+        lasting="0s",
+        summary="{{ $labels.pod }} was restarted {{ $value }} times in half an hour",
+        description="It ends again and again: killed for memory, not alive, or unable to start.",
+    ),
+    Alert(
+        name="EventLoopLag",
+        severity="warning",
+        query="""
+histogram_quantile(
+  0.9,
+  sum by (le, app_kubernetes_io_component, pod) (rate(event_loop_lag_seconds_bucket{@}[5m]))
+) > 0.25
+""",
+        lasting="10m",
+        summary="The event loop of {{ $labels.pod }} is {{ $value | humanizeDuration }} late (p90)",
+        description="Everything in the process waits that long: it is short of CPU, or something"
+        " blocks its loop.",
+    ),
+    Alert(
+        name="FilesExhausted",
+        severity="warning",
+        query="""
+max by (app_kubernetes_io_component, pod) (process_open_fds{@} / process_max_fds{@}) > 0.8
+""",
+        lasting="10m",
+        summary="{{ $labels.pod }} has {{ $value | humanizePercentage }} of its files open",
+        description="Each socket is one. At all of them no client can connect.",
+    ),
+    Alert(
+        name="VersionsMixed",
+        severity="warning",
+        query="count(count by (version) (engine_build_info{@})) > 1",
+        lasting="1h",
+        summary="{{ $value }} versions run side by side",
+        description="They may, for as long as a rollout takes. This one does not end.",
+    ),
+)

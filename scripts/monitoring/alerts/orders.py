@@ -1,0 +1,112 @@
+"""Orders that are wrong, late, or stand still."""
+
+from monitoring.rule import Alert
+
+ORDERS = (
+    Alert(
+        name="InvariantViolated",
+        severity="critical",
+        query="max by (invariant) (invariant_violations_total{@}) > 0",
+        lasting="0s",
+        summary="{{ $labels.invariant }}: {{ $value }} orders",
+        description="Something that must be true of every order is not; money may be wrong."
+        " Stays until the gateways have been restarted.",
+    ),
+    Alert(
+        name="OrdersStuck",
+        severity="critical",
+        query="max(orders_stuck{@}) > 0",
+        lasting="2m",
+        summary="{{ $value }} started orders are stuck",
+        description="Orders that were started are due, and no worker goes on with them. Recovery"
+        " takes them within seconds when it works.",
+    ),
+    Alert(
+        name="OrdersHung",
+        severity="critical",
+        query="sum(increase(orders_hung_total{@}[15m])) > 0",
+        lasting="0s",
+        summary="An order ends every worker that takes it",
+        description="An order was claimed more than 20 times without a move, and its transaction may"
+        " still land: it is neither failed nor finished.",
+    ),
+    Alert(
+        name="NothingConfirmed",
+        severity="critical",
+        query="""
+max(orders_waiting{@}) > 0
+unless on ()
+sum(rate(orders_moved_total{@,status="confirmed"}[5m])) > 0
+""",
+        lasting="5m",
+        summary="{{ $value }} orders wait and none was confirmed for 5 minutes",
+        description="Orders are accepted, but not executed.",
+    ),
+    Alert(
+        name="BacklogSlow",
+        severity="warning",
+        query="""
+max(orders_waiting{@})
+/ on ()
+sum(rate(orders_claimed_total{@,way=~"hint|watermark|without_redis"}[10m]))
+> 900
+""",
+        lasting="10m",
+        summary="A new order waits {{ $value | humanizeDuration }} before it is started",
+        description="At the present rate of starts the backlog lasts for more than 15 minutes.",
+    ),
+    Alert(
+        name="OrdersFailing",
+        severity="warning",
+        query="""
+sum(rate(orders_moved_total{@,status="failed"}[15m]))
+/
+sum(rate(orders_moved_total{@,status=~"confirmed|failed"}[15m]))
+> 0.25
+and on ()
+sum(increase(orders_moved_total{@,status=~"confirmed|failed"}[15m])) >= 20
+""",
+        lasting="10m",
+        summary="{{ $value | humanizePercentage }} of the orders that end have failed",
+        description="More than a quarter of all orders fails; a few always do, by their own limits.",
+    ),
+    Alert(
+        name="OrdersRecovered",
+        severity="warning",
+        query="""
+sum by (way) (rate(orders_claimed_total{@,way=~"started|watermark"}[10m]))
+/ on () group_left ()
+sum(rate(orders_claimed_total{@,way!="refused"}[10m]))
+> 0.1
+and on ()
+sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
+""",
+        lasting="10m",
+        summary="{{ $value | humanizePercentage }} of the claims are recoveries ({{ $labels.way }})",
+        description="Workers die or venues fail (way started), or hints get lost (way watermark)."
+        " Orders are safe, and late.",
+    ),
+    Alert(
+        name="LeasesNotRenewed",
+        severity="warning",
+        query="sum(increase(lease_renewals_failed_total{@}[10m])) > 5",
+        lasting="5m",
+        summary="Leases could not be renewed {{ $value | humanize }} times in 10 minutes",
+        description="Workers cannot tell PostgreSQL that they are at work. After 10 s others take"
+        " their orders, which is safe, and costs time.",
+    ),
+    Alert(
+        name="OrdersFenced",
+        severity="warning",
+        query="""
+sum(increase(orders_fenced_total{@}[15m]))
+> 0.05 * sum(increase(orders_claimed_total{@,way!="refused"}[15m]))
+and on ()
+sum(increase(orders_fenced_total{@}[15m])) > 10
+""",
+        lasting="5m",
+        summary="{{ $value | humanize }} writes were refused to workers taken for dead",
+        description="Workers do not renew their leases within 10 s, so that others take their orders:"
+        " they are starved of CPU, or paused. Cancelled orders count here too.",
+    ),
+)

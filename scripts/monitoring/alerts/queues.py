@@ -1,0 +1,70 @@
+"""Work that is not taken up, or goes wrong."""
+
+from monitoring.rule import Alert
+
+QUEUES = (
+    Alert(
+        name="QueueStalled",
+        severity="warning",
+        query="""
+max by (queue) (queue_depth_jobs{@}) > 0
+unless on (queue)
+sum by (queue) (rate(jobs_started_total{@}[5m])) > 0
+""",
+        lasting="5m",
+        summary="{{ $value }} jobs wait in {{ $labels.queue }} and none was started for 5 minutes",
+        description="The queue is suspended, its workers are away, or all their slots hang. A rate"
+        " limit alone never stops starts for so long.",
+    ),
+    Alert(
+        name="SlotsExhausted",
+        severity="warning",
+        query="""
+sum by (queue) (slots_busy{@}) / sum by (queue) (slots{@}) > 0.95
+and on (queue)
+max by (queue) (queue_depth_jobs{@}) > 0
+""",
+        lasting="15m",
+        summary="All slots of {{ $labels.queue }} are busy while jobs wait",
+        description="More replicas, or more slots, would start jobs sooner, if the rate limit allows.",
+    ),
+    Alert(
+        name="WithoutRedis",
+        severity="warning",
+        query="sum by (queue) (without_redis{@}) > 0",
+        lasting="2m",
+        summary="{{ $value }} workers of {{ $labels.queue }} are without Redis",
+        description="Orders are still executed, from PostgreSQL, up to 3 s later and with the rate"
+        " limit counted by each process alone.",
+    ),
+    Alert(
+        name="HintsDropped",
+        severity="warning",
+        query="sum by (queue) (rate(hints_dropped_total{@}[5m])) > 0",
+        lasting="5m",
+        summary="{{ $value | humanize }} jobs/s are not written to {{ $labels.queue }}",
+        description="Redis does not take them. Recovery and the position check do their work later.",
+    ),
+    Alert(
+        name="QuarantineGrows",
+        severity="warning",
+        query="sum by (queue) (increase(jobs_quarantined_total{@}[30m])) > 0",
+        lasting="0s",
+        summary="Jobs that cannot be read came to {{ $labels.queue }}",
+        description="Somebody writes malformed jobs, or something damages them.",
+    ),
+    Alert(
+        name="JobsFailing",
+        severity="warning",
+        query="""
+sum by (queue) (rate(jobs_finished_total{@,outcome="failed"}[10m]))
+/
+sum by (queue) (rate(jobs_finished_total{@}[10m]))
+> 0.05
+""",
+        lasting="10m",
+        summary="{{ $value | humanizePercentage }} of the jobs of {{ $labels.queue }} fail",
+        description="Jobs end with an error of the program, which the logs show. An order that fails"
+        " is no failed job.",
+    ),
+)

@@ -1,0 +1,44 @@
+"""PostgreSQL and Redis take less than they are given."""
+
+from monitoring.rule import Alert
+
+STORES = (
+    Alert(
+        name="CommitSlow",
+        severity="warning",
+        query="""
+histogram_quantile(0.99, sum by (le) (rate(commit_seconds_bucket{@,statement!~"chain_.+"}[5m]))) > 0.5
+""",
+        lasting="10m",
+        summary="Commits take {{ $value | humanizeDuration }} (p99)",
+        description="PostgreSQL is slow, or rows are locked; all else gets slower with it.",
+    ),
+    Alert(
+        name="CommitRepeats",
+        severity="warning",
+        query="sum by (reason) (rate(commit_repeats_total{@}[5m])) > 0.1",
+        lasting="10m",
+        summary="{{ $value | humanize }} statements/s are sent again ({{ $labels.reason }})",
+        description="Connections to PostgreSQL break, or others hold locks on the engine's rows.",
+    ),
+    Alert(
+        name="ReadsWaiting",
+        severity="warning",
+        query="""
+max by (app_kubernetes_io_component, pool) (min_over_time(pool_reads_waiting{@}[5m])) > 0
+""",
+        lasting="5m",
+        summary="{{ $value }} reads or more wait for a connection of {{ $labels.pool }}",
+        description="For ten minutes every look at a process found its pool exhausted: queries are"
+        " slow, or there are too many of them.",
+    ),
+    Alert(
+        name="BatchesFull",
+        severity="warning",
+        query="sum by (batches) (rate(batch_overflows_total{@}[5m])) > 0",
+        lasting="5m",
+        summary="{{ $value | humanize }} calls/s are refused: the backlog of {{ $labels.batches }}"
+        " is full",
+        description="The store behind it takes less than it is given.",
+    ),
+)

@@ -1,0 +1,99 @@
+"""A dashboard tells who looks at it what there is to see, and Grafana can read it."""
+
+import json
+import re
+
+import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
+
+from chart.monitored import BOARDS, Board, filled, panels
+from support.promql import uses
+
+WIDTH = 24
+SUMS_OF_SUMS = {"Jobs that it holds", "Invariants broken"}  # one line out of several
+
+each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
+
+
+@each_board
+def test_a_panel_says_what_it_shows(board: Board) -> None:
+    for panel in panels(board):
+        assert panel["description"].endswith(".")
+        assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+@each_board
+def test_everything_comes_from_the_chosen_source(board: Board) -> None:
+    chosen = {"type": "prometheus", "uid": "${datasource}"}
+    for panel in panels(board):
+        assert panel["datasource"] == chosen
+        for target in panel["targets"]:
+            assert target["datasource"] == chosen
+
+
+@each_board
+def test_a_line_is_called_by_the_labels_that_its_query_keeps(board: Board) -> None:
+    for panel in panels(board):
+        for target in panel["targets"]:
+            named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
+            kept = {
+                label
+                for use in uses(filled(target["expr"]))
+                for label in (use.aggregations[0][1] if use.aggregations else ())
+            }
+
+            assert named <= kept
+            # or two lines would have one name
+            assert kept - {"le"} <= named or panel["title"] in SUMS_OF_SUMS
+
+
+@each_board
+def test_lines_of_a_panel_have_names_of_their_own(board: Board) -> None:
+    for panel in panels(board):
+        legends = [target["legendFormat"] for target in panel["targets"]]
+
+        assert len(set(legends)) == len(legends)
+        assert all(legends) or panel["type"] == "stat"
+
+
+@each_board
+def test_panels_fill_the_screen_without_holes(board: Board) -> None:
+    taken: dict[tuple[int, int], str] = {}
+    for panel in board["panels"]:
+        at = panel["gridPos"]
+        for x in range(at["x"], at["x"] + at["w"]):
+            for y in range(at["y"], at["y"] + at["h"]):
+                assert (x, y) not in taken, f"{panel['title']} lies on {taken[x, y]}"
+                taken[x, y] = panel["title"]
+    height = max(y for _, y in taken) + 1
+
+    assert len(taken) == WIDTH * height
+    assert max(x for x, _ in taken) < WIDTH
+
+
+@each_board
+def test_grafana_would_read_all_of_it(board: Board) -> None:
+    register_default_plugins()
+    read = json.loads(JSONEncoder().encode(Dashboard.from_json(dict(board))))
+
+    assert read == board
+
+
+@each_board
+def test_a_dashboard_can_be_told_where_to_look(board: Board) -> None:
+    variables = [variable["name"] for variable in board["templating"]["list"]]
+
+    assert variables == ["datasource", "namespace", "release"]
+
+
+@each_board
+def test_panels_have_ids_of_their_own(board: Board) -> None:
+    ids = [panel["id"] for panel in board["panels"]]
+
+    assert len(set(ids)) == len(ids)
+
+
+def test_dashboards_are_called_by_their_files() -> None:
+    assert {board["uid"] for board in BOARDS.values()} == {f"order-engine-{n}" for n in BOARDS}

@@ -1,0 +1,166 @@
+"""Dashboards, alerts and autoscalers ask for what the code exports, and for all of it."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+import yaml
+
+from chart.alert_cases import WORKLOADS
+from chart.monitored import ALERTS, BOARDS, QUERIES, ROOT, RULES
+from chart.query_rules import EXPORTED, OF_THE_SCRAPE, SHARED, family_of, faults, own_metrics
+from chart.scenarios import RENDERED
+from execution import metrics
+from support.helm import NAMESPACE, RELEASE, of_kind
+from support.promql import uses
+
+# Metrics of the code that nothing shows, and why nobody misses them.
+UNSHOWN: Mapping[str, str] = {}
+
+OURS = 'namespace="a",app_kubernetes_io_instance="b"'
+WRONG = {
+    f"sum(rate(gone_total{{{OURS}}}[5m]))": "nothing exports gone_total",
+    f"max(orders_waiting_total{{{OURS}}})": "nothing exports orders_waiting_total",
+    f"sum by (pool) (rate(orders_placed_total{{{OURS}}}[5m]))": "orders_placed_total has no label pool",
+    f'sum(slots{{{OURS},venue="raydium"}})': "slots has no label venue",
+    'sum(slots{namespace="a"})': "slots of every app_kubernetes_io_instance",
+    f'sum(rate(orders_moved_total{{{OURS},status="filled"}}[5m]))': (
+        "no status of orders_moved_total is filled"
+    ),
+    f'sum(slots{{{OURS},queue="order-status-lost"}})': "no queue of slots is order-status-lost",
+    f'sum(up{{{OURS},app_kubernetes_io_component="cron"}})': (
+        "no app_kubernetes_io_component of up is cron"
+    ),
+    f"sum by (queue) (queue_depth_jobs{{{OURS}}})": (
+        "queue_depth_jobs, which every gateway exports, in sum and not in max"
+    ),
+    f"orders_waiting{{{OURS}}} > 0": (
+        "orders_waiting, which every gateway exports, in nothing and not in max"
+    ),
+    f"sum(orders_placed_total{{{OURS}}})": (
+        "orders_placed_total as it stands: it starts anew with each process"
+    ),
+    f"rate(orders_placed_total{{{OURS}}}[5m])": "orders_placed_total of each process for itself",
+    f"sum(rate(slots_busy{{{OURS}}}[5m]))": "the growth of slots_busy, a gauge",
+    f"histogram_quantile(0.9, sum by (queue) (rate(job_seconds_bucket{{{OURS}}}[5m])))": (
+        "a quantile of job_seconds_bucket without sum by (le) (rate())"
+    ),
+    f'sum(rate(job_seconds_bucket{{{OURS},le="0.3"}}[5m]))': "job_seconds_bucket has no bucket 0.3",
+}
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+def test_a_query_asks_for_what_is_exported(query: str) -> None:
+    assert list(faults(query)) == []
+
+
+@pytest.mark.parametrize(("query", "fault"), WRONG.items(), ids=WRONG.values())
+def test_a_wrong_query_is_found(query: str, fault: str) -> None:
+    assert list(faults(query)) == [fault]
+
+
+def test_every_metric_is_shown_or_said_not_to_be() -> None:
+    ours = {family_of(metric) for metric in own_metrics()}
+    shown = {
+        EXPORTED[use.metric].family
+        for query in QUERIES.values()
+        for use in uses(query)
+        if use.metric in EXPORTED
+    }
+
+    assert ours - shown == UNSHOWN.keys()
+
+
+def test_what_every_gateway_exports_is_what_its_watch_moves() -> None:
+    watch = (ROOT / "services/gateway/watch.py").read_text()
+    moved = {family_of(vars(metrics)[name]) for name in re.findall(r"metrics\.([A-Z_]+)", watch)}
+
+    assert {EXPORTED[name].family for name in SHARED} == moved
+
+
+def test_the_chart_holds_what_the_scripts_write() -> None:
+    program = ROOT / "scripts/generate_monitoring.py"
+    checked = subprocess.run(
+        [sys.executable, program, "--check"], capture_output=True, text=True, check=False
+    )
+
+    assert checked.returncode == 0, (
+        f"run scripts/generate_monitoring.py:\n{checked.stdout}{checked.stderr}"
+    )
+
+
+def test_autoscalers_ask_for_what_is_exported() -> None:
+    asked = {
+        trigger["metadata"]["query"]
+        for scenario in RENDERED.values()
+        for scaler in of_kind(scenario.objects(), "ScaledObject")
+        for trigger in scaler["spec"]["triggers"]
+        if trigger["type"] == "prometheus"
+    }
+
+    assert asked
+    assert {query: list(faults(query)) for query in asked} == {query: [] for query in asked}
+
+
+def test_no_autoscaler_asks_an_adapter_for_a_metric() -> None:
+    kinds = {
+        metric["type"]
+        for scenario in RENDERED.values()
+        for scaler in of_kind(scenario.objects(), "HorizontalPodAutoscaler")
+        for metric in scaler["spec"]["metrics"]
+    }
+
+    assert kinds == {"Resource"}
+
+
+def test_the_chart_renders_the_alerts_for_its_release() -> None:
+    (rule,) = of_kind(RENDERED["monitoring"].objects(), "PrometheusRule")
+    text = ALERTS.replace("%NAMESPACE%", NAMESPACE).replace("%RELEASE%", RELEASE)
+
+    assert rule["spec"] == yaml.safe_load(text.replace("%RUNBOOK%", "docs/runbook.md"))
+
+
+def test_the_chart_renders_every_dashboard() -> None:
+    maps = [
+        each
+        for each in of_kind(RENDERED["monitoring"].objects(), "ConfigMap")
+        if "-dashboard-" in each["metadata"]["name"]
+    ]
+    shown = [json.loads(text) for each in maps for text in each["data"].values()]
+
+    assert {board["uid"] for board in shown} == {board["uid"] for board in BOARDS.values()}
+    assert "%RUNBOOK%" not in json.dumps(shown)
+    for each in maps:
+        assert each["metadata"]["labels"]["grafana_dashboard"] == "1"
+        assert len(json.dumps(each)) < 500_000  # a ConfigMap holds a megabyte
+
+
+def test_pods_keep_the_labels_by_which_queries_choose() -> None:
+    monitors = of_kind(RENDERED["monitoring"].objects(), "PodMonitor")
+    components = {
+        each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for each in monitors
+    }
+
+    assert components == set(WORKLOADS)
+    for each in monitors:
+        kept = {re.sub(r"\W", "_", label) for label in each["spec"]["podTargetLabels"]}
+
+        assert kept | {"namespace", "pod"} == OF_THE_SCRAPE  # the operator adds these two
+
+
+def test_nothing_of_it_is_there_unless_asked_for() -> None:
+    objects = RENDERED["defaults"].objects()
+
+    assert not of_kind(objects, "PrometheusRule", "PodMonitor")
+    assert not [each for each in objects if "-dashboard-" in each["metadata"]["name"]]
+
+
+def test_there_are_enough_alerts_and_each_has_what_it_needs() -> None:
+    assert len(RULES) >= 12
+    for rule in RULES:
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        assert "{{" not in rule["annotations"]["description"]

@@ -1,0 +1,90 @@
+"""The runbook has a page for every alert, and speaks of what there is."""
+
+import re
+from collections.abc import Mapping
+
+import pytest
+
+from chart.monitored import BOARDS, ROOT, RULES, panels
+from chart.query_rules import SOURCES
+from execution.settings import (
+    GatewaySettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    WsGatewaySettings,
+)
+
+RUNBOOK = (ROOT / "docs/runbook.md").read_text()
+PARTS = ["Means.", "Look.", "Do."]
+
+SETTINGS = {
+    name.upper()
+    for kind in (GatewaySettings, OrderWorkerSettings, StatusDispatcherSettings, WsGatewaySettings)
+    for name in kind.model_fields
+}
+# What looks like a line of the log and is none.
+COMMANDS = {
+    "helm rollback",
+    "k describe",
+    "k describe pod",
+    "k get pods",
+    "k logs",
+    "rq suspend",
+}
+
+
+def anchor(heading: str) -> str:
+    """By GitHub's rules."""
+    return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
+
+
+def sections() -> Mapping[str, str]:
+    """Anchor -> text."""
+    parts = re.split(r"^## +(.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
+    return {anchor(heading): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+SECTIONS = sections()
+
+
+def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
+    asked = {rule["annotations"]["runbook_url"].removeprefix("%RUNBOOK%#") for rule in RULES}
+
+    assert asked == SECTIONS.keys()
+
+
+@pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
+def test_a_section_says_what_it_means_where_to_look_and_what_to_do(alert: str) -> None:
+    found = re.findall(r"^\*\*(.+?)\*\*", SECTIONS[alert.lower()], flags=re.MULTILINE)
+
+    assert found == PARTS
+
+
+def test_links_lead_somewhere() -> None:
+    inner = re.findall(r"\]\(#(.+?)\)", RUNBOOK)
+    outer = [
+        link["url"].removeprefix("%RUNBOOK%#")
+        for board in BOARDS.values()
+        for panel in panels(board)
+        for link in panel.get("links", [])
+    ]
+
+    assert {*inner, *outer} <= SECTIONS.keys()
+
+
+def test_dashboards_and_panels_that_it_names_exist() -> None:
+    named = set(re.findall(r'"([A-Z][A-Za-z ]+)"', RUNBOOK))
+    boards = {board["title"].removeprefix("Order engine / ") for board in BOARDS.values()}
+    titles = {panel["title"] for board in BOARDS.values() for panel in panels(board)}
+
+    assert named <= boards | titles
+
+
+def test_settings_that_it_names_exist() -> None:
+    assert set(re.findall(r"`([A-Z]+_[A-Z_]+)`", RUNBOOK)) <= SETTINGS
+
+
+def test_lines_of_the_log_that_it_quotes_are_written() -> None:
+    quoted = set(re.findall(r"`([a-z/]+(?: [a-z]+,?)+)`", RUNBOOK))
+
+    assert {each for each in quoted if f'"{each}"' not in SOURCES} == COMMANDS
