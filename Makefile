@@ -8,7 +8,7 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run dev demo test faults check coverage bench-worker bench-recovery bench-backlog lock clean
+.PHONY: help run dev demo test faults check coverage bench-worker bench-recovery bench-backlog generated lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench-recovery: .venv/.stamp ## How long a killed worker, a flush and a frozen R
 
 bench-backlog: .venv/.stamp ## What 200,000 waiting orders cost, for ten minutes
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_backlog.py --minutes $(or $(MINUTES),10)
+
+generated: .venv/.stamp ## Write anew what is generated: dashboards, alerts, the chart's schema and README
+	.venv/bin/python scripts/generate_monitoring.py
+	.venv/bin/python scripts/chart_values.py
 
 lock: .venv/.stamp ## Resolve the pins in requirements/ anew
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

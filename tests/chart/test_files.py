@@ -1,23 +1,25 @@
-"""Images, Compose, chart and Skaffold name the same deployables, statuses and ports as the code."""
+"""Images, Compose and chart name the same deployables, statuses and ports as the code."""
 
-import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from execution.domain.status import OrderStatus
-from execution.settings import CommonSettings, HttpSettings
+from execution.settings import CommonSettings, DoorSettings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/order-engine"
 
 SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 DEPLOYABLES = set(SCRIPTS) - {"order-engine"}  # the command line is no deployable
 STATUSES = sorted(OrderStatus)
 
 ADMIN_PORT = str(CommonSettings.model_fields["admin_port"].default)
-HTTP_PORT = str(HttpSettings.model_fields["port"].default)
+HTTP_PORT = str(DoorSettings.model_fields["port"].default)
 
 
 def found(pattern: str, path: str) -> list[Any]:
@@ -26,11 +28,17 @@ def found(pattern: str, path: str) -> list[Any]:
 
 
 def test_every_deployable_has_a_target_that_runs_it() -> None:
-    targets = found(r"^FROM runtime AS (\S+)$", "docker/Dockerfile")
-    entry_points = found(r"^ENTRYPOINT (.+)$", "docker/Dockerfile")
+    stages = (ROOT / "docker/Dockerfile").read_text().split("\nFROM ")
+    targets = {
+        stage.partition("\n")[0].removeprefix("runtime AS "): stage
+        for stage in stages
+        if stage.startswith("runtime AS ")
+    }
 
-    assert set(targets) == DEPLOYABLES
-    assert [json.loads(line) for line in entry_points] == [[target] for target in targets]
+    assert targets.keys() == DEPLOYABLES | {"test"}
+    for target in DEPLOYABLES:
+        assert f'ENTRYPOINT ["{target}"]' in targets[target]
+        assert f'image.title="{target}"' in targets[target]
 
 
 def test_compose_runs_every_deployable() -> None:
@@ -46,34 +54,21 @@ def test_compose_runs_a_dispatcher_for_every_status() -> None:
 
 
 def test_the_chart_runs_a_dispatcher_for_every_status() -> None:
-    _, _, statuses = (CHART / "values.yaml").read_text().partition("\n  statuses:\n")
-    block, _, _ = statuses.partition("\n\n")
-    demanded = found(r"\$expected := list (.+) -\}\}", "charts/order-engine/templates/_helpers.tpl")
+    components = (CHART / "templates/_components.tpl").read_text()
+    demanded = re.findall(r"\$expected := list (.+) -\}\}", components)
 
-    assert sorted(re.findall(r"^    (\w+):", block, flags=re.MULTILINE)) == STATUSES
+    assert sorted(VALUES["statusDispatcher"]["statuses"]) == STATUSES
     assert demanded == [" ".join(f'"{status}"' for status in STATUSES)]
 
 
-def test_the_chart_and_skaffold_know_the_images() -> None:
-    images = {f"order-engine/{name}" for name in DEPLOYABLES}
-    built = found(r"- image: order-engine/(\S+)\n +docker: .*target: (\S+)}", "skaffold.yaml")
+def test_the_chart_runs_every_image() -> None:
+    images = {group["image"]["repository"] for group in VALUES.values() if is_group(group)}
 
-    assert set(found(r"repository: (\S+)}", "charts/order-engine/values.yaml")) == images
-    assert set(built) == {(name, name) for name in DEPLOYABLES}
+    assert images == {f"order-engine/{name}" for name in DEPLOYABLES}
 
 
-def test_skaffold_sets_the_image_of_every_group() -> None:
-    groups = found(
-        r"^(\w+):\n(?:  #.*\n)*  image: {repository: (\S+)}", "charts/order-engine/values.yaml"
-    )
-    expected = {
-        (group, field, f"IMAGE_{part}_{re.sub('[/-]', '_', image)}")
-        for group, image in groups
-        for field, part in (("repository", "REPO"), ("tag", "TAG"))
-    }
-
-    assert len(groups) == len(DEPLOYABLES)
-    assert set(found(r'(\w+)\.image\.(\w+): "{{\.(\w+)}}"', "skaffold.yaml")) == expected
+def is_group(group: object) -> bool:
+    return isinstance(group, dict) and "repository" in group.get("image", {})
 
 
 def test_the_admin_port_is_the_one_that_is_probed() -> None:

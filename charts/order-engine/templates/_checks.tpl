@@ -1,0 +1,63 @@
+{{/* Stops the rendering of what a component must not be. Takes name, component. */}}
+{{- define "order-engine.check" -}}
+{{- $values := .component.values -}}
+{{- $autoscaling := $values.autoscaling -}}
+
+{{- /* when it has drained, a door answers what it has accepted for up to 10 s more (serving.py) */ -}}
+{{- $answering := ternary 10 0 (eq .component.isDoor true) -}}
+{{- $needed := add $values.preStopSleepSeconds $values.drainSeconds $answering 5 -}}
+{{- if lt (int $values.terminationGracePeriodSeconds) (int $needed) -}}
+{{- fail (printf "%s: terminationGracePeriodSeconds is %d, but leaving takes up to %d s" .name (int $values.terminationGracePeriodSeconds) $needed) -}}
+{{- end -}}
+
+{{- if and (eq .name "order-worker") (eq (toString $values.replicas) "0") -}}
+{{- fail "orderWorker.replicas is 0, but recovery needs one at any time" -}}
+{{- end -}}
+
+{{- if and $autoscaling.hpa.enabled $autoscaling.keda.enabled -}}
+{{- fail (printf "%s: autoscaling.hpa and autoscaling.keda are both enabled; a Deployment has one autoscaler" .name) -}}
+{{- end -}}
+{{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) -}}
+{{- fail (printf "%s: autoscaling.minReplicas is above maxReplicas" .name) -}}
+{{- end -}}
+{{- if and $autoscaling.hpa.enabled (not (dig "requests" "cpu" "" $values.resources)) -}}
+{{- fail (printf "%s: autoscaling.hpa needs resources.requests.cpu, of which its target is a share" .name) -}}
+{{- end -}}
+
+{{- if $autoscaling.keda.enabled -}}
+{{- $onLength := eq $autoscaling.keda.scaleOn "queueLength" -}}
+{{- range $autoscaling.keda.triggers -}}
+{{- $onLength = or $onLength (hasPrefix "redis" .type) -}}
+{{- end -}}
+{{- if and $onLength (not .component.queue) -}}
+{{- fail (printf "%s: autoscaling.keda.scaleOn is queueLength, but it has no queue" .name) -}}
+{{- end -}}
+{{- if and $onLength (index $values.config .component.queue.limit) -}}
+{{- fail (printf "%s: scaling on plain queue length meets a rate limit, which more replicas do not lift: let autoscaling.keda.scaleOn be demand, or %s be 0" .name .component.queue.limit) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Stops the rendering of what the whole release must not be. */}}
+{{- define "order-engine.check-release" -}}
+{{- range $store := list "postgres" "redis" -}}
+{{- $given := index $.Values $store -}}
+{{- $ways := list (not (empty $given.url)) (not (empty $given.secret.name)) (index $.Values.development $store).enabled -}}
+{{- $count := without $ways false | len -}}
+{{- if ne $count 1 -}}
+{{- fail (printf "%s: give exactly one of %s.secret.name, %s.url and development.%s.enabled (values-dev.yaml); %d are given" $store $store $store $store $count) -}}
+{{- end -}}
+{{- if and $.Values.production (not $given.secret.name) -}}
+{{- fail (printf "production needs %s.secret.name: no URL in the values, no development datastore" $store) -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.production (eq .Values.auth "open") -}}
+{{- fail "production needs auth: keys" -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
+{{- fail "ingress.hosts is empty" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
+{{- fail "httpRoute.parentRefs is empty" -}}
+{{- end -}}
+{{- end }}

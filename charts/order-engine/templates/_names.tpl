@@ -1,0 +1,39 @@
+{{/* Leaves room for the longest suffix, -status-dispatcher-submitted, within 63 characters. */}}
+{{- define "order-engine.fullname" -}}
+{{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
+{{- .Values.fullnameOverride | default $own | trunc 35 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* What a selector may hold: it never changes. Takes root, name. */}}
+{{- define "order-engine.selector" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .name }}
+{{- end }}
+
+{{/* Takes root, name. */}}
+{{- define "order-engine.labels" -}}
+{{ include "order-engine.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{/* The metadata of any object. Takes root, name; annotations, suffix (of the object's name, its component by default). */}}
+{{- define "order-engine.metadata" -}}
+name: {{ include "order-engine.fullname" .root }}-{{ .suffix | default .name }}
+labels:
+  {{- include "order-engine.labels" . | nindent 2 }}
+  {{- with .labels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* A number as it was written: a template prints 1000000 as 1e+06. */}}
+{{- define "order-engine.text" -}}
+{{- ternary . (toJson .) (kindIs "string" .) -}}
+{{- end }}

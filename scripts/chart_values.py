@@ -1,0 +1,307 @@
+"""Writes the chart's values.schema.json, and the table of values in its README.
+
+    python scripts/chart_values.py          # writes what has changed
+    python scripts/chart_values.py --check  # ends with 1 where something would change
+
+A key is allowed when it stands in values.yaml. Its comment is its description, its default tells its
+type, and BOUNDS says what a default cannot. What a deployable's `config` may hold, within which
+bounds, is read from its settings model.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from execution import settings
+
+CHART = Path(__file__).parents[1] / "charts/order-engine"
+VALUES, SCHEMA, README = CHART / "values.yaml", CHART / "values.schema.json", CHART / "README.md"
+TABLE_BEGIN = "<!-- values: written by scripts/chart_values.py -->\n"
+TABLE_END = "<!-- /values -->\n"
+
+Schema = dict[str, Any]
+Path_ = tuple[str, ...]
+
+GROUPS: Mapping[str, type[settings.CommonSettings]] = {
+    "defaults": settings.CommonSettings,
+    "gateway": settings.GatewaySettings,
+    "orderWorker": settings.OrderWorkerSettings,
+    "statusDispatcher": settings.StatusDispatcherSettings,
+    "wsGateway": settings.WsGatewaySettings,
+    "migration": settings.MigrateSettings,
+}
+
+# Settings that have a place of their own in the values, or in the image.
+SET_BY_THE_CHART = {
+    *("admin_host", "admin_port", "host", "port", "drain_s"),
+    *("auth", "trusted_proxies", "cors_origins"),
+    *("database_url", "chain_database_url"),
+    *("redis_url", "redis_host", "redis_port", "redis_queue_url", "redis_pubsub_url"),
+}
+SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})
+
+OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+STRINGS: Schema = {"type": "array", "items": {"type": "string"}}
+STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+ANY_OBJECT: Schema = {"type": "object"}
+SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
+
+
+def one_of(*words: str) -> Schema:
+    return {"enum": list(words)}
+
+
+def whole(minimum: int, maximum: int | None = None) -> Schema:
+    bounds = {"minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
+    return {"type": "integer", **bounds}
+
+
+# By the whole path, or by its end.
+BOUNDS: Mapping[str, Schema] = {
+    "auth": one_of("keys", "open"),
+    "trustedProxies": STRINGS,
+    "corsOrigins": STRINGS,
+    "tls.mode": one_of("", "require", "verify-ca", "verify-full"),
+    "port": PORT,
+    "storage": {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[KMGT]i?)?$"},
+    "resources": {
+        "type": "object",
+        "properties": {"requests": ANY_OBJECT, "limits": ANY_OBJECT},
+        "additionalProperties": False,
+    },
+    "config": ANY_OBJECT,  # of each group, from its settings
+    "replicas": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000},
+    "image.tag": {"type": ["string", "number"]},
+    "image.pullPolicy": one_of("Always", "IfNotPresent", "Never"),
+    "imagePullSecrets": OBJECTS,
+    "drainSeconds": SECONDS,
+    "preStopSleepSeconds": SECONDS,
+    "terminationGracePeriodSeconds": whole(1, 3600),
+    "withinSeconds": whole(1, 86400),
+    "extraEnv": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                # a setting of the engine would get past `config`, and what reads it
+                "name": {"type": "string", "not": {"enum": SETTINGS}},
+                "value": {"type": "string"},
+                "valueFrom": ANY_OBJECT,
+            },
+            "additionalProperties": False,
+        },
+    },
+    "minReplicas": whole(1, 1000),
+    "maxReplicas": whole(1, 1000),
+    "behavior": ANY_OBJECT,
+    "hpa.cpuPercent": whole(1, 1000),
+    "hpa.metrics": OBJECTS,
+    "keda.scaleOn": one_of("demand", "queueLength"),
+    "keda.perReplica": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    "keda.orderSeconds": {"type": "number", "exclusiveMinimum": 0},
+    "keda.triggers": OBJECTS,
+    # a percentage is rounded up, so it is never none
+    "podDisruptionBudget.maxUnavailable": {
+        "oneOf": [whole(1), {"type": "string", "pattern": "^[1-9][0-9]?%$|^100%$"}]
+    },
+    "affinity": ANY_OBJECT,
+    "tolerations": OBJECTS,
+    "topologySpreadConstraints": OBJECTS,
+    "priority": whole(0, 1000),
+    "service.type": one_of("ClusterIP", "NodePort", "LoadBalancer"),
+    "priorityClasses.base": whole(1000, 1_000_000_000),
+    "priorityClasses.preemptionPolicy": one_of("Never", "PreemptLowerPriority"),
+    "networkPolicy.clients": OBJECTS,
+    "networkPolicy.scrapers": OBJECTS,
+    "networkPolicy.dns": OBJECTS,
+    "networkPolicy.postgres": OBJECTS,
+    "networkPolicy.redis": OBJECTS,
+    "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
+    "ingress.controller": one_of("nginx", "traefik", "alb"),
+    "ingress.hosts": STRINGS,
+    "ingress.tls": OBJECTS,
+    "httpRoute.streams": one_of("upgrade", "path"),
+    "httpRoute.parentRefs": OBJECTS,
+    "httpRoute.hostnames": STRINGS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Value:
+    """A key of values.yaml, or of a map in it."""
+
+    path: Path_
+    comment: str
+    default: Any
+
+
+def read_values() -> list[Value]:
+    """All keys, each before those inside it."""
+    text = VALUES.read_text()
+    lines = text.splitlines()
+
+    def walk(node: yaml.MappingNode, defaults: Mapping[str, Any], path: Path_) -> Iterator[Value]:
+        for key, inner in node.value:
+            default = defaults[key.value]
+            yield Value(
+                path=(*path, key.value),
+                comment=_comment_above(lines, key.start_mark),
+                default=default,
+            )
+            if isinstance(inner, yaml.MappingNode) and default:
+                yield from walk(inner, default, (*path, key.value))
+
+    return list(walk(yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text), ()))
+
+
+def _comment_above(lines: list[str], key: yaml.Mark) -> str:
+    """The lines of comment right above a key, at its indentation."""
+    begin = " " * key.column + "# "
+    if lines[key.line][: key.column].strip():
+        return ""  # further inside a map on one line
+    first = key.line
+    while first and lines[first - 1].startswith(begin):
+        first -= 1
+    return " ".join(line.removeprefix(begin) for line in lines[first : key.line])
+
+
+def values_schema() -> Schema:
+    comments = {value.path: value.comment for value in read_values()}
+    values = yaml.safe_load(VALUES.read_text())
+    schema: Schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "Values of the chart order-engine",
+        "description": "Written by scripts/chart_values.py",
+        **_schema((), values, comments),
+    }
+    groups = schema["properties"]
+    statuses = groups["statusDispatcher"]["properties"]["statuses"]["properties"]
+    for group, model in GROUPS.items():
+        groups[group]["properties"]["config"] = _config(model)
+    for workload in [groups[group] for group in GROUPS if group != "defaults"]:
+        _inherit(workload, groups["defaults"])
+    for status in statuses.values():
+        _inherit(status, groups["defaults"])
+        status["properties"]["config"] = {"$ref": "#/properties/statusDispatcher/properties/config"}
+    groups["global"] = {"type": "object", "description": "Of a chart around this one"}
+    return schema
+
+
+def _schema(path: Path_, default: Any, comments: Mapping[Path_, str]) -> Schema:
+    schema = _bounds(path)
+    if schema is None and isinstance(default, dict) and default:
+        schema = _strict(
+            {key: _schema((*path, key), inner, comments) for key, inner in default.items()}
+        )
+    if schema is None:
+        schema = _type(path, default)
+    return {**schema, "description": comments[path]} if comments.get(path) else schema
+
+
+def _strict(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _inherit(workload: Schema, defaults: Schema) -> None:
+    """Lets a group, or an item of it, override every value of `defaults`."""
+    own = workload["properties"]
+    workload["properties"] = own | {
+        key: {"$ref": f"#/properties/defaults/properties/{key}"}
+        for key in defaults["properties"]
+        if key not in ("config", "image")
+    }
+    image = "#/properties/defaults/properties/image/properties"
+    inherited = {
+        key: {"$ref": f"{image}/{key}"} for key in defaults["properties"]["image"]["properties"]
+    }
+    own_image = own.get("image", {}).get("properties", {"repository": {"type": "string"}})
+    workload["properties"]["image"] = _strict(own_image | inherited)
+
+
+def _bounds(path: Path_) -> Schema | None:
+    ends = (".".join(path[first:]) for first in range(len(path)))
+    return next((BOUNDS[end] for end in ends if end in BOUNDS), None)
+
+
+def _type(path: Path_, default: Any) -> Schema:
+    match default:
+        case bool():
+            return {"type": "boolean"}
+        case str():
+            return {"type": "string"}
+        case {}:
+            return STRING_MAP
+    raise TypeError(f"{default!r} does not tell the type of {'.'.join(path)}: give it in BOUNDS")
+
+
+def _config(model: type[settings.CommonSettings]) -> Schema:
+    """The settings of a deployable by the names of their variables."""
+    fields = model.model_json_schema(by_alias=False)["properties"]
+    return {
+        "type": "object",
+        "properties": {
+            name.upper(): _setting(field)
+            for name, field in sorted(fields.items())
+            if name not in SET_BY_THE_CHART
+        },
+        "additionalProperties": False,
+    }
+
+
+def _setting(field: Schema) -> Schema:
+    if "anyOf" in field:  # this or nothing; to leave it out is nothing
+        (kind,) = (kind for kind in field["anyOf"] if kind != {"type": "null"})
+        field = {**field, **kind}
+    return {key: part for key, part in field.items() if key not in ("title", "anyOf")}
+
+
+def table() -> str:
+    """The values as a table in Markdown."""
+    rows = ["| value | default | |", "| --- | --- | --- |"]
+    for value in read_values():
+        is_map = isinstance(value.default, dict) and value.default
+        if is_map and not value.comment:
+            continue
+        default = "" if is_map else f"`{json.dumps(value.default, ensure_ascii=False)}`"
+        rows.append(f"| `{'.'.join(value.path)}` | {default} | {value.comment} |")
+    return "\n".join(row.replace("|  |", "| |") for row in rows) + "\n"
+
+
+def outputs() -> dict[Path, str]:
+    """What the generated files have to hold."""
+    schema = json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
+    begin, end = map(re.escape, (TABLE_BEGIN, TABLE_END))
+    readme = re.sub(
+        f"(?<={begin}).*(?={end})",
+        lambda _: f"\n{table()}\n",
+        README.read_text(),
+        flags=re.DOTALL,
+    )
+    return {SCHEMA: schema, README: readme}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    changed = [
+        path for path, text in outputs().items() if not path.exists() or path.read_text() != text
+    ]
+    for path in changed:
+        print(f"{'would change' if check else 'writes'} {path}")
+        if not check:
+            path.write_text(outputs()[path])
+    if check and changed:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

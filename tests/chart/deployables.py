@@ -1,0 +1,58 @@
+"""The deployables, what each may know, and where to find them among rendered objects."""
+
+from execution.domain.status import OrderStatus
+from execution.settings import (
+    CommonSettings,
+    GatewaySettings,
+    MigrateSettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    WsGatewaySettings,
+)
+from support.helm import Object, of_kind
+
+DISPATCHERS = [f"status-dispatcher-{status}" for status in OrderStatus]
+SETTINGS: dict[str, type[CommonSettings]] = {
+    "gateway": GatewaySettings,
+    "order-worker": OrderWorkerSettings,
+    "ws-gateway": WsGatewaySettings,
+    "migrate": MigrateSettings,
+    **dict.fromkeys(DISPATCHERS, StatusDispatcherSettings),
+}
+WORKLOADS = SETTINGS.keys() - {"migrate"}
+DATASTORES = {"postgres", "redis"}
+
+# Read by libpq, and by Python itself.
+FOREIGN_VARIABLES = {"PGSSLMODE", "PGSSLROOTCERT", "PYTHONFAULTHANDLER"}
+OF_POSTGRES = {"DATABASE_URL", "CHAIN_DATABASE_URL", "PGSSLMODE", "PGSSLROOTCERT"}
+OF_REDIS = {"REDIS_URL", "REDIS_QUEUE_URL", "REDIS_PUBSUB_URL"}
+
+# DESIGN section 2, without "never opens".
+OPENS = {
+    "gateway": OF_POSTGRES | OF_REDIS - {"REDIS_PUBSUB_URL"},
+    "order-worker": OF_POSTGRES | OF_REDIS - {"REDIS_PUBSUB_URL"},
+    "ws-gateway": OF_POSTGRES | OF_REDIS - {"REDIS_QUEUE_URL"},
+    "migrate": OF_POSTGRES,
+    **dict.fromkeys(DISPATCHERS, OF_REDIS),
+}
+
+
+def component(part: Object) -> str:
+    return str(part["metadata"]["labels"]["app.kubernetes.io/component"])
+
+
+def pod_owners(objects: list[Object]) -> list[Object]:
+    return of_kind(objects, "Deployment", "StatefulSet", "Job")
+
+
+def containers(owner: Object) -> list[Object]:
+    pod = owner["spec"]["template"]["spec"]
+    return [*pod.get("initContainers", []), *pod["containers"]]
+
+
+def pod_labels(owner: Object) -> dict[str, str]:
+    return dict(owner["spec"]["template"]["metadata"]["labels"])
+
+
+def selects(selector: dict[str, str], labels: dict[str, str]) -> bool:
+    return bool(selector) and selector.items() <= labels.items()

@@ -1,0 +1,305 @@
+"""Values that the chart has to render, and values that it has to refuse."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from execution.domain.status import OrderStatus
+from support.helm import Object, rendered
+
+SECRETS = {"postgres": {"secret": {"name": "pg"}}, "redis": {"secret": {"name": "rd"}}}
+DEVELOPMENT = {"development": {"postgres": {"enabled": True}, "redis": {"enabled": True}}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    values: Mapping[str, Any]
+    presets: tuple[str, ...] = ()
+    release: str = "engine"
+
+    def objects(self) -> list[Object]:
+        return rendered(self.values, presets=self.presets, release=self.release)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    values: Mapping[str, Any]
+    says: str
+    presets: tuple[str, ...] = field(default=())
+
+
+def scaled_by(kind: str, **further: Any) -> dict[str, Any]:
+    return {"autoscaling": {kind: {"enabled": True, **further}}}
+
+
+RENDERED: Mapping[str, Scenario] = {
+    "defaults": Scenario(values=SECRETS),
+    "dev": Scenario(values={}, presets=("dev",)),
+    "dev-in-memory": Scenario(
+        values={"development": {"postgres": {"storage": ""}}}, presets=("dev",)
+    ),
+    "production": Scenario(values=SECRETS, presets=("production",)),
+    "hpa": Scenario(
+        values={
+            **SECRETS,
+            "defaults": {
+                **scaled_by("hpa"),
+                "autoscaling": {
+                    "hpa": {"enabled": True},
+                    "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+                },
+            },
+        }
+    ),
+    "keda": Scenario(values={**SECRETS, "defaults": scaled_by("keda")}),
+    "keda-without-limits": Scenario(
+        values={
+            **SECRETS,
+            "orderWorker": {
+                "config": {"QUEUE_RATE_LIMIT_PER_MINUTE": 0},
+                **scaled_by("keda", scaleOn="queueLength"),
+            },
+            "statusDispatcher": {
+                "config": {"WS_WORKER_RATE_LIMIT": 0},
+                **scaled_by("keda"),
+            },
+        }
+    ),
+    "one-of-each-autoscaler": Scenario(
+        values={**SECRETS, "gateway": scaled_by("hpa"), "orderWorker": scaled_by("keda")}
+    ),
+    "urls": Scenario(
+        values={
+            "postgres": {"url": "postgresql://u:p@pg/orders", "chainUrl": "postgresql://c@pg/c"},
+            "redis": {"url": "redis://rd:6379/0", "pubsubUrl": "redis://rd2:6379/0"},
+        }
+    ),
+    "tls": Scenario(
+        values={
+            "postgres": {**SECRETS["postgres"], "tls": {"caSecret": "pg-ca"}},
+            "redis": {"url": "rediss://rd:6380/0?a=b", "tls": {"caSecret": "rd-ca"}},
+        }
+    ),
+    "network-policies-to-known-stores": Scenario(
+        values={
+            **SECRETS,
+            "networkPolicy": {
+                "clients": [{"namespaceSelector": {"matchLabels": {"edge": "yes"}}}],
+                "scrapers": [{"namespaceSelector": {"matchLabels": {"watch": "yes"}}}],
+                "postgres": [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+                "redis": [{"ipBlock": {"cidr": "10.0.0.2/32"}}],
+            },
+        }
+    ),
+    "without-network-policies": Scenario(values={**SECRETS, "networkPolicy": {"enabled": False}}),
+    "ingress-nginx": Scenario(
+        values={
+            **SECRETS,
+            "trustedProxies": ["10.0.0.0/8"],
+            "corsOrigins": ["https://a.example", "https://b.example"],
+            "ingress": {
+                "enabled": True,
+                "className": "nginx",
+                "hosts": ["orders.example"],
+                "tls": [{"hosts": ["orders.example"], "secretName": "cert"}],
+                "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "60"},
+            },
+        }
+    ),
+    "ingress-traefik": Scenario(
+        values={
+            **SECRETS,
+            "ingress": {"enabled": True, "controller": "traefik", "hosts": ["orders.example"]},
+        }
+    ),
+    "ingress-alb": Scenario(
+        values={
+            **SECRETS,
+            "ingress": {"enabled": True, "controller": "alb", "hosts": ["orders.example"]},
+        }
+    ),
+    "http-route": Scenario(
+        values={
+            **SECRETS,
+            "httpRoute": {
+                "enabled": True,
+                "parentRefs": [{"name": "edge"}],
+                "hostnames": ["orders.example"],
+            },
+        }
+    ),
+    "http-route-by-path": Scenario(
+        values={
+            **SECRETS,
+            "httpRoute": {"enabled": True, "streams": "path", "parentRefs": [{"name": "edge"}]},
+        }
+    ),
+    "monitoring": Scenario(
+        values={
+            **SECRETS,
+            "monitoring": {
+                "podMonitors": True,
+                "rules": True,
+                "dashboards": True,
+                "labels": {"release": "prometheus"},
+            },
+        }
+    ),
+    "each-status-for-itself": Scenario(
+        values={
+            **SECRETS,
+            "statusDispatcher": {
+                "replicas": 2,
+                "tolerations": [{"operator": "Exists"}],
+                "podLabels": {"team": "trading"},
+                "statuses": {
+                    status: {
+                        "replicas": count,
+                        "podAnnotations": {"for": str(status)},
+                        "config": {"WS_WORKER_CONCURRENCY": 10 + count},
+                        "extraEnv": [{"name": "PYTHONFAULTHANDLER", "value": "1"}],
+                        "priorityClassName": "mine",
+                        "resources": {"limits": {"memory": f"{100 + count}Mi"}},
+                    }
+                    for count, status in enumerate(OrderStatus)
+                },
+            },
+        }
+    ),
+    "replicas-left-to-kubectl": Scenario(
+        values={**SECRETS, "defaults": {"replicas": None}, "gateway": {"replicas": 2}}
+    ),
+    "priority-classes": Scenario(values={**SECRETS, "priorityClasses": {"create": True}}),
+    "long-name": Scenario(
+        values=DEVELOPMENT | {"priorityClasses": {"create": True}},
+        release="the-longest-release-name-that-helm-takes-is-of-53-chars"[:53],
+    ),
+    "settings-of-every-deployable": Scenario(
+        values={
+            **SECRETS,
+            "defaults": {"config": {"LOG_LEVEL": "DEBUG"}},
+            "gateway": {"config": {"ORDERS_WAITING_MAX": 1_000_000, "BODY_BYTES_MAX": 32768}},
+            "orderWorker": {"config": {"VENUE_SEED": 7, "ORDER_BACKOFF_S": 0.5}},
+            "wsGateway": {"drainSeconds": 60, "terminationGracePeriodSeconds": 80},
+        }
+    ),
+}
+
+REFUSED: Mapping[str, Refusal] = {
+    "nothing-given": Refusal(values={}, says="postgres: give exactly one of"),
+    "two-sources-of-a-url": Refusal(
+        values=SECRETS | {"redis": {"url": "redis://r/0", "secret": {"name": "rd"}}},
+        says="redis: give exactly one of",
+    ),
+    "misspelt-key": Refusal(values=SECRETS | {"orderWorkers": {}}, says="orderWorkers"),
+    "misspelt-key-of-a-group": Refusal(
+        values=SECRETS | {"orderWorker": {"replica": 2}}, says="replica"
+    ),
+    "misspelt-key-of-a-status": Refusal(
+        values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replica": 2}}}},
+        says="replica",
+    ),
+    "misspelt-setting": Refusal(
+        values=SECRETS | {"orderWorker": {"config": {"QUEUE_CONCURRENCY": 2}}},
+        says="QUEUE_CONCURRENCY",
+    ),
+    "setting-of-another-deployable": Refusal(
+        values=SECRETS | {"gateway": {"config": {"WS_PING_S": 2}}}, says="WS_PING_S"
+    ),
+    "setting-out-of-bounds": Refusal(
+        values=SECRETS | {"orderWorker": {"config": {"QUEUE_MAX_CONCURRENCY": 0}}},
+        says="QUEUE_MAX_CONCURRENCY",
+    ),
+    "setting-past-its-place": Refusal(
+        values=SECRETS | {"gateway": {"extraEnv": [{"name": "AUTH", "value": "open"}]}},
+        says="extraEnv",
+    ),
+    "budget-that-blocks-a-drain": Refusal(
+        values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
+        says="maxUnavailable",
+    ),
+    "missing-status": Refusal(
+        values=SECRETS | {"statusDispatcher": {"statuses": {"failed": None}}},
+        says="must be exactly the statuses of an order",
+    ),
+    "unknown-status": Refusal(
+        values=SECRETS | {"statusDispatcher": {"statuses": {"lost": {}}}}, says="lost"
+    ),
+    "drain-beyond-the-grace-period": Refusal(
+        values=SECRETS | {"orderWorker": {"drainSeconds": 26}},
+        says="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s",
+    ),
+    "sleep-beyond-the-grace-period": Refusal(
+        values=SECRETS | {"wsGateway": {"preStopSleepSeconds": 6}},
+        says="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s",
+    ),
+    "door-without-time-for-its-requests": Refusal(
+        values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},
+        says="gateway: terminationGracePeriodSeconds is 15, but leaving takes up to 20 s",
+    ),
+    "two-autoscalers": Refusal(
+        values=SECRETS
+        | {"gateway": {"autoscaling": {"hpa": {"enabled": True}, "keda": {"enabled": True}}}},
+        says="gateway: autoscaling.hpa and autoscaling.keda are both enabled",
+    ),
+    "two-autoscalers-from-two-layers": Refusal(
+        values=SECRETS
+        | {
+            "defaults": scaled_by("hpa"),
+            "statusDispatcher": {"statuses": {"failed": scaled_by("keda")}},
+        },
+        says="status-dispatcher-failed: autoscaling.hpa and autoscaling.keda are both enabled",
+    ),
+    "minimum-above-maximum": Refusal(
+        values=SECRETS | {"gateway": {"autoscaling": {"minReplicas": 9}}},
+        says="minReplicas is above maxReplicas",
+    ),
+    "no-minimum": Refusal(
+        values=SECRETS | {"orderWorker": {"autoscaling": {"minReplicas": 0}}}, says="minReplicas"
+    ),
+    "no-order-worker": Refusal(
+        values=SECRETS | {"orderWorker": {"replicas": 0}}, says="recovery needs one"
+    ),
+    "cpu-target-without-request": Refusal(
+        values=SECRETS
+        | {"gateway": {**scaled_by("hpa"), "resources": {"requests": {"cpu": None}}}},
+        says="gateway: autoscaling.hpa needs resources.requests.cpu",
+    ),
+    "rate-limit-and-plain-queue-length": Refusal(
+        values=SECRETS | {"orderWorker": scaled_by("keda", scaleOn="queueLength")},
+        says="order-worker: scaling on plain queue length meets a rate limit",
+    ),
+    "rate-limit-and-length-of-a-redis-list": Refusal(
+        values=SECRETS
+        | {"statusDispatcher": scaled_by("keda", triggers=[{"type": "redis", "metadata": {}}])},
+        says="scaling on plain queue length meets a rate limit",
+    ),
+    "queue-length-of-a-door": Refusal(
+        values=SECRETS | {"gateway": scaled_by("keda", scaleOn="queueLength")},
+        says="gateway: autoscaling.keda.scaleOn is queueLength, but it has no queue",
+    ),
+    "production-without-secret": Refusal(
+        values={}, presets=("production",), says="postgres: give exactly one of"
+    ),
+    "production-with-urls": Refusal(
+        values={"postgres": {"url": "postgresql://h/d"}, "redis": {"url": "redis://h"}},
+        presets=("production",),
+        says="production needs postgres.secret.name",
+    ),
+    "production-with-development-stores": Refusal(
+        values=DEVELOPMENT, presets=("production",), says="production needs postgres.secret.name"
+    ),
+    "production-that-is-open": Refusal(
+        values=SECRETS | {"auth": "open"}, presets=("production",), says="production needs auth"
+    ),
+    "authority-without-tls": Refusal(
+        values=SECRETS | {"redis": {"url": "redis://r", "tls": {"caSecret": "x"}}},
+        says="redis.tls.caSecret needs URLs that begin with rediss://",
+    ),
+    "ingress-without-host": Refusal(
+        values=SECRETS | {"ingress": {"enabled": True}}, says="ingress.hosts is empty"
+    ),
+    "route-without-gateway": Refusal(
+        values=SECRETS | {"httpRoute": {"enabled": True}}, says="httpRoute.parentRefs is empty"
+    ),
+}

@@ -1,0 +1,102 @@
+"""The stream paths go to ws-gateway, all others to gateway, through whatever stands in front.
+
+Paths are matched here as the controllers say that they match them; no controller takes part.
+"""
+
+import re
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import pytest
+
+from chart.scenarios import RENDERED
+from support.helm import Object, of_kind
+
+STREAMS = [
+    "/api/stream",
+    "/api/orders/0197b2c4-0000-7000-8000-000000000000/stream",
+]
+REST = [
+    *("/", "/health", "/openapi.json", "/api/orders", "/api/orders/execute", "/api/streams"),
+    *("/api/orders/1", "/api/orders/1/events", "/api/orders/1/cancel", "/api/stream/x"),
+    *("/api/orders/1/stream/x", "/x/api/stream"),
+]
+
+# nginx: an anchored prefix, longest first; Traefik the same by its length of a rule. alb: in order.
+MATCHES: dict[str, Callable[[str, str], bool]] = {
+    "nginx": lambda pattern, path: re.match(f"^{pattern}", path, re.IGNORECASE) is not None,
+    "traefik": lambda pattern, path: re.search(pattern, path) is not None,
+    "alb": lambda pattern, path: fnmatchcase(path, pattern),
+}
+
+
+def led_to(path: str, controller: str) -> str:
+    (ingress,) = of_kind(RENDERED[f"ingress-{controller}"].objects(), "Ingress")
+    (rule,) = ingress["spec"]["rules"]
+    paths = rule["http"]["paths"]
+    if controller != "alb":
+        paths = sorted(paths, key=lambda entry: -len(entry["path"]))
+    return next(
+        str(entry["backend"]["service"]["name"])
+        for entry in paths
+        if MATCHES[controller](entry["path"], path)
+    )
+
+
+@pytest.mark.parametrize("controller", MATCHES)
+@pytest.mark.parametrize("path", STREAMS)
+def test_an_ingress_sends_streams_to_ws_gateway(controller: str, path: str) -> None:
+    assert led_to(path, controller) == "engine-order-engine-ws-gateway"
+
+
+@pytest.mark.parametrize("controller", MATCHES)
+@pytest.mark.parametrize("path", REST)
+def test_an_ingress_sends_the_rest_to_gateway(controller: str, path: str) -> None:
+    assert led_to(path, controller) == "engine-order-engine-gateway"
+
+
+def test_annotations_of_the_values_count_more_than_the_charts() -> None:
+    (ingress,) = of_kind(RENDERED["ingress-nginx"].objects(), "Ingress")
+
+    annotations = ingress["metadata"]["annotations"]
+
+    assert annotations["nginx.ingress.kubernetes.io/use-regex"] == "true"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "60"
+
+
+def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:
+    """By the order that Gateway API demands: exact paths, then the longest prefix."""
+    (route,) = of_kind(RENDERED[scenario].objects(), "HTTPRoute")
+    matches = [
+        (match, str(rule["backendRefs"][0]["name"]))
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+    ]
+
+    def rank(entry: tuple[Object, str]) -> tuple[int, int]:
+        how = entry[0]["path"]
+        kinds = ("Exact", "RegularExpression", "PathPrefix")  # as Envoy Gateway and nginx do
+        return kinds.index(how["type"]), -len(how["value"])
+
+    for match, backend in sorted(matches, key=rank):
+        how, value = match["path"]["type"], match["path"]["value"]
+        is_path = {
+            "Exact": path == value,
+            "RegularExpression": re.fullmatch(value, path) is not None,
+            "PathPrefix": f"{path}/".startswith(f"{value.rstrip('/')}/"),
+        }[how]
+        if is_path and (upgrades or "headers" not in match):
+            return backend
+    raise AssertionError(f"{path} leads nowhere")
+
+
+@pytest.mark.parametrize("scenario", ["http-route", "http-route-by-path"])
+@pytest.mark.parametrize("path", STREAMS)
+def test_a_route_sends_streams_to_ws_gateway(scenario: str, path: str) -> None:
+    assert routed_to(path, scenario, upgrades=True) == "engine-order-engine-ws-gateway"
+
+
+@pytest.mark.parametrize("scenario", ["http-route", "http-route-by-path"])
+@pytest.mark.parametrize("path", REST)
+def test_a_route_sends_the_rest_to_gateway(scenario: str, path: str) -> None:
+    assert routed_to(path, scenario, upgrades=False) == "engine-order-engine-gateway"

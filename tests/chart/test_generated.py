@@ -1,0 +1,68 @@
+"""What is generated from values.yaml and the settings is as the generator would write it now."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from execution.settings import OrderWorkerSettings
+from support.helm import CHART
+
+SCRIPT = Path(__file__).parents[2] / "scripts/chart_values.py"
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+
+def test_nothing_would_change() -> None:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--check"], capture_output=True, text=True, timeout=60
+    )
+
+    assert done.returncode == 0, f"run scripts/chart_values.py: {done.stdout}{done.stderr}"
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft7Validator.check_schema(SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["values", "values-dev", "values-production"])
+def test_the_values_keep_their_schema(name: str) -> None:
+    jsonschema.validate(yaml.safe_load((CHART / f"{name}.yaml").read_text()), SCHEMA)
+
+
+def test_settings_have_the_bounds_of_their_model() -> None:
+    config = SCHEMA["properties"]["orderWorker"]["properties"]["config"]["properties"]
+    model = OrderWorkerSettings.model_json_schema()["properties"]["queue_rate_limit_per_minute"]
+
+    limit = config["QUEUE_RATE_LIMIT_PER_MINUTE"]
+
+    assert (limit["type"], limit["minimum"], limit["maximum"]) == (
+        "integer",
+        model["minimum"],
+        model["maximum"],
+    )
+    assert limit["description"] == model["description"]
+
+
+def test_what_the_chart_sets_is_no_setting_of_the_values() -> None:
+    for group in ("gateway", "orderWorker", "statusDispatcher", "wsGateway", "migration"):
+        config = SCHEMA["properties"][group]["properties"]["config"]["properties"]
+
+        assert not config.keys() & {"DATABASE_URL", "REDIS_URL", "DRAIN_S", "AUTH", "ADMIN_PORT"}
+
+
+def test_every_object_is_strict_but_those_of_kubernetes() -> None:
+    """Nothing that has properties of its own takes others."""
+
+    def lax(schema: object, path: str) -> list[str]:
+        if isinstance(schema, list):
+            return [found for part in schema for found in lax(part, path)]
+        if not isinstance(schema, dict):
+            return []
+        own = [path] if "properties" in schema and "additionalProperties" not in schema else []
+        return own + [found for key, part in schema.items() for found in lax(part, f"{path}/{key}")]
+
+    assert lax(SCHEMA, "") == []

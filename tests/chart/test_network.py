@@ -1,0 +1,128 @@
+"""Who may reach whom: the table of DESIGN section 2 as NetworkPolicies."""
+
+from typing import Any
+
+import pytest
+
+from chart.scenarios import RENDERED
+from execution.domain.status import OrderStatus
+from support.helm import Object, named, of_kind
+
+DISPATCHERS = {f"status-dispatcher-{status}" for status in OrderStatus}
+OF_POSTGRES = {"gateway", "order-worker", "ws-gateway", "migrate"}
+OF_REDIS = {"gateway", "order-worker", "ws-gateway", *DISPATCHERS}
+DOORS = {"gateway", "ws-gateway"}
+WORKLOADS = OF_REDIS
+
+
+def policies(scenario: str) -> dict[str, Object]:
+    return {
+        part["metadata"]["labels"]["app.kubernetes.io/component"]: part["spec"]
+        for part in of_kind(RENDERED[scenario].objects(), "NetworkPolicy")
+    }
+
+
+def rules(spec: Object, direction: str) -> dict[Any, Any]:
+    """Port -> its peers; None for anybody. DNS is left out."""
+    ends = {"ingress": "from", "egress": "to"}
+    return {
+        port["port"]: rule.get(ends[direction])
+        for rule in spec.get(direction, [])
+        for port in rule["ports"]
+        if port["port"] != 53
+    }
+
+
+def who(direction: str, port: object, *, scenario: str) -> set[str]:
+    found = policies(scenario)
+    return {name for name, spec in found.items() if port in rules(spec, direction)}
+
+
+def test_nothing_goes_in_or_out_by_default() -> None:
+    spec = policies("defaults")["all"]
+
+    assert spec.keys() == {"podSelector", "policyTypes"}
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+
+
+@pytest.mark.parametrize("scenario", ["defaults", "dev"])
+def test_only_those_go_out_to_a_store_that_open_it(scenario: str) -> None:
+    assert who("egress", 5432, scenario=scenario) == OF_POSTGRES
+    assert who("egress", 6379, scenario=scenario) == OF_REDIS
+
+
+def test_only_development_stores_are_known_by_their_pods() -> None:
+    gateway = policies("dev")["gateway"]
+
+    assert {
+        port: peers[0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]
+        for port, peers in rules(gateway, "egress").items()
+    } == {5432: "postgres", 6379: "redis"}
+    assert set(rules(policies("defaults")["gateway"], "egress").values()) == {None}
+
+
+def test_nobody_goes_out_for_anything_else() -> None:
+    for name, spec in policies("defaults").items():
+        assert rules(spec, "egress").keys() <= {5432, 6379}, name
+
+
+def test_only_doors_let_clients_in_and_only_workloads_let_scrapers_in() -> None:
+    assert who("ingress", "http", scenario="defaults") == DOORS
+    assert who("ingress", "admin", scenario="defaults") == WORKLOADS
+
+
+def test_names_are_resolved_by_dns_alone() -> None:
+    for name, spec in policies("dev").items():
+        ports = [
+            (port["port"], port["protocol"], bool(rule["to"]))
+            for rule in spec.get("egress", [])
+            for port in rule["ports"]
+            if port["port"] == 53
+        ]
+        expected = [(53, "UDP", True), (53, "TCP", True)] if name in OF_POSTGRES | OF_REDIS else []
+
+        assert ports == expected, name
+
+
+def test_development_stores_let_in_who_opens_them_and_go_nowhere() -> None:
+    found = policies("dev")
+
+    def let_in(store: str) -> set[str]:
+        (peers,) = rules(found[store], "ingress").values()
+        return {peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for peer in peers}
+
+    assert let_in("postgres") == OF_POSTGRES
+    assert let_in("redis") == OF_REDIS
+    assert not rules(found["postgres"], "egress")
+    assert not rules(found["redis"], "egress")
+
+
+def test_peers_are_those_of_the_values() -> None:
+    found = policies("network-policies-to-known-stores")["gateway"]
+
+    assert rules(found, "egress") == {
+        5432: [{"ipBlock": {"cidr": "10.0.0.1/32"}}],
+        6379: [{"ipBlock": {"cidr": "10.0.0.2/32"}}],
+    }
+    assert rules(found, "ingress") == {
+        "admin": [{"namespaceSelector": {"matchLabels": {"watch": "yes"}}}],
+        "http": [{"namespaceSelector": {"matchLabels": {"edge": "yes"}}}],
+    }
+
+
+def test_production_lets_only_the_edge_and_the_watch_in() -> None:
+    for spec in policies("production").values():
+        for peers in rules(spec, "ingress").values():
+            assert peers
+            assert all("matchLabels" in peer["namespaceSelector"] for peer in peers)
+
+
+def test_ports_of_policies_are_names_of_the_pods_ports() -> None:
+    objects = RENDERED["dev"].objects()
+    gateway = named(objects, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"][0]
+    postgres = named(objects, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][
+        0
+    ]
+
+    assert {port["name"] for port in gateway["ports"]} == {"http", "admin"}
+    assert {port["name"] for port in postgres["ports"]} == {"postgres"}
