@@ -85,7 +85,16 @@ JOBS_STARTED = Counter("jobs_started_total", "Jobs claimed from a queue", ["queu
 JOBS_FINISHED = Counter("jobs_finished_total", "Jobs ended", ["queue", "outcome"])
 JOBS_QUARANTINED = Counter("jobs_quarantined_total", "Jobs set aside: malformed", ["queue"])
 JOBS_SWEPT = Counter("jobs_swept_total", "Hints deleted that nobody would finish", ["queue"])
+JOBS_EXPELLED = Counter(
+    "jobs_expelled_total", "Jobs deleted from quarantine: too old, or too many", ["queue"]
+)
 JOBS_RETURNED = Counter("jobs_returned_total", "Jobs put back: PostgreSQL away", ["queue"])
+JOBS_UNWRITTEN = Gauge(
+    "jobs_unwritten", "Jobs ended or put back that Redis does not know of yet", ["queue"]
+)
+REDIS_CALLS_FAILED = Counter(
+    "redis_calls_failed_total", "Times when a worker's call to Redis failed", ["queue"]
+)
 TOKENS_REFUNDED = Counter(
     "tokens_refunded_total", "Starts of the rate window given back: they did not happen", ["reason"]
 )

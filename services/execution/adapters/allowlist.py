@@ -25,6 +25,10 @@ HASH_BYTES_MAX = 1_048_576
 log = structlog.get_logger()
 
 
+class UnreadableJob(NoSuchJobError):
+    """There is something in the job's place that is no job, or more than one may hold."""
+
+
 class FunctionNotAllowed(ExecutionError):
     """The job names a function that is not on the list of its worker."""
 
@@ -49,7 +53,7 @@ def allowlisted(names: Container[str]) -> type[Job]:
         def refresh(self) -> None:
             size = self.connection.memory_usage(self.key, samples=0) or 0
             if size > HASH_BYTES_MAX:
-                raise NoSuchJobError(f"no job takes {size} bytes: {self.key}")
+                raise UnreadableJob(f"no job takes {size} bytes: {self.key}")
             super().refresh()  # type: ignore[no-untyped-call]  # untyped in rq
 
         def restore(self, raw_data: dict[bytes, bytes]) -> Any:
@@ -59,7 +63,7 @@ def allowlisted(names: Container[str]) -> type[Job]:
                         inflated(raw_data.get(field, b""))
                 return super().restore(raw_data)
             except Exception as error:
-                raise NoSuchJobError(f"no job can be read: {self.key}") from error
+                raise UnreadableJob(f"no job can be read: {self.key}") from error
 
         def send_webhooks(self, status: object, *, exc_string: str | None = None) -> None:
             if self.webhooks:

@@ -30,7 +30,13 @@ JobFunction = Callable[..., Awaitable[object]]
 
 LEASE_S = 20
 SWEEP_PATIENCE_S = 30
-SWEEP_MAX = 500
+SWEEP_MAX = 500  # entries of one place in one call
+SWEEP_CALLS_MAX = 20
+STUCK_PATIENCE_S = 60
+ABANDONED_MAX = 100
+QUARANTINE_S = 86_400
+QUARANTINE_MAX = 1_000
+WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
 LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
 
 log = structlog.get_logger()
@@ -81,6 +87,19 @@ NOTHING = Claim(jobs=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """Jobs of other producers that nobody will end: for RQ's maintenance, one by one.
+
+    The leases of `executions` (members of the started registry) now ran out at 1, 2, 3 ... in Unix
+    seconds. `stuck` ids stand in the intermediate list. There may be more where `is_all` is False.
+    """
+
+    executions: Sequence[bytes]
+    stuck: Sequence[bytes]
+    is_all: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedJob:
     job: StartedJob
     result: Any = None
@@ -124,6 +143,8 @@ class Jobs:
         self._finish = client.register_script(lua("finish"))
         self._give_back = client.register_script(lua("give_back"))
         self._sweep = client.register_script(lua("sweep"))
+        self._sweep_from = [0, 0, 0, 0]  # started, failed, quarantine, intermediate
+        self._find_abandoned = client.register_script(lua("abandoned"))
         self._mend = client.register_script(lua("mend"))
         registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
         self._types = {
@@ -205,7 +226,7 @@ class Jobs:
         name, arguments, keywords = call_in(data)
         if (came := moment_in(enqueued_at)) is not None:
             waited_s = now().timestamp() - came
-            self._wait_seconds.observe(max(waited_s, 0.0))
+            self._wait_seconds.observe(min(max(waited_s, 0.0), WAIT_MAX_S))
         return StartedJob(
             id=id_,
             execution=execution,
@@ -255,20 +276,59 @@ class Jobs:
         self._window.refund_own([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
-    def sweep(self) -> bool:
-        """Deletes hints that nobody will finish; True where other producers' jobs are abandoned."""
+    def sweep(self) -> None:
+        """Deletes hints that nobody will finish, and what has been in quarantine for long enough.
+
+        Looks past the jobs of others, page by page; beyond so many pages it goes on next time.
+        """
         keys = [
             self.started_key,
-            self._intermediate_key,
             self._failed_key,
             self._quarantine_key,
+            self._intermediate_key,
             self._first_seen_key,
         ]
-        deleted, abandoned = self._sweep(
-            keys=keys, args=[RQ_KEY_PREFIX, self._hint_prefix, SWEEP_PATIENCE_S, SWEEP_MAX]
+        bounds = [SWEEP_PATIENCE_S, SWEEP_MAX, QUARANTINE_S, QUARANTINE_MAX]
+        for _ in range(SWEEP_CALLS_MAX):
+            deleted, expelled, *self._sweep_from = self._sweep(
+                keys=keys, args=[RQ_KEY_PREFIX, self._hint_prefix, *bounds, *self._sweep_from]
+            )
+            metrics.JOBS_SWEPT.labels(queue=self.queue).inc(deleted)
+            metrics.JOBS_EXPELLED.labels(queue=self.queue).inc(expelled)
+            if not any(self._sweep_from):
+                return
+
+    def abandoned(self) -> Abandoned:
+        """Some of what RQ's maintenance is to end. Members that name no job are set aside at once."""
+        members, stuck, quarantined, may_be_more = self._find_abandoned(
+            keys=[
+                self.started_key,
+                self._intermediate_key,
+                self._quarantine_key,
+                self._first_seen_key,
+            ],
+            args=[self._hint_prefix, ABANDONED_MAX, STUCK_PATIENCE_S],
         )
-        metrics.JOBS_SWEPT.labels(queue=self.queue).inc(deleted)
-        return bool(abandoned)
+        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
+        return Abandoned(executions=members, stuck=stuck, is_all=not may_be_more)
+
+    def drop_stuck(self, job_id: bytes) -> None:
+        """Takes a job out of the intermediate list."""
+        self._client.lrem(self._intermediate_key, 1, job_id)  # type: ignore[arg-type]  # takes bytes
+
+    def set_aside(self, job_id: bytes, *, execution: bytes | None = None) -> None:
+        """Moves a job, or an entry in its name, to quarantine: from the started registry where
+        `execution` is a member of it, else from the intermediate list.
+        """
+        seconds, _ = self._client.time()
+        with self._client.pipeline(transaction=True) as pipeline:
+            if execution is None:
+                pipeline.lrem(self._intermediate_key, 1, job_id)  # type: ignore[arg-type]
+            else:
+                pipeline.zrem(self.started_key, execution)
+            pipeline.zadd(self._quarantine_key, {job_id: seconds})
+            pipeline.execute()
+        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc()
 
     def mend(self) -> None:
         """Deletes keys of another type than ours, which would fail every call that meets them."""

@@ -14,19 +14,16 @@ import redis
 import structlog
 from rq.defaults import RQ_KEY_PREFIX
 from rq.executions import Execution
-from rq.registry import clean_registries
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 from rq.worker import BaseWorker
 from rq.worker.base import WorkerStatus
-from rq.worker_registration import clean_worker_registry
 
 from execution.adapters.allowlist import allowlisted
 from execution.adapters.jobs import LEASE_S, EndedJob, Jobs, StartedJob
 
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
-MAINTENANCE_LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
 
 # What passes by itself; anything else Redis says of keys that somebody has tampered with.
 OUTAGE = (
@@ -105,21 +102,6 @@ class ListedWorker(BaseWorker):
             raise
         except Exception:
             log.exception("job not ended, left to rq's maintenance", job_id=job_id)
-
-    def maintain_as_rq(self) -> None:
-        """RQ's maintenance, for the jobs of other producers; one worker at a time."""
-        queue = self.queues[0]
-        lock = f"{RQ_KEY_PREFIX}:maintenance:{queue.name}"
-        if not self.connection.set(lock, self.name, nx=True, ex=MAINTENANCE_LOCK_S):
-            return
-        try:
-            clean_registries(queue)
-            clean_worker_registry(queue)
-            queue.intermediate_queue.cleanup(self, queue)
-        except OUTAGE:
-            raise
-        except Exception:
-            log.exception("rq's maintenance failed", queue=queue.name)
 
 
 def _exc_info(error: Exception) -> tuple[type[Exception], Exception, Any]:

@@ -121,6 +121,6 @@ class RateWindow:
 
 
 def lua(name: str) -> str:
-    """One of the scripts in `lua/`, with the function that all of them may call."""
+    """One of the scripts in `lua/`, with the functions that all of them may call."""
     scripts = files(__package__) / "lua"
-    return "".join((scripts / f"{part}.lua").read_text() for part in ("replacing", name))
+    return "".join((scripts / f"{part}.lua").read_text() for part in ("replacing", "reading", name))

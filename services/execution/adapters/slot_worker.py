@@ -22,16 +22,16 @@ import structlog
 from execution import metrics
 from execution.adapters.jobs import NOTHING, Claim, EndedJob, JobFunction, Jobs, StartedJob
 from execution.adapters.listed_worker import ListedWorker
+from execution.adapters.maintenance import Maintenance
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.slots import Slots
-from execution.domain.errors import ExecutionError, StoreUnavailable
+from execution.domain.errors import ExecutionError, Overloaded, StoreUnavailable
 
 IDLE_BLOCK_S = 0.5
 CALL_EVERY_S = 0.5
 PAUSE_MIN_S = 0.05
 OUTAGE_AFTER_S = 1.0
 BEAT_EVERY_S = 5.0
-SWEEP_EVERY_S = 10.0
 FINISH_BATCH_MAX = 256
 
 RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
@@ -47,9 +47,9 @@ class SlotWorker(ListedWorker):
     """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
 
     Jobs whose id begins with `hint_prefix` are hints of ours, which may be deleted where nobody
-    will finish them; those created more than `stale_after_s` ago (0: never) are dropped without a
-    token. A function that raises StoreUnavailable has not begun: its job goes back to the head, and
-    no other is claimed until `store_answers`. `recent_starts` gives job ids and ages in seconds for
+    will finish them; those created `stale_after_s` (0: never) before the newest in the queue, and so
+    long ago, are dropped without a token. A function that raises StoreUnavailable or Overloaded has not begun: its job goes back to
+    the head, and no other is claimed until `store_answers`. `recent_starts` gives job ids and ages in seconds for
     a shared window that Redis has lost.
     """
 
@@ -81,6 +81,7 @@ class SlotWorker(ListedWorker):
             stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
         )
+        self._maintenance = Maintenance(self, self._jobs)
         self._store_answers = store_answers
         self._recent_starts = recent_starts
         self._job_seconds = metrics.JOB_SECONDS.labels(queue=queue)
@@ -88,11 +89,12 @@ class SlotWorker(ListedWorker):
         self._failed = metrics.JOBS_FINISHED.labels(queue=queue, outcome="failed")
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         self._running: dict[asyncio.Task[None], StartedJob] = {}
+        # With those that run never more than there are slots: a call that claims writes these first.
         self._ended: list[EndedJob] = []
         self._refused: list[StartedJob] = []  # to go back to the head of the queue
         self._store_is_away = False
         self._failing_since: float | None = None
-        self._next_beat = self._next_sweep = 0.0
+        self._next_beat = 0.0
 
     @property
     def without_redis(self) -> bool:
@@ -106,8 +108,10 @@ class SlotWorker(ListedWorker):
 
     async def run(self, stop: asyncio.Event) -> None:
         """Claims and runs jobs until `stop` is set; those that run then are left to `drain`."""
-        while not stop.is_set():
-            await self._turn(stop)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._maintenance.run(stop))
+            while not stop.is_set():
+                await self._turn(stop)
 
     async def drain(self, *, timeout_s: float) -> None:
         """Waits for running jobs, cancels those that outlast `timeout_s`, and signs off."""
@@ -125,7 +129,6 @@ class SlotWorker(ListedWorker):
 
     async def _turn(self, stop: asyncio.Event) -> None:
         """One exchange with Redis: beat, end what has run, claim what there is room for."""
-        was_without = self.without_redis
         places = await self._places()
         if stop.is_set():
             self.slots.give_back(places)
@@ -137,7 +140,7 @@ class SlotWorker(ListedWorker):
                 self.slots.give_back(places - 1)
                 places = 1
                 claim = await self._call(self._jobs.wait_for_one, IDLE_BLOCK_S)
-            if was_without:
+            if self.without_redis:  # or has begun to be while a slot or the answer was awaited
                 await self._call(self._window.forget)
             self._failing_since = None
             self.last_claim = claim
@@ -146,9 +149,10 @@ class SlotWorker(ListedWorker):
             log.warning(
                 "redis call failed",
                 error=str(error),
-                without_redis=was_without,
+                without_redis=self.without_redis,
                 exc_info=None if known else error,
             )
+            metrics.REDIS_CALLS_FAILED.labels(queue=self._jobs.queue).inc()
             self.last_claim = None
             self._failing_since = self._failing_since or time.monotonic()
         finally:
@@ -157,6 +161,8 @@ class SlotWorker(ListedWorker):
             self._start(job)
         metrics.WITHOUT_REDIS.labels(queue=self._jobs.queue).set(self.without_redis)
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
+        unwritten = len(self._ended) + len(self._refused)
+        metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(unwritten)
         if claim.window_unknown:
             await self._unite_window()
         if self.last_claim is None or (places and claim.room == 0) or self._store_is_away:
@@ -167,11 +173,13 @@ class SlotWorker(ListedWorker):
         if self.without_redis:
             return 0
         if self._store_is_away:
-            self._store_is_away = not (self._store_answers and await self._store_answers())
+            answers = self._store_answers
+            self._store_is_away = answers is not None and not await answers()
             if self._store_is_away:
                 return 0
         places = await self.slots.take(self.slots.count, timeout_s=CALL_EVERY_S)
-        if self._store_is_away:  # the job that gave its slot back has found out meanwhile
+        # the mode has begun, or the job that gave its slot back has found out, meanwhile
+        if self.without_redis or self._store_is_away:
             self.slots.give_back(places)
             return 0
         return places
@@ -181,7 +189,7 @@ class SlotWorker(ListedWorker):
             starts = await self._recent_starts() if self._recent_starts else {}
             await self._call(self._window.unite, starts)
             log.info("rate window united", starts=len(starts))
-        except (StoreUnavailable, redis.RedisError) as error:
+        except (StoreUnavailable, Overloaded, redis.RedisError) as error:
             log.warning("rate window not united, tries again", error=str(error))
             await asyncio.sleep(CALL_EVERY_S)
 
@@ -193,16 +201,12 @@ class SlotWorker(ListedWorker):
 
     def _exchange(self, places: int) -> Claim:
         moment = time.monotonic()
-        if self._failing_since is not None or moment >= self._next_sweep:
+        if self._failing_since is not None:
             self._jobs.mend()
         if moment >= self._next_beat:
             self.beat(self._jobs, list(self._running.values()), busy=bool(self._running))
             self._next_beat = moment + BEAT_EVERY_S
         self._settle()
-        if moment >= self._next_sweep:
-            if self._jobs.sweep():
-                self.maintain_as_rq()
-            self._next_sweep = moment + SWEEP_EVERY_S
         return self._jobs.claim(places)
 
     def _settle(self) -> None:
@@ -230,7 +234,7 @@ class SlotWorker(ListedWorker):
         try:
             with self._job_seconds.time():
                 self._end(EndedJob(job=job, result=await self._result(job)))
-        except StoreUnavailable:
+        except (StoreUnavailable, Overloaded):
             self._refused.append(job)
             self._store_is_away = True
         except asyncio.CancelledError:

@@ -4,7 +4,7 @@
 --       6 suspended flag  7 this worker's executions  8 probe  9 marker of a known window, or ''
 -- ARGV  1 wanted  2 rate limit (0: none)  3 window seconds  4 lease seconds  5 execution id prefix
 --       6 worker name  7 id held in the intermediate list, or ''  8 time of start as RQ writes it
---       9 key prefix of RQ  10 seconds after which a job is stale (0: never)  11 prefix of a hint's id
+--       9 key prefix of RQ  10 seconds after which a hint is stale (0: never)  11 prefix of a hint's id
 --       12 what this process may start by its own count  13 seconds until that is one more
 --       14 most bytes in a field of a job  15 most entries to look at beyond `wanted`
 --
@@ -12,15 +12,14 @@
 -- enqueued_at, timeout, plain }.
 -- `state` is 'open', 'suspended', or 'window_unknown' after a FLUSHALL: then the starts of the last minute
 -- must be entered first, see unite.lua; `room` is what the window still allows; `wait_s` the time until it
--- allows one more; `watermark` the head's created_at in Unix seconds, a foreign head's enqueued_at as RQ
--- writes it, 'empty', or 'unreadable'; `plain` is 1 where
--- nothing but the hash is to be deleted when the job succeeds.
+-- allows one more; `watermark` what `moment_of_head` says; `plain` is 1 where nothing but the hash is to be
+-- deleted when the job succeeds.
 local queue, intermediate, started, window, quarantine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local wanted, limit, window_s, lease_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local held, prefix, stale_s = ARGV[7], ARGV[9], tonumber(ARGV[10])
 local own_room, own_wait_s = tonumber(ARGV[12]), tonumber(ARGV[13])
 local field_bytes_max, looks_max = tonumber(ARGV[14]), wanted + tonumber(ARGV[15])
-local ID_BYTES_MAX, META_BYTES_MAX, TIME_BYTES_MAX = 255, 4096, 64
+local TIME_BYTES_MAX = 64
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 
@@ -77,18 +76,6 @@ local function next_id()
     return redis.call('LPOP', queue)
 end
 
-local function created_at(meta)
-    if type(meta) ~= 'string' or #meta > META_BYTES_MAX then return nil end
-    local readable, decoded = pcall(cjson.decode, meta)
-    if readable and type(decoded) == 'table' and type(decoded.created_at) == 'number' then
-        return decoded.created_at
-    end
-end
-
-local function is_job_id(id)
-    return #id <= ID_BYTES_MAX and not string.find(id, '[^%w_-]')
-end
-
 local function is_too_large(fields)
     for i = 1, 14 do
         if fields[i] and #fields[i] > field_bytes_max then return true end
@@ -101,6 +88,18 @@ local function is_plain(id, fields)
         if fields[i] and fields[i] ~= '' then return 0 end
     end
     return (fields[4] == '0' and redis.call('EXISTS', prefix .. ':job:' .. id .. ':dependents') == 0) and 1 or 0
+end
+
+local function is_hint(id) return string.sub(id, 1, #ARGV[11]) == ARGV[11] end
+
+-- Two clocks have to agree that a hint is stale: ours, and that of who wrote the newest one in the queue. Where
+-- they differ, or nothing newer waits, it is carried for nothing, which costs a token and no more.
+local stale_before = -math.huge
+if stale_s > 0 then
+    local newest = redis.call('LINDEX', queue, -1)
+    local meta = newest and is_job_id(newest) and is_hint(newest)
+        and redis.pcall('HGET', prefix .. ':job:' .. newest, 'meta')
+    stale_before = math.min(created_at(meta) or -math.huge, now) - stale_s
 end
 
 local jobs = {}
@@ -117,8 +116,8 @@ while count < wanted and looked < looks_max and room > 0 do
         redis.call('ZADD', quarantine, now, id)
         quarantined = quarantined + 1
     elseif fields[1] == 'queued' and fields[2] then
-        local created = stale_s > 0 and created_at(fields[13])
-        if created and created < now - stale_s then
+        local created = stale_s > 0 and is_hint(id) and created_at(fields[13])
+        if created and created < stale_before then
             redis.call('DEL', key)
             stale = stale + 1
         else
@@ -137,7 +136,7 @@ while count < wanted and looked < looks_max and room > 0 do
             redis.call('SADD', KEYS[7], member)
             if limit > 0 then
                 -- a hint's token bears its id, so that a window united with PostgreSQL counts no start twice
-                local token = string.sub(id, 1, #ARGV[11]) == ARGV[11] and id or member
+                local token = is_hint(id) and id or member
                 redis.call('ZADD', window, moment, token)
                 room = room - 1
             end
@@ -156,15 +155,6 @@ give_back()
 if count > 0 then redis.call('EXPIRE', KEYS[7], lease_s + 60) end
 if limit > 0 then redis.call('EXPIRE', window, window_s) end
 
-local watermark = 'empty'
-local head = redis.call('LINDEX', queue, 0)
-if head then
-    local fields = not is_job_id(head) and {} or redis.pcall('HMGET', prefix .. ':job:' .. head, 'meta', 'enqueued_at')
-    local created = not fields.err and created_at(fields[1])
-    local enqueued_at = not fields.err and fields[2] and #fields[2] <= TIME_BYTES_MAX and fields[2]
-    watermark = created and string.format('%.6f', created) or enqueued_at or 'unreadable'
-end
-
-local answer = { 'open', room, string.format('%.6f', wait_s), watermark, quarantined, stale }
+local answer = { 'open', room, string.format('%.6f', wait_s), moment_of_head(queue, prefix), quarantined, stale }
 for _, value in ipairs(jobs) do answer[#answer + 1] = value end
 return answer

@@ -10,10 +10,22 @@ local now = tonumber(redis.call('TIME')[1])
 local KEEP_MAX_S = 31536000
 local left = {}
 
+-- Below 0: for ever, as RQ has it.
 local function seconds_to_keep(key)
     local keep_s = tonumber(replacing('HGET', key, 'failure_ttl') or ARGV[3])
     if not keep_s or keep_s ~= keep_s then keep_s = tonumber(ARGV[3]) end
-    return math.max(math.min(math.floor(keep_s), KEEP_MAX_S), 0)
+    return math.max(math.min(math.floor(keep_s), KEEP_MAX_S), -1)
+end
+
+local function fail(id, key, keep_s)
+    redis.call('HSET', key, 'status', 'failed', 'ended_at', ARGV[2])
+    if keep_s < 0 then
+        redis.call('PERSIST', key)
+        redis.call('ZADD', KEYS[2], keep_s, id)  -- below every moment at which RQ looks for expired ones
+    else
+        redis.call('EXPIRE', key, keep_s)
+        redis.call('ZADD', KEYS[2], now + keep_s, id)
+    end
 end
 
 local function count(outcome)
@@ -28,6 +40,8 @@ for i = 4, #ARGV, 3 do
     if redis.call('EXISTS', key .. ':dependents') == 1 then
         left[#left + 1] = id
     else
+        -- read before anything has changed: should it fail, all of it is still to be done
+        local keep_s = outcome == 'failed' and seconds_to_keep(key)
         redis.call('DEL', prefix .. ':execution:' .. member)
         replacing('ZREM', prefix .. ':executions:' .. id, execution)
         redis.call('SREM', KEYS[3], member)
@@ -36,10 +50,7 @@ for i = 4, #ARGV, 3 do
                 redis.call('DEL', key)
                 count('successful')
             else
-                local keep_s = seconds_to_keep(key)
-                redis.call('HSET', key, 'status', 'failed', 'ended_at', ARGV[2])
-                redis.call('EXPIRE', key, keep_s)
-                redis.call('ZADD', KEYS[2], now + keep_s, id)
+                fail(id, key, keep_s)
                 count('failed')
             end
         end

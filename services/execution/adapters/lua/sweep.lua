@@ -1,55 +1,82 @@
 -- Deletes hints that nobody will finish: for each, the row in PostgreSQL decides what becomes of it.
--- Jobs of other producers are left to RQ's own maintenance.
+-- Jobs of other producers are left to RQ's own maintenance; those in quarantine for some time.
 --
--- KEYS  1 started registry  2 intermediate list  3 failed registry  4 quarantine  5 first seen
+-- KEYS  1 started registry  2 failed registry  3 quarantine  4 intermediate list  5 first seen
 -- ARGV  1 key prefix of RQ  2 prefix of a hint's id  3 seconds of patience  4 most to look at in each place
+--       5 seconds to keep a job in quarantine  6 most jobs in quarantine
+--       7 to 10 rank to look from in each of the places 1 to 4
 --
--- Returns how many were deleted, and how many of other producers have outlived their lease.
-local started, intermediate, failed, quarantine, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- Returns how many hints were deleted, how many jobs of the quarantine, and the four ranks to go on from:
+-- 0 where a place was seen to its end.
+local started, failed, quarantine, intermediate, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local prefix, own, patience_s, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local keep_s, quarantine_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = tonumber(redis.call('TIME')[1])
-local deleted, abandoned = 0, 0
+local deleted, expelled = 0, 0
 
 local function is_own(id) return string.sub(id, 1, #own) == own end
 
 local function delete(id)
-    redis.call('DEL', prefix .. ':job:' .. id, prefix .. ':executions:' .. id)
-    deleted = deleted + 1
+    redis.call('UNLINK', prefix .. ':job:' .. id, prefix .. ':executions:' .. id)
 end
 
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', started, '-inf', now, 'LIMIT', 0, most)) do
-    local id = string.match(member, '^(.*):[^:]*$') or member
-    if not is_own(id) then
-        abandoned = abandoned + 1
-    elseif tonumber(redis.call('ZSCORE', started, member)) <= now - patience_s then
-        redis.call('ZREM', started, member)
-        redis.call('DEL', prefix .. ':execution:' .. member)
-        delete(id)
+local function sweep(set, before, from)
+    local members = redis.call('ZRANGEBYSCORE', set, '-inf', before, 'LIMIT', from, most)
+    local kept = 0
+    for _, member in ipairs(members) do
+        if is_own(member) then
+            redis.call('ZREM', set, member)
+            redis.call('DEL', prefix .. ':execution:' .. member)
+            delete(string.match(member, '^(.*):[^:]*$') or member)
+            deleted = deleted + 1
+        else
+            kept = kept + 1
+        end
     end
+    return #members < most and 0 or from + kept
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', failed, '-inf', now, 'LIMIT', 0, most)) do
-    if is_own(id) then
-        redis.call('ZREM', failed, id)
-        delete(id)
+
+local function sweep_intermediate(from)
+    local ids, present, kept = redis.call('LRANGE', intermediate, from, from + most - 1), {}, 0
+    for _, id in ipairs(ids) do
+        local first = redis.call('ZSCORE', seen, id)
+        local is_late = first and tonumber(first) <= now - patience_s
+        if not is_job_id(id) then
+            redis.call('LREM', intermediate, 1, id)
+        elseif is_own(id) and is_late then
+            redis.call('LREM', intermediate, 1, id)
+            redis.call('ZREM', seen, id)
+            delete(id)
+            deleted = deleted + 1
+        else
+            if not first then redis.call('ZADD', seen, now, id) end
+            present[id] = true
+            kept = kept + 1
+        end
     end
+    if from == 0 and #ids < most then
+        -- what has left the list, and comes again, is seen for the first time then
+        for _, id in ipairs(redis.call('ZRANGE', seen, 0, most - 1)) do
+            if not present[id] then redis.call('ZREM', seen, id) end
+        end
+    end
+    return #ids < most and 0 or from + kept
 end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', quarantine, '-inf', now - patience_s, 'LIMIT', 0, most)) do
-    if is_own(id) then
+
+local function expel(ids)
+    for _, id in ipairs(ids) do
         redis.call('ZREM', quarantine, id)
         delete(id)
+        expelled = expelled + 1
     end
 end
+
+local next_started = sweep(started, now - patience_s, tonumber(ARGV[7]))
+local next_failed = sweep(failed, now, tonumber(ARGV[8]))
+local next_quarantine = sweep(quarantine, now - patience_s, tonumber(ARGV[9]))
+local next_intermediate = sweep_intermediate(tonumber(ARGV[10]))
 redis.call('ZREMRANGEBYSCORE', seen, '-inf', now - 20 * patience_s)
-for _, id in ipairs(redis.call('LRANGE', intermediate, 0, most - 1)) do
-    local first = redis.call('ZSCORE', seen, id)
-    if not is_own(id) then
-        abandoned = abandoned + 1
-    elseif not first then
-        redis.call('ZADD', seen, now, id)
-    elseif tonumber(first) <= now - patience_s then
-        redis.call('LREM', intermediate, 1, id)
-        redis.call('ZREM', seen, id)
-        delete(id)
-    end
-end
-return { deleted, abandoned }
+expel(redis.call('ZRANGEBYSCORE', quarantine, '-inf', now - keep_s, 'LIMIT', 0, most))
+local excess = math.min(redis.call('ZCARD', quarantine) - quarantine_max, most)
+if excess > 0 then expel(redis.call('ZRANGE', quarantine, 0, excess - 1)) end
+return { deleted, expelled, next_started, next_failed, next_quarantine, next_intermediate }
