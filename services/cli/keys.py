@@ -6,14 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
+import psycopg2
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.keys import ApiKey, Keys
 from execution.adapters.postgres import Reader
-from execution.domain.access import ACCOUNT_PATTERN, Scope
+from execution.domain.access import ACCOUNT_PATTERN, LABEL_CHARS_MAX, Scope
 from execution.domain.errors import StoreUnavailable
 from execution.domain.ids import AccountId
 from execution.settings import PostgresSettings, read_settings
@@ -33,6 +35,8 @@ def create(
     """Make a key, and show it once."""
     if not re.fullmatch(ACCOUNT_PATTERN, account):
         raise typer.BadParameter("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+    if len(label) > LABEL_CHARS_MAX or not label.isprintable():
+        raise typer.BadParameter(f"a label has up to {LABEL_CHARS_MAX} visible characters")
 
     async def created(keys: Keys) -> int:
         _, secret = await keys.make(AccountId(account), scope, label=label)
@@ -64,9 +68,9 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The 16 digits after oe_."
 
     async def revoked(keys: Keys) -> int:
         if await keys.revoke(key_id) is None:
-            console.print(f"[red]no key {key_id}[/red]")
+            console.print(f"no key {key_id}", style="red", markup=False)
             return 1
-        console.print(f"{key_id} opens nothing any more")
+        console.print(f"{key_id} opens nothing any more", markup=False)
         return 0
 
     _end(revoked)
@@ -80,8 +84,8 @@ async def _guarded(work: Callable[[Keys], Awaitable[int]]) -> int:
     try:
         async with _keys() as keys:
             return await work(keys)
-    except StoreUnavailable as error:
-        console.print(f"[red]{error}[/red]")
+    except (StoreUnavailable, psycopg2.Error) as error:
+        console.print(str(error).strip(), style="red", markup=False)
         return 1
 
 
@@ -103,6 +107,6 @@ def _row(key: ApiKey) -> list[str]:
         key.id,
         key.account_id,
         " ".join(sorted(key.scopes)),
-        key.label,
+        escape(key.label),
         *("" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments),
     ]

@@ -22,8 +22,11 @@ from client.wire import parsed
 CLOSE_TIMEOUT_S = 1.0  # everything wanted has arrived by then; a rude end loses nothing
 
 NOT_FOUND = 4404
-REFUSALS = frozenset({4400, 4401, 4403})  # malformed, no known key, not allowed
+# malformed, no known key, not allowed, and a message of ours that was too big
+REFUSALS = frozenset({4400, 4401, 4403, CloseCode.MESSAGE_TOO_BIG})
+TOO_MANY = 4429
 TOO_MANY_REQUESTS = 429  # below 500, and yet it passes
+TOO_MANY_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,14 @@ class StreamLimits:
 
 
 class ConnectionLost(EngineError):
-    """One connection ended before the order did; never leaves this module but as a cause."""
+    """One connection ended before the order did; never leaves this module but as a cause.
+
+    The engine does not want another before `pause_min_s` have passed.
+    """
+
+    def __init__(self, message: str, *, pause_min_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_min_s = pause_min_s
 
 
 class Subscription:
@@ -112,7 +122,7 @@ class Subscription:
                 f"gave up {self._url} after {self._limits.reconnect_within_s:g} s: {loss}",
                 last_seq=self._last,
             ) from loss
-        await asyncio.sleep(pause_s)
+        await asyncio.sleep(max(pause_s, loss.pause_min_s))
 
 
 def error_of_close(closed: ConnectionClosed) -> EngineError:
@@ -123,7 +133,7 @@ def error_of_close(closed: ConnectionClosed) -> EngineError:
         return OrderNotFound(reason or "no such order")
     if code in REFUSALS:
         return StreamRefused(reason or f"closed with {code}", code=code)
-    return ConnectionLost(str(closed))
+    return ConnectionLost(str(closed), pause_min_s=TOO_MANY_PAUSE_S if code == TOO_MANY else 0.0)
 
 
 def error_of_handshake(error: OSError | WebSocketException) -> EngineError:
@@ -131,4 +141,6 @@ def error_of_handshake(error: OSError | WebSocketException) -> EngineError:
         status = error.response.status_code
         if status < 500 and status != TOO_MANY_REQUESTS:
             return StreamRefused(str(error), code=status)
+        if status == TOO_MANY_REQUESTS:
+            return ConnectionLost(str(error), pause_min_s=TOO_MANY_PAUSE_S)
     return ConnectionLost(str(error) or type(error).__name__)

@@ -5,12 +5,13 @@ and defaults that the Node engine had are kept as they were; `0` lifts a limit o
 """
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from execution.addresses import is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
@@ -114,6 +115,13 @@ class DoorSettings(EngineSettings):
         """Whether everybody may do everything, as the account `local`."""
         return self.auth == "open" or (self.auth == "" and is_loopback(self.host))
 
+    @property
+    def is_for_this_machine(self) -> bool:
+        """Open because nobody else can connect: then a name that is not this machine's was given
+        to a page by somebody who rebinds DNS.
+        """
+        return self.auth == "" and is_loopback(self.host)
+
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -179,7 +187,9 @@ class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSetti
 class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings):
     queue_max_concurrency: Slots = 10
     queue_rate_limit_per_minute: Limit = Field(
-        default=100, description="Starts in any 60 s, over all replicas together; 0 lifts it"
+        default=100,
+        description="Starts in any 60 s, over all replicas together; 0 lifts it. The same for every"
+        " replica: what one with 0 starts, the others do not count",
     )
     order_attempts_max: int = Field(default=3, ge=1, le=20)
     order_backoff_s: Seconds = 1.0
@@ -230,16 +240,6 @@ def _address(url: str, *, schemes: tuple[str, ...]) -> str:
             f"must be an address that begins with {schemes[0]}://, its password percent-encoded"
         )
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to what listens at `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_host(host: str) -> bool:

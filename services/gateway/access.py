@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from execution.adapters.keys import Keys
+from execution.addresses import names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope
 from gateway.limits import RequestLimits
 from gateway.problems import Forbidden, Unauthorized
@@ -20,7 +21,7 @@ def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[
         caller = await _caller(request)
         if caller.key_id is not None:
             limits: RequestLimits = request.app.state.limits
-            request.scope["quotas"] += limits.take("key", caller.key_id)
+            limits.take("key", caller.key_id, request.scope["quotas"])
         if scope not in caller.scopes:
             raise Forbidden(f"this key lacks the scope {scope}")
         return await endpoint(request, caller)
@@ -31,6 +32,9 @@ def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[
 async def _caller(request: Request) -> Caller:
     keys: Keys | None = request.app.state.keys_asked_for
     if keys is None:
+        is_ours = names_this_machine(request.headers.get("host", ""))
+        if request.app.state.is_for_this_machine and not is_ours:
+            raise Forbidden("this engine is open to its own machine alone, by a name of its own")
         return ANYONE
     scheme, _, shown = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":

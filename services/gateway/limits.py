@@ -5,7 +5,7 @@ Over several gateways each counts alone, so that no request waits for a shared c
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,11 +42,11 @@ class RequestLimits:
         self._window = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._limits: Mapping[Who, int] = {"address": per_address, "key": per_key}
 
-    def take(self, who: Who, name: str) -> Sequence[Quota]:
-        """Counts one request and says what is left; raises TooManyRequests where nothing was."""
+    def take(self, who: Who, name: str, quotas: list[Quota]) -> None:
+        """Counts one request and notes what is left; raises TooManyRequests where nothing was."""
         limit = self._limits[who]
         if limit == 0:
-            return []
+            return
         item = RateLimitItemPerMinute(limit)
         is_allowed = self._window.hit(item, who, name)
         reset_at, remaining = self._window.get_window_stats(item, who, name)
@@ -56,12 +56,12 @@ class RequestLimits:
             remaining=max(remaining, 0),
             reset_s=max(math.ceil(reset_at - time.time()), 1),
         )
+        quotas.append(quota)
         if not is_allowed:
             metrics.REQUESTS_LIMITED.labels(who=who).inc()
             raise TooManyRequests(
                 f"at most {limit} requests a minute for one {who}", retry_after_s=quota.reset_s
             )
-        return [quota]
 
 
 class Limited:
@@ -94,10 +94,10 @@ class Limited:
             await send(message)
 
         try:
-            quotas += self._limits.take("address", _address(scope))
+            self._limits.take("address", _address(scope), quotas)
         except TooManyRequests as error:
             answer = await answer_execution_error(Request(scope), error)
-            await answer(scope, receive, send)
+            await answer(scope, receive, send_with_quotas)
             return
         await self._app(scope, receive, send_with_quotas)
 

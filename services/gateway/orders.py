@@ -22,6 +22,8 @@ from gateway.pages import ListQuery, cursor, read_query
 from gateway.problems import (
     BacklogFull,
     BodyTooLarge,
+    FieldError,
+    InvalidOrder,
     KeyReused,
     NotCancellable,
     SlowBody,
@@ -40,7 +42,7 @@ async def execute(request: Request, caller: Caller) -> Response:
     order = form.order(
         OrderId(UUID(bytes=uuid_utils.uuid7().bytes)),
         account_id=caller.account_id,
-        idempotency_key=request.headers.get("idempotency-key"),
+        idempotency_key=_idempotency_key(request),
     )
     orders: Orders = state.orders
     placed = await orders.place(order)
@@ -52,6 +54,13 @@ async def execute(request: Request, caller: Caller) -> Response:
     if placed.created:
         return accepted.response(201)
     return accepted.response(200, headers={"Idempotent-Replayed": "true"})
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = set(request.headers.getlist("idempotency-key"))
+    if len(keys) > 1:
+        raise InvalidOrder([FieldError(pointer="Idempotency-Key", detail="comes with two values")])
+    return keys.pop() if keys else None
 
 
 def _announce(request: Request, order: NewOrder, placed: Placed) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import (
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -28,6 +29,7 @@ from execution.domain.status import OrderStatus
 from gateway.problems import FieldError, InvalidQuery
 from gateway.requests import Account, Token, described_by, said
 
+PARAMETERS_MAX = 20
 REPEATABLE = frozenset({"status"})
 RFC_3339 = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE
@@ -68,6 +70,13 @@ class KeyQuery(Query):
     ] = None
 
 
+def _digits(text: Any) -> Any:
+    """Only as JSON writes them: pydantic would take 1_0, 5.0 and blanks too."""
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("must be a whole number")
+    return text
+
+
 class ListQuery(Query):
     """The query of GET /api/orders."""
 
@@ -96,7 +105,11 @@ class ListQuery(Query):
             description="Only orders created before this moment.", examples=["2036-01-31T12:00:00Z"]
         ),
     ] = None
-    limit: Annotated[int, Field(ge=1, le=200, description="How many orders to tell at most.")] = 50
+    limit: Annotated[
+        int,
+        Field(ge=1, le=200, description="How many orders to tell at most."),
+        BeforeValidator(_digits),
+    ] = 50
     cursor: Annotated[
         Annotated[str, Field(json_schema_extra=described_by(CURSOR))] | None,
         Field(
@@ -130,12 +143,14 @@ Wanted = TypeVar("Wanted", bound=Query)
 
 def read_query(kind: type[Wanted], query: QueryParams) -> Wanted:
     """Raises InvalidQuery."""
-    given: dict[str, Any] = {}
-    for name in query:
-        values = query.getlist(name)
-        if name not in REPEATABLE and len(values) > 1:
+    values: dict[str, list[str]] = {}
+    for name, value in query.multi_items():
+        values.setdefault(name, []).append(value)
+        if name not in REPEATABLE and len(values[name]) > 1:
             raise InvalidQuery([FieldError(pointer=name, detail="must be given once")])
-        given[name] = values if name in REPEATABLE else values[0]
+        if len(values) > PARAMETERS_MAX:
+            raise InvalidQuery([FieldError(pointer=name, detail="is one parameter too many")])
+    given = {name: some if name in REPEATABLE else some[0] for name, some in values.items()}
     try:
         return kind.model_validate(given)
     except ValidationError as error:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
 
@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from execution.domain.access import ACCOUNT_PATTERN, Scope
+from execution.domain.access import ACCOUNT_PATTERN, LABEL_CHARS_MAX, Scope
 from execution.domain.ids import AccountId, OrderId
 from execution.domain.order import NewOrder
 from execution.domain.quote import AMOUNTS
@@ -28,9 +28,12 @@ from gateway.problems import FieldError, InvalidBody, InvalidFields, InvalidKey,
 # No leading zeros either: an amount is told again as it was sent, and a numeric would lose them.
 AMOUNT = re.compile(r"(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
 CONTROL = r"\x00-\x1f\x7f-\x9f"
+# zero-width and direction marks: with them, two tokens could look like one
+INVISIBLE = r"\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+UNWANTED = CONTROL + INVISIBLE
 BLANK = r"\x20\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-TOKEN = re.compile(rf"[^{CONTROL}{BLANK}]([^{CONTROL}]*[^{CONTROL}{BLANK}])?")
-LABEL = re.compile(rf"[^{CONTROL}]*")
+TOKEN = re.compile(rf"[^{UNWANTED}{BLANK}]([^{UNWANTED}]*[^{UNWANTED}{BLANK}])?")
+LABEL = re.compile(rf"[^{UNWANTED}]*")
 ACCOUNT = re.compile(ACCOUNT_PATTERN)
 KEY = re.compile(r"[\x21-\x7e]{1,128}")
 KEY_ID = re.compile(r"[0-9a-f]{16}")
@@ -50,7 +53,7 @@ def _positive(text: str) -> str:
 
 def _token(text: str) -> str:
     if not TOKEN.fullmatch(text):
-        raise ValueError("must be without control characters and outer blanks")
+        raise ValueError("must be without control or invisible characters and outer blanks")
     return text
 
 
@@ -68,7 +71,7 @@ def _account(text: str) -> str:
 
 def _label(text: str) -> str:
     if not LABEL.fullmatch(text):
-        raise ValueError("must be without control characters")
+        raise ValueError("must be without control or invisible characters")
     return text
 
 
@@ -82,7 +85,7 @@ Token = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        description="A token's symbol or mint: no control characters, no blanks around it.",
+        description="A token's symbol or mint: nothing invisible in it, no blanks around it.",
         json_schema_extra=described_by(TOKEN),
     ),
     AfterValidator(_token),
@@ -199,7 +202,7 @@ class OrderForm(Form):
         asked = self.model_dump(exclude={"client_order_id"})
         for name in ("amount_in", "slippage_tolerance", "min_amount_out"):
             if asked[name] is not None:
-                asked[name] = f"{Decimal(asked[name]).normalize(AMOUNTS):f}"
+                asked[name] = f"{Decimal(asked[name]).copy_abs().normalize(AMOUNTS):f}"  # -0 is 0
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
@@ -218,8 +221,8 @@ class KeyForm(Form):
     label: Annotated[
         str,
         Field(
-            max_length=64,
-            description="What you know the key by; without control characters.",
+            max_length=LABEL_CHARS_MAX,
+            description="What you know the key by; nothing invisible in it.",
             examples=["trading desk"],
             json_schema_extra=described_by(LABEL),
         ),
@@ -234,10 +237,14 @@ def read_form(kind: type[Wanted], body: bytes) -> Wanted:
     """The form in a request's body; raises InvalidBody where it is no JSON, the form's refusal else."""
     try:
         fields = json.loads(
-            body.decode(), parse_float=Decimal, parse_int=Decimal, parse_constant=_no_constant
+            body.decode(),
+            parse_float=_number,
+            parse_int=_number,
+            parse_constant=_no_constant,
+            object_pairs_hook=_object,
         )
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidBody("the body is not JSON in UTF-8") from error
+        raise InvalidBody("the body is not JSON in UTF-8, or a name comes twice in it") from error
     if not isinstance(fields, dict):
         raise kind.refusal([FieldError(pointer="", detail="the body must be a JSON object")])
     try:
@@ -250,6 +257,22 @@ def said(fault: Any) -> str:
     """What pydantic says of a fault, without its prefix."""
     message: str = fault["msg"]
     return message.removeprefix("Value error, ")
+
+
+def _number(text: str) -> Decimal:
+    """NaN, which every field refuses, for an exponent beyond what Decimal can hold."""
+    try:
+        return Decimal(text)
+    except ArithmeticError:
+        return Decimal("NaN")
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Refuses a name that comes twice: whoever else reads the body might take the other value."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a name comes twice")
+    return fields
 
 
 def _no_constant(name: str) -> NoReturn:

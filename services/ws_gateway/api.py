@@ -182,7 +182,11 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
         subscriptions = Subscriptions(client, on_message)
         feeds = Feeds(orders, subscriptions, check_s=settings.ws_position_check_s)
         app.state.feeds, app.state.orders, app.state.seal = feeds, orders, seal
-        app.state.door = Door(None if settings.is_open else keys, origins=settings.cors_origins)
+        app.state.door = Door(
+            None if settings.is_open else keys,
+            origins=settings.cors_origins,
+            is_for_this_machine=settings.is_for_this_machine,
+        )
         tasks = [
             asyncio.create_task(work)
             for work in (

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket
 
 from execution.adapters.keys import Keys
-from execution.addresses import counted_address
+from execution.addresses import counted_address, names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope
 from ws_gateway.closing import Close, Refused
 from ws_gateway.turns import Turns
@@ -18,7 +18,10 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 class Door:
     """`keys` is None where the engine is open."""
 
-    def __init__(self, keys: Keys | None, *, origins: Collection[str]) -> None:
+    def __init__(
+        self, keys: Keys | None, *, origins: Collection[str], is_for_this_machine: bool
+    ) -> None:
+        self._is_for_this_machine = is_for_this_machine
         self._keys = keys
         self._origins = origins
         self._turns = Turns()
@@ -26,10 +29,12 @@ class Door:
 
     async def admit(self, websocket: WebSocket) -> Caller:
         """Who has come; raises Refused, and StoreUnavailable or Overloaded where nobody can tell."""
-        origin = websocket.headers.get("origin")
-        if origin is not None and not self._welcomes(origin, websocket.headers.get("host", "")):
+        origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
+        if origin is not None and not self._welcomes(origin, host):
             raise Refused(Close.FORBIDDEN)
         if self._keys is None:
+            if self._is_for_this_machine and not names_this_machine(host):
+                raise Refused(Close.FORBIDDEN)
             return ANYONE
         caller = await self._caller(websocket, self._keys)
         if caller is None:

@@ -7,6 +7,7 @@ from execution.domain.ids import AccountId
 from execution.domain.order import LOCAL_ACCOUNT
 
 ACCOUNT_PATTERN = "[a-z0-9][a-z0-9._-]{0,63}"
+LABEL_CHARS_MAX = 64
 
 
 class Scope(StrEnum):

@@ -590,6 +590,25 @@ def test_two_different_keys_are_refused(gateway: str, databases: Databases) -> N
     run(gateway, talk)
 
 
+def test_two_different_key_headers_are_refused(gateway: str, databases: Databases) -> None:
+    async def talk(http: httpx2.AsyncClient) -> None:
+        one, other = a_key(), a_key()
+        answer = await http.post(
+            "/api/orders/execute",
+            content=json.dumps(a_body()),
+            headers=[
+                ("Content-Type", "application/json"),
+                ("Idempotency-Key", one),
+                ("Idempotency-Key", other),
+            ],
+        )
+
+        assert is_problem(answer, 422, "invalid_order")
+        assert with_key(databases, one) == with_key(databases, other) == []
+
+    run(gateway, talk)
+
+
 def test_without_a_key_equal_orders_are_two(gateway: str) -> None:
     async def talk(http: httpx2.AsyncClient) -> None:
         assert await placed(http) != await placed(http)

@@ -69,6 +69,7 @@ def test_beyond_its_limit_an_address_is_told_when_to_come_again(
 
     assert [answer.status_code for answer in answers[:3]] == [200, 200, 200]
     assert all(is_too_many(answer) for answer in answers[3:])
+    assert remaining(answers[3]) == {"address": 0}
 
 
 def test_beyond_the_limit_nothing_is_placed(databases: Databases, stores: Stores) -> None:
@@ -91,6 +92,7 @@ def test_each_key_has_a_limit_of_its_own(databases: Databases, stores: Stores) -
 
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     assert is_too_many(answers[2])
+    assert remaining(answers[2]) == {"key": 0}
     assert others.status_code == 200
 
 

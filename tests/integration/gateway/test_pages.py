@@ -223,6 +223,10 @@ AN_ID = "019c0000-0000-7000-8000-000000000001"
     ("query", "pointer"),
     [
         ("status=", "status"),
+        ("limit=1_0", "limit"),
+        ("limit=5.0", "limit"),
+        ("limit=%205", "limit"),
+        ("&".join(f"n{n}=1" for n in range(40)), "n20"),
         ("status=done", "status"),
         ("status=PENDING", "status"),
         ("status=pending,failed", "status"),

@@ -2,12 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 
 import psycopg2
 import pytest
+import redis
 from prometheus_client import REGISTRY
 
 from execution.adapters.group_commit import GroupCommit
@@ -89,6 +90,46 @@ def test_the_depth_and_age_of_a_queue_are_seen(orders: Orders, redis_url: str) -
 
     assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 3
     assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 60
+
+
+@pytest.mark.parametrize("moment", ["NaN", "Infinity", "1e300", '"noon"', "[" * 5_000])
+def test_a_head_that_came_at_no_moment_has_no_age(
+    orders: Orders, redis_url: str, moment: str
+) -> None:
+    with redis_client(redis_url) as client:
+        client.hset("rq:job:head", "meta", f'{{"created_at": {moment}}}')
+        client.rpush("rq:queue:orders", "head")
+
+    asyncio.run(a_watch(orders, redis_url).look_at_queues())
+
+    assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 1
+    assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda client: client.set("rq:queue:orders", "text"),
+        lambda client: (client.rpush("rq:queue:orders", "x"), client.set("rq:job:x", "text")),
+        lambda client: client.rpush("rq:queue:orders", b"\xff" * 1_000_000),
+        lambda client: (
+            client.rpush("rq:queue:orders", "x"),
+            client.hset("rq:job:x", "meta", "x" * 5_000_000),
+        ),
+    ],
+    ids=["no list", "no hash", "huge id", "huge meta"],
+)
+def test_a_queue_that_is_tampered_with_hides_no_other(
+    orders: Orders, redis_url: str, spoil: Callable[[redis.Redis], object]
+) -> None:
+    with redis_client(redis_url) as client:
+        spoil(client)
+        client.rpush("rq:queue:order-status-failed", *range(7))
+
+    asyncio.run(a_watch(orders, redis_url).look_at_queues())
+
+    failed = {"queue": "order-status-failed"}
+    assert REGISTRY.get_sample_value("queue_depth_jobs", failed) == 7
 
 
 def test_an_audit_of_a_healthy_engine_finds_nothing(
@@ -185,7 +226,7 @@ def test_what_is_committed_long_after_its_moment_is_judged(
         with closing(psycopg2.connect(databases.orders_url)) as late, late.cursor() as cursor:
             cursor.execute(
                 """
-                UPDATE orders SET seq = 5, updated_at = now() - interval '40 s'
+                UPDATE orders SET seq = 5, updated_at = now() - interval '20 s'
                 WHERE id = (SELECT min(id::text)::uuid FROM orders)
                 """
             )

@@ -2,6 +2,8 @@ from contextlib import aclosing
 from decimal import Decimal
 
 import pytest
+from websockets.exceptions import ConnectionClosedError
+from websockets.frames import Close
 
 from client import (
     EngineClient,
@@ -12,6 +14,7 @@ from client import (
     UnexpectedAnswer,
 )
 from client.frames import StatusFrame
+from client.streams import ConnectionLost, error_of_close
 from execution.domain.status import OrderStatus
 from unit.client.fake_engine import (
     ORDER_ID,
@@ -184,7 +187,20 @@ def test_an_unknown_order_is_an_error() -> None:
     assert isinstance(error_of([closes(4404)]), OrderNotFound)
 
 
-@pytest.mark.parametrize("code", [4400, 4401, 4403])
+def test_where_there_are_too_many_a_second_passes_before_the_next_attempt() -> None:
+    told = Close(4429, "too many")
+    errors = [
+        error_of_close(ConnectionClosedError(told, told, rcvd_then_sent=True)),
+        error_of_close(ConnectionClosedError(Close(1012, ""), None)),
+    ]
+
+    assert [error.pause_min_s for error in errors if isinstance(error, ConnectionLost)] == [
+        1.0,
+        0.0,
+    ]
+
+
+@pytest.mark.parametrize("code", [1009, 4400, 4401, 4403])
 def test_a_refused_stream_is_not_asked_for_again(code: int) -> None:
     error = error_of([closes(code, "no")])
 

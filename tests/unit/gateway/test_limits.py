@@ -1,23 +1,28 @@
 import pytest
 
-from gateway.limits import RequestLimits
+from gateway.limits import Quota, RequestLimits
 from gateway.problems import TooManyRequests
 
 
 def test_what_is_left_is_counted_down_to_a_refusal() -> None:
     limits = RequestLimits(per_address=2, per_key=0)
-    left = [limits.take("address", "one")[0].remaining for _ in range(2)]
+    quotas: list[Quota] = []
+    for _ in range(2):
+        limits.take("address", "one", quotas)
 
-    assert left == [1, 0]
+    assert [quota.remaining for quota in quotas] == [1, 0]
     with pytest.raises(TooManyRequests) as refused:
-        limits.take("address", "one")
+        limits.take("address", "one", quotas)
+    assert quotas[-1].remaining == 0
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 60
 
 
 def test_names_are_counted_apart() -> None:
     limits = RequestLimits(per_address=1, per_key=1)
     for who, name in (("address", "one"), ("address", "other"), ("key", "one")):
-        [quota] = limits.take(who, name)  # type: ignore[arg-type]
+        quotas: list[Quota] = []
+        limits.take(who, name, quotas)  # type: ignore[arg-type]
+        [quota] = quotas
 
         assert quota.remaining == 0
 
@@ -25,4 +30,8 @@ def test_names_are_counted_apart() -> None:
 def test_a_limit_of_zero_counts_nothing() -> None:
     limits = RequestLimits(per_address=0, per_key=0)
 
-    assert [limits.take("address", "one") for _ in range(3)] == [[], [], []]
+    quotas: list[Quota] = []
+    for _ in range(3):
+        limits.take("address", "one", quotas)
+
+    assert quotas == []

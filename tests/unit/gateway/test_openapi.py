@@ -173,10 +173,14 @@ def test_no_character_is_a_blank_to_python_and_none_to_the_pattern_of_tokens() -
         character
         for character in map(chr, range(sys.maxunicode + 1))
         if bool(TOKEN.fullmatch(character))
-        != (character == character.strip() and character not in CONTROL_CHARACTERS)
+        != (character == character.strip() and character not in UNWANTED_CHARACTERS)
     ]
 
     assert wrong == []
 
 
-CONTROL_CHARACTERS = {chr(n) for n in (*range(0x20), *range(0x7F, 0xA0))}
+INVISIBLE_CHARACTERS = {
+    *(0x00AD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F)),
+    *(*range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC)),
+}
+UNWANTED_CHARACTERS = {chr(n) for n in (*range(0x20), *range(0x7F, 0xA0), *INVISIBLE_CHARACTERS)}

@@ -116,10 +116,33 @@ def test_a_token_is_any_short_readable_text(token: str) -> None:
     assert read_form(OrderForm, a_body(tokenIn=f'"{token}"')).token_in == token
 
 
-def test_of_a_name_that_comes_twice_the_last_value_counts() -> None:
+@pytest.mark.parametrize("token", ["SOL\u200b", "\u202eSOL", "\ufeffSOL", "S\u00adOL", "S\u2028L"])
+def test_two_tokens_cannot_look_like_one(token: str) -> None:
+    with pytest.raises(InvalidOrder) as refused:
+        read_form(OrderForm, a_body(tokenIn=f'"{token}"'))
+    assert refused.value.errors[0].pointer == "/tokenIn"
+
+
+def test_a_name_that_comes_twice_is_refused_because_others_may_take_the_other_value() -> None:
     body = a_body().replace(b"{", b'{"amountIn": "7", ', 1)
 
-    assert read_form(OrderForm, body).amount_in == "100.5"
+    with pytest.raises(InvalidBody, match="twice"):
+        read_form(OrderForm, body)
+
+
+def test_an_exponent_beyond_every_number_is_a_fault_of_its_field() -> None:
+    with pytest.raises(InvalidOrder) as refused:
+        read_form(OrderForm, a_body(slippageTolerance="1E99999999999999999999"))
+    assert refused.value.errors[0].pointer == "/slippageTolerance"
+
+
+def test_minus_zero_asks_for_the_same_as_zero() -> None:
+    hashes = {
+        order(read_form(OrderForm, a_body(slippageTolerance=zero)), key="k").request_hash
+        for zero in ("0", "-0", "0.0")
+    }
+
+    assert len(hashes) == 1
 
 
 # What is no JSON
