@@ -4,12 +4,9 @@ Each look is bounded, and a store that does not answer leaves the last figures s
 """
 
 import asyncio
-import json
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 import psycopg2
 import redis
@@ -18,7 +15,7 @@ import structlog
 from execution import metrics
 from execution.adapters.orders import Orders
 from execution.adapters.orders.audit import AuditedOrder, Change
-from execution.adapters.queues import JOB_PREFIX, ORDER_QUEUE, QUEUE_PREFIX, status_queue
+from execution.adapters.queues import ORDER_QUEUE, look_at, status_queue
 from execution.domain.errors import ExecutionError
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
@@ -75,10 +72,10 @@ class Watch:
         metrics.ORDERS_STUCK.set(await self._orders.count_stuck(patience_s=STUCK_PATIENCE_S))
 
     async def look_at_queues(self) -> None:
-        looks = await asyncio.to_thread(self._read_queues)
-        for queue, (depth, created_at) in zip(QUEUES, looks, strict=True):
-            metrics.QUEUE_DEPTH.labels(queue=queue).set(depth)
-            age_s = self._now().timestamp() - created_at if created_at else 0.0
+        looks = await asyncio.to_thread(look_at, self._client, QUEUES)
+        for queue, look in looks.items():
+            metrics.QUEUE_DEPTH.labels(queue=queue).set(look.depth)
+            age_s = 0.0 if look.head is None else self._now().timestamp() - look.head
             metrics.QUEUE_OLDEST_SECONDS.labels(queue=queue).set(max(age_s, 0.0))
 
     async def audit(self) -> None:
@@ -114,18 +111,6 @@ class Watch:
             metrics.INVARIANT_VIOLATIONS.labels(invariant=invariant).inc()
             log.error("invariant broken", invariant=invariant, order_id=str(order_id))
 
-    def _read_queues(self) -> Sequence[tuple[int, float | None]]:
-        with self._client.pipeline(transaction=False) as pipeline:
-            for queue in QUEUES:
-                pipeline.llen(QUEUE_PREFIX + queue)
-                pipeline.lindex(QUEUE_PREFIX + queue, 0)
-            answers = pipeline.execute()
-            depths, heads = answers[::2], answers[1::2]
-            for head in heads:
-                pipeline.hget(JOB_PREFIX + (head or b"").decode(errors="replace"), "meta")
-            metas = pipeline.execute()
-        return [(depth, _created_at(meta)) for depth, meta in zip(depths, metas, strict=True)]
-
 
 async def _every(every_s: float, look: Callable[[], Awaitable[None]]) -> None:
     while True:
@@ -136,9 +121,3 @@ async def _every(every_s: float, look: Callable[[], Awaitable[None]]) -> None:
         except Exception:
             log.exception("a look failed unexpectedly", look=look.__name__)
         await asyncio.sleep(every_s * random.uniform(0.8, 1.2))  # noqa: S311 - spreads load
-
-
-def _created_at(meta: Any) -> float | None:
-    with suppress(ValueError, TypeError, KeyError):
-        return float(json.loads(meta)["created_at"])
-    return None

@@ -19,6 +19,7 @@ UNMOVED = {
     "batch_overflows": "a buffer is full",
     "commit_repeats": "a connection was lost",
     "invariant_violations": "a program has a fault",
+    "jobs_expelled": "a job has been in quarantine for a day",
     "jobs_quarantined": "a job cannot be read",
     "jobs_returned": "PostgreSQL is away",
     "jobs_stale": "a dispatcher was away",
@@ -31,6 +32,7 @@ UNMOVED = {
     "orders_fenced": "a worker was taken for dead",
     "orders_hung": "an order's workers die",
     "orders_stuck": "recovery does not do its work",
+    "redis_calls_failed": "Redis is away",
     "tokens_refunded": "PostgreSQL is away",
     "venue_errors": "a venue fails",
     "without_redis": "Redis is away",
@@ -44,6 +46,7 @@ UNMOVED = {
 }
 # Looked at while nothing is under way, these may stand at 0 or not.
 MOMENTARY = {
+    "jobs_unwritten",
     "leases_held",
     "orders_waiting",
     "pool_connections_in_use",

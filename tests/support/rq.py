@@ -71,6 +71,7 @@ def a_worker(
     hint_prefix: str = HINT_PREFIX,
     store_answers: Callable[[], Awaitable[bool]] | None = None,
     recent_starts: RecentStarts | None = None,
+    stale_after_s: float = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> SlotWorker:
     """`clock` is that of the starts that the worker counts itself."""
@@ -86,6 +87,7 @@ def a_worker(
         hint_prefix=hint_prefix,
         store_answers=store_answers,
         recent_starts=recent_starts,
+        stale_after_s=stale_after_s,
     )
 
 
@@ -159,8 +161,8 @@ def places(client: redis.Redis, job_id: str) -> list[str]:
     """Where a job is, as often as it is there; empty for one that has ended or is lost."""
     found: list[str] = []
     for place, key in {"list": LIST, "intermediate": INTERMEDIATE}.items():
-        found += [place for entry in client.lrange(key, 0, -1) if entry.decode() == job_id]
+        found += [place for entry in client.lrange(key, 0, -1) if entry == job_id.encode()]
     for place, key in SETS.items():
-        members = [entry.decode().partition(":")[0] for entry in client.zrange(key, 0, -1)]
-        found += [place for member in members if member == job_id]
+        members = [entry.partition(b":")[0] for entry in client.zrange(key, 0, -1)]
+        found += [place for member in members if member == job_id.encode()]
     return found

@@ -24,18 +24,12 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 from execution import metrics
 from execution.adapters.job_data import CALL_BYTES_MAX, call_in, moment_in
 from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
-from execution.adapters.rate_window import WINDOW_S, OwnRoom, RateWindow, lua
+from execution.adapters.rate_window import WINDOW_S, OwnRoom, RateWindow
+from execution.adapters.scripts import lua
 
 JobFunction = Callable[..., Awaitable[object]]
 
 LEASE_S = 20
-SWEEP_PATIENCE_S = 30
-SWEEP_MAX = 500  # entries of one place in one call
-SWEEP_CALLS_MAX = 20
-STUCK_PATIENCE_S = 60
-ABANDONED_MAX = 100
-QUARANTINE_S = 86_400
-QUARANTINE_MAX = 1_000
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
 LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
 
@@ -87,19 +81,6 @@ NOTHING = Claim(jobs=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Abandoned:
-    """Jobs of other producers that nobody will end: for RQ's maintenance, one by one.
-
-    The leases of `executions` (members of the started registry) now ran out at 1, 2, 3 ... in Unix
-    seconds. `stuck` ids stand in the intermediate list. There may be more where `is_all` is False.
-    """
-
-    executions: Sequence[bytes]
-    stuck: Sequence[bytes]
-    is_all: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EndedJob:
     job: StartedJob
     result: Any = None
@@ -125,14 +106,14 @@ class Jobs:
         self.queue = queue
         self.key = Queue.redis_queue_namespace_prefix + queue
         self.started_key = StartedJobRegistry(queue, connection=client).key
-        self._intermediate_key = IntermediateQueue.get_intermediate_queue_key(self.key)
-        self._failed_key = FailedJobRegistry(queue, connection=client).key
+        self.intermediate_key = IntermediateQueue.get_intermediate_queue_key(self.key)
+        self.failed_key = FailedJobRegistry(queue, connection=client).key
         self._executions_key = executions_key
-        self._quarantine_key = f"{RQ_KEY_PREFIX}:quarantine:{queue}"
+        self.quarantine_key = f"{RQ_KEY_PREFIX}:quarantine:{queue}"
         self._probe_key = f"{RQ_KEY_PREFIX}:probe:{queue}"
-        self._first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
+        self.first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
         self._stale_after_s = stale_after_s
-        self._hint_prefix = hint_prefix
+        self.hint_prefix = hint_prefix
         self._worker_name = worker_name
         self._worker_key = worker_key
         self._client = client
@@ -142,16 +123,13 @@ class Jobs:
         self._claim = client.register_script(lua("claim"))
         self._finish = client.register_script(lua("finish"))
         self._give_back = client.register_script(lua("give_back"))
-        self._sweep = client.register_script(lua("sweep"))
-        self._sweep_from = [0, 0, 0, 0]  # started, failed, quarantine, intermediate
-        self._find_abandoned = client.register_script(lua("abandoned"))
         self._mend = client.register_script(lua("mend"))
         registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
         self._types = {
             **{registry(queue, connection=client).key: "zset" for registry in registries},
-            **dict.fromkeys((self.started_key, self._failed_key, self._quarantine_key), "zset"),
-            **dict.fromkeys((self._first_seen_key, window.key), "zset"),
-            **dict.fromkeys((self.key, self._intermediate_key), "list"),
+            **dict.fromkeys((self.started_key, self.failed_key, self.quarantine_key), "zset"),
+            **dict.fromkeys((self.first_seen_key, window.key), "zset"),
+            **dict.fromkeys((self.key, self.intermediate_key), "list"),
             **dict.fromkeys((executions_key, QUEUES_KEY, REDIS_WORKER_KEYS), "set"),
             WORKERS_BY_QUEUE_KEY % queue: "set",
             worker_key: "hash",
@@ -184,10 +162,10 @@ class Jobs:
         answer: list[Any] = self._claim(
             keys=[
                 self.key,
-                self._intermediate_key,
+                self.intermediate_key,
                 self.started_key,
                 self._window.key,
-                self._quarantine_key,
+                self.quarantine_key,
                 WORKERS_SUSPENDED,
                 self._executions_key,
                 self._probe_key,
@@ -204,7 +182,7 @@ class Jobs:
                 utcformat(now()),
                 RQ_KEY_PREFIX,
                 self._stale_after_s,
-                self._hint_prefix,
+                self.hint_prefix,
                 own.room,
                 own.wait_s,
                 CALL_BYTES_MAX,
@@ -242,7 +220,7 @@ class Jobs:
         """Waits for a job, for at most `timeout_s`, and starts it; holds no token meanwhile."""
         held = self._client.blmove(
             self.key,
-            self._intermediate_key,
+            self.intermediate_key,
             timeout_s,  # type: ignore[arg-type]  # redis takes fractions of a second
             "LEFT",
             "RIGHT",
@@ -262,73 +240,19 @@ class Jobs:
         for ended in batch:
             outcome = "succeeded" if ended.error is None else "failed"
             arguments += [ended.job.id, ended.job.execution, outcome]
-        keys = [self.started_key, self._failed_key, self._executions_key, self._worker_key]
+        keys = [self.started_key, self.failed_key, self._executions_key, self._worker_key]
         return set(self._finish(keys=keys, args=arguments))
 
     def give_back(self, jobs: Sequence[StartedJob]) -> None:
         """Puts jobs that could not be begun back at the head, with their tokens."""
         arguments: list[Any] = [RQ_KEY_PREFIX]
         for job in jobs:
-            token = job.id if job.id.startswith(self._hint_prefix.encode()) else job.member
+            token = job.id if job.id.startswith(self.hint_prefix.encode()) else job.member
             arguments += [job.id, job.execution, token]
         keys = [self.key, self.started_key, self._window.key, self._executions_key]
         refunded = self._give_back(keys=keys, args=arguments)
         self._window.refund_own([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
-
-    def sweep(self) -> None:
-        """Deletes hints that nobody will finish, and what has been in quarantine for long enough.
-
-        Looks past the jobs of others, page by page; beyond so many pages it goes on next time.
-        """
-        keys = [
-            self.started_key,
-            self._failed_key,
-            self._quarantine_key,
-            self._intermediate_key,
-            self._first_seen_key,
-        ]
-        bounds = [SWEEP_PATIENCE_S, SWEEP_MAX, QUARANTINE_S, QUARANTINE_MAX]
-        for _ in range(SWEEP_CALLS_MAX):
-            deleted, expelled, *self._sweep_from = self._sweep(
-                keys=keys, args=[RQ_KEY_PREFIX, self._hint_prefix, *bounds, *self._sweep_from]
-            )
-            metrics.JOBS_SWEPT.labels(queue=self.queue).inc(deleted)
-            metrics.JOBS_EXPELLED.labels(queue=self.queue).inc(expelled)
-            if not any(self._sweep_from):
-                return
-
-    def abandoned(self) -> Abandoned:
-        """Some of what RQ's maintenance is to end. Members that name no job are set aside at once."""
-        members, stuck, quarantined, may_be_more = self._find_abandoned(
-            keys=[
-                self.started_key,
-                self._intermediate_key,
-                self._quarantine_key,
-                self._first_seen_key,
-            ],
-            args=[self._hint_prefix, ABANDONED_MAX, STUCK_PATIENCE_S],
-        )
-        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
-        return Abandoned(executions=members, stuck=stuck, is_all=not may_be_more)
-
-    def drop_stuck(self, job_id: bytes) -> None:
-        """Takes a job out of the intermediate list."""
-        self._client.lrem(self._intermediate_key, 1, job_id)  # type: ignore[arg-type]  # takes bytes
-
-    def set_aside(self, job_id: bytes, *, execution: bytes | None = None) -> None:
-        """Moves a job, or an entry in its name, to quarantine: from the started registry where
-        `execution` is a member of it, else from the intermediate list.
-        """
-        seconds, _ = self._client.time()
-        with self._client.pipeline(transaction=True) as pipeline:
-            if execution is None:
-                pipeline.lrem(self._intermediate_key, 1, job_id)  # type: ignore[arg-type]
-            else:
-                pipeline.zrem(self.started_key, execution)
-            pipeline.zadd(self._quarantine_key, {job_id: seconds})
-            pipeline.execute()
-        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc()
 
     def mend(self) -> None:
         """Deletes keys of another type than ours, which would fail every call that meets them."""

@@ -22,6 +22,8 @@ from rq.utils import utcformat
 from execution import metrics
 from execution.adapters.batching import Batches
 from execution.adapters.frames import frame
+from execution.adapters.job_data import moment_in
+from execution.adapters.scripts import lua
 from execution.adapters.seals import Seal
 from execution.domain.event import OrderEvent
 from execution.domain.ids import OrderId
@@ -136,6 +138,31 @@ def _job_hash(hint: Hint, *, now: datetime) -> Mapping[Field, Field]:
         "failure_ttl": hint.failure_ttl_s,
         "meta": json.dumps(hint.meta),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueLook:
+    """How many jobs wait, and when the first of them came, in Unix seconds; None where none can tell."""
+
+    depth: int
+    head: float | None
+
+
+def look_at(client: redis.Redis, queues: Sequence[str]) -> Mapping[str, QueueLook]:
+    """Those of the queues that can be looked at: what stands in a queue's place may be none."""
+    look = client.register_script(lua("look"))
+    with client.pipeline(transaction=False) as pipeline:
+        for queue in queues:
+            look(keys=[QUEUE_PREFIX + queue], args=[RQ_KEY_PREFIX], client=pipeline)
+        answers = pipeline.execute(raise_on_error=False)
+    looks: dict[str, QueueLook] = {}
+    for queue, answer in zip(queues, answers, strict=True):
+        if isinstance(answer, redis.RedisError):
+            log.warning("queue not looked at", queue=queue, error=str(answer))
+        else:
+            depth, head = answer
+            looks[queue] = QueueLook(depth=depth, head=moment_in(head))
+    return looks
 
 
 class Hints:

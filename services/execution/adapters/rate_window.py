@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
 
 import redis
 
 from execution import metrics
+from execution.adapters.scripts import lua
 
 WINDOW_S = 60
 NO_LIMIT = 1_000_000
@@ -118,9 +118,3 @@ class RateWindow:
             for moment in moments:
                 with suppress(ValueError):  # it has left the window
                     self._own_starts.remove(moment)
-
-
-def lua(name: str) -> str:
-    """One of the scripts in `lua/`, with the functions that all of them may call."""
-    scripts = files(__package__) / "lua"
-    return "".join((scripts / f"{part}.lua").read_text() for part in ("replacing", "reading", name))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -13,9 +14,29 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
+from execution.adapters.jobs import WAIT_MAX_S
+from execution.adapters.queues import Hint, write_hints
+from execution.adapters.redis_clients import redis_client
 from execution.adapters.slot_worker import SlotWorker
-from execution.domain.errors import StoreUnavailable
-from support.rq import QUEUE, WINDOW, WORK, enqueue, queue_of, until, working
+from execution.domain.errors import ExecutionError, Overloaded, StoreUnavailable
+from support.cutting_proxy import cutting_proxy, is_call
+from support.lossy_proxy import Loss
+from support.rq import (
+    FAILED,
+    LIST,
+    QUEUE,
+    STARTED,
+    WINDOW,
+    WORK,
+    a_worker,
+    claims_again,
+    enqueue,
+    places,
+    queue_of,
+    running,
+    until,
+    working,
+)
 
 
 def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> None:
@@ -312,15 +333,16 @@ def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_start
     assert started == [0, 1, 2, 20, 21, 22]
 
 
+@pytest.mark.parametrize("refusal", [StoreUnavailable, Overloaded])
 def test_a_job_that_meets_a_store_that_is_away_goes_back_with_its_token(
-    client: redis.Redis,
+    client: redis.Redis, refusal: type[ExecutionError]
 ) -> None:
     ran: list[int] = []
     away = True
 
     async def need_the_store(n: int) -> None:
         if away:
-            raise StoreUnavailable("away")
+            raise refusal("away")
         ran.append(n)
 
     async def answers() -> bool:
@@ -344,3 +366,221 @@ def test_a_job_that_meets_a_store_that_is_away_goes_back_with_its_token(
     asyncio.run(work())
 
     assert sorted(ran) == [0, 1, 2, 3, 4]
+
+
+def test_a_job_that_is_refused_comes_again_where_no_store_is_asked(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def refuse_at_first(n: int) -> None:
+        ran.append(n)
+        if len(ran) == 1:
+            raise Overloaded("full")
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, refuse_at_first):
+            await until(lambda: not client.exists("rq:job:job-0"))
+
+    asyncio.run(work())
+
+    assert ran == [0, 0]
+    assert client.zcard(FAILED) == 0
+
+
+def test_a_window_is_united_again_when_the_worker_was_without_redis_for_a_moment(
+    client: redis.Redis, redis_url: str
+) -> None:
+    """The mode begins while a slot is waited for, and the very next call ends it."""
+    united: list[int] = []
+    gate = asyncio.Event()
+
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    async def starts() -> dict[str, float]:
+        united.append(1)
+        return {}
+
+    async def work(behind_proxy: redis.Redis) -> None:
+        worker = a_worker(behind_proxy, hold, slots=1, limit=5, recent_starts=starts)
+        enqueue(client, 1)
+        async with running(worker):
+            await until(lambda: united and worker.slots.free == 0)
+            await claims_again(worker)
+            for _ in range(2):  # 0.5 s for a slot, and failed, twice; then a second has passed
+                proxy.cut(Loss.REQUEST, lambda command: is_call(command, b"EVALSHA"))
+                await until(proxy.was_cut.is_set)
+            await until(lambda: worker.without_redis)
+            await until(lambda: not worker.without_redis)
+            await until(lambda: len(united) == 2)
+            gate.set()
+
+    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        asyncio.run(work(behind_proxy))
+
+
+# What waits to be written
+
+
+def sample(name: str) -> float:
+    return REGISTRY.get_sample_value(name, {"queue": QUEUE}) or 0.0
+
+
+def test_no_more_waits_to_be_written_than_there_are_slots(
+    client: redis.Redis, redis_url: str
+) -> None:
+    ran: list[int] = []
+    most = 0.0
+    gate = asyncio.Event()
+
+    async def hold(n: int) -> None:
+        await gate.wait()
+        ran.append(n)
+
+    async def work(behind_proxy: redis.Redis) -> None:
+        nonlocal most
+        enqueue(client, 20)
+        worker = a_worker(behind_proxy, hold, slots=3)
+        async with running(worker):
+            await until(lambda: client.zcard(STARTED) == 3)
+            proxy.cut(Loss.REQUEST, lambda _: True, for_good=True)
+            gate.set()
+            await until(lambda: worker.without_redis)
+            await until(lambda: sample("jobs_unwritten") == 3)
+            most = sample("jobs_unwritten")
+            proxy.mend()
+            await until(lambda: len(ran) == 20)
+            await until(lambda: sample("jobs_unwritten") == 0)
+
+    before = sample("redis_calls_failed_total")
+    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        asyncio.run(work(behind_proxy))
+
+    assert most == 3
+    assert sorted(ran) == list(range(20))
+    assert sample("redis_calls_failed_total") > before
+
+
+# What is stale
+
+
+def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
+    created_at = time.time() - age_s
+    moment = datetime.fromtimestamp(created_at, UTC)
+    hint = Hint(
+        queue=QUEUE,
+        job_id=job_id,
+        function=WORK,
+        arguments=(job_id,),
+        committed_at=moment,
+        failure_ttl_s=30,
+        meta={"created_at": created_at},
+    )
+    write_hints(client, [hint], now=moment)
+
+
+def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
+    ran: list[str] = []
+
+    async def note(job_id: str) -> None:
+        ran.append(job_id)
+
+    async def work() -> None:
+        async with working(client, note, stale_after_s=5):
+            await until(lambda: len(ran) == count and not client.exists(LIST))
+
+    asyncio.run(work())
+    return ran
+
+
+def test_a_hint_long_before_the_newest_in_its_queue_is_dropped(client: redis.Redis) -> None:
+    write(client, "job-old", age_s=60)
+    write(client, "job-new", age_s=0)
+
+    assert ran_with_stale_after_5_s(client, 1) == ["job-new"]
+    assert client.keys("rq:job:*") == []
+
+
+@pytest.mark.parametrize("skew_s", [-3600, -60, 60, 3600])
+def test_no_hint_is_stale_because_the_clocks_differ(client: redis.Redis, skew_s: float) -> None:
+    ids = [f"job-{n}" for n in range(20)]
+    for job_id in ids:
+        write(client, job_id, age_s=skew_s)
+
+    assert ran_with_stale_after_5_s(client, 20) == ids
+
+
+def test_a_forged_newest_makes_no_fresh_hint_stale(client: redis.Redis) -> None:
+    write(client, "job-fresh", age_s=1)
+    write(client, "job-forged", age_s=-(10**6))
+
+    assert ran_with_stale_after_5_s(client, 2) == ["job-fresh", "job-forged"]
+
+
+def test_a_job_of_another_producer_is_never_stale(client: redis.Redis) -> None:
+    write(client, "foreign", age_s=60)
+    write(client, "job-new", age_s=0)
+
+    assert ran_with_stale_after_5_s(client, 2) == ["foreign", "job-new"]
+
+
+# What a job says of itself
+
+
+@pytest.mark.parametrize(("keep_s", "left_s"), [("90", 90), ("90.5", 90), ("1e300", 31_536_000)])
+def test_a_failure_is_kept_as_long_as_its_job_says(
+    client: redis.Redis, keep_s: str, left_s: int
+) -> None:
+    fail_one(client, keep_s)
+
+    assert left_s - 20 < client.ttl("rq:job:foreign") <= left_s
+
+
+@pytest.mark.parametrize("keep_s", ["0", "0.5"])
+def test_a_failure_that_is_not_to_be_kept_is_deleted(client: redis.Redis, keep_s: str) -> None:
+    fail_one(client, keep_s)
+
+    assert not client.exists("rq:job:foreign")
+
+
+@pytest.mark.parametrize("keep_s", ["", "many", "nan"])
+def test_a_failure_that_does_not_say_is_kept_for_an_hour(client: redis.Redis, keep_s: str) -> None:
+    fail_one(client, keep_s)
+
+    assert 3500 < client.ttl("rq:job:foreign") <= 3600
+
+
+def test_a_failure_that_is_to_be_kept_for_ever_is(client: redis.Redis) -> None:
+    fail_one(client, "-1")
+
+    assert client.ttl("rq:job:foreign") == -1
+    assert places(client, "foreign") == ["failed"]
+
+
+def fail_one(client: redis.Redis, keep_s: str) -> None:
+    write(client, "foreign", age_s=0)
+    client.hset("rq:job:foreign", "failure_ttl", keep_s)
+
+    async def fail(_: str) -> None:
+        raise RuntimeError("as it was asked to")
+
+    async def work() -> None:
+        async with working(client, fail):
+            await until(lambda: client.zscore(FAILED, "foreign") is not None)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("moment", ["nan", "-inf", "inf", "0", "1e300", "0001-01-01T00:00:00"])
+def test_a_forged_moment_does_not_spoil_the_sum_of_waits(client: redis.Redis, moment: str) -> None:
+    before = sample("job_wait_seconds_sum")
+    enqueue(client, 1)
+    client.hset("rq:job:job-0", "enqueued_at", moment)
+
+    async def work() -> None:
+        async with working(client):
+            await until(lambda: not client.exists("rq:job:job-0"))
+
+    asyncio.run(work())
+
+    assert 0 <= sample("job_wait_seconds_sum") - before <= WAIT_MAX_S

@@ -212,11 +212,13 @@ def test_a_started_job_that_cannot_be_read_holds_up_no_maintenance(client: redis
 
 def of_another_type(client: redis.Redis, key: str) -> None:
     """Whatever was there, it is a text now, or a list where it was none."""
-    client.delete(key)
-    if key in {"rq:suspended", f"rq:probe:{QUEUE}", f"{WINDOW}:known"}:
-        client.rpush(key, "text")
-    else:
-        client.set(key, "text")
+    with client.pipeline() as pipeline:  # one moment: the worker may write there any time
+        pipeline.delete(key)
+        if key in {"rq:suspended", f"rq:probe:{QUEUE}", f"{WINDOW}:known"}:
+            pipeline.rpush(key, "text")
+        else:
+            pipeline.set(key, "text")
+        pipeline.execute()
 
 
 @pytest.mark.parametrize(
