@@ -56,7 +56,7 @@ class Fleet:
         self._running: list[_Running] = []
 
     async def start(self) -> None:
-        for program in self._programs:
+        for program in reversed(self._programs):
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "local.tether", program.module, *program.arguments),
                 stdin=asyncio.subprocess.PIPE,
@@ -102,7 +102,9 @@ class Fleet:
 
     async def stop(self) -> None:
         """Ends stage after stage with SIGTERM; what outlasts its time is killed."""
-        for _, stage in groupby(self._running, key=lambda running: running.program.module):
+        for _, stage in groupby(
+            reversed(self._running), key=lambda running: running.program.module
+        ):
             await self._stop(list(stage))
         if self._running:
             await asyncio.wait([running.showing for running in self._running], timeout=LAST_WORDS_S)

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from execution.adapters.queues import STATUS_PRIORITIES
 from execution.domain.status import OrderStatus
 from local.settings import LocalSettings
 
@@ -19,10 +20,13 @@ class Program:
 
 
 def local_programs(settings: LocalSettings, *, port: int) -> list[Program]:
-    """In the order in which they are ended: the door first, those that it needs after it."""
+    """In the order in which they are ended: the door first, those that it needs after it.
+
+    They are started the other way round; among dispatchers the statuses' priorities decide.
+    """
     dispatchers = [
         (f"status-dispatcher-{status}", "status_dispatcher.main", ("--status", str(status)))
-        for status in OrderStatus
+        for status in sorted(OrderStatus, key=STATUS_PRIORITIES.__getitem__)
     ]
     wanted = [
         ("web", "local.web_main", ()),
