@@ -29,6 +29,7 @@ from support.streaming import (
 S = OrderStatus
 
 ORDERS = 40
+SEND_WITHIN_S = 0.5
 BOUNDS = ("frames", "bytes", "time")
 
 
@@ -42,26 +43,31 @@ class DeafClient:
         self.socket.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 2_048)
         self.socket.settimeout(30)
         self.socket.connect((host, int(port)))
+        self._unsent = b""
         self.protocol.send_request(self.protocol.connect())
         self._send()
         while not self.protocol.events_received():  # the handshake is all that it reads
             self.protocol.receive_data(self.socket.recv(4_096))
+        self.socket.settimeout(SEND_WITHIN_S)
 
     def subscribe(self, *order_ids: OrderId) -> None:
-        for order_id in order_ids:
+        """Raises TimeoutError while the other side does not read; then the rest goes first."""
+        for order_id in () if self._unsent else order_ids:
             request = {"op": "subscribe", "orderId": str(order_id)}
             self.protocol.send_text(json.dumps(request).encode())
         self._send()
 
     def read_to_the_end(self) -> None:
         """Returns when the other side has gone, whatever it has left behind."""
+        self.socket.settimeout(30)
         with suppress(ConnectionError):
             while self.socket.recv(65_536):
                 pass
 
     def _send(self) -> None:
-        for data in self.protocol.data_to_send():
-            self.socket.sendall(data)
+        self._unsent += b"".join(self.protocol.data_to_send())
+        while self._unsent:
+            self._unsent = self._unsent[self.socket.send(self._unsent) :]
 
 
 @contextmanager
