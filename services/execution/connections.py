@@ -1,63 +1,26 @@
-"""Connections as our servers keep them: uvicorn's protocols, and the bounds that those lack."""
+"""WebSockets as our servers keep them: uvicorn's protocol, and the bounds that it lacks."""
 
 import asyncio
-import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
+from execution import connection_bounds as bounds
 from execution import metrics
+from execution.paced import Paced
 
-HEAD_WITHIN_S = 10.0
-UNSENT_BYTES_MAX = 16_384
-KERNEL_BUFFER_BYTES = 65_536  # or it grows to megabytes for a client that does not read
-CLOSE_WITHIN_S = 10.0
 WIRE = "wire"  # where an application finds the WebSocketConnection in its scope's state
 
 
-class HttpConnection(HttpToolsProtocol):
-    """Ends when the head of a request takes too long: the first counts from opening, the others
-    from their first byte (until then uvicorn's keep-alive bound holds).
-    """
-
-    _late: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
-        super().connection_made(transport)
-        self._await_head()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._await_head()
-
-    def on_headers_complete(self) -> None:
-        self._await_nothing()
-        super().on_headers_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._await_nothing()
-        super().connection_lost(exc)
-
-    def _await_head(self) -> None:
-        if self._late is None:
-            self._late = self.loop.call_later(HEAD_WITHIN_S, self._end_late)
-
-    def _await_nothing(self) -> None:
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-
-    def _end_late(self) -> None:
-        metrics.HEADS_LATE.inc()
-        self.transport.abort()
-
-
-class WebSocketConnection(WebSocketsSansIOProtocol):
+class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
     """A socket that never holds much of what its client does not read, and that always ends.
+
+    Frames that bring no message (pings, pongs, fragments, all after our close) are few in a second:
+    beyond that it closes with 1008, reads no more, and is cut off soon.
 
     uvicorn ends a transport when all is sent, which a client that does not read puts off for ever;
     here it is cut off then. The application may look at `unsent_bytes`, and close with `finish`.
@@ -65,13 +28,17 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     _held_pong = b""
     _cut: asyncio.TimerHandle | None = None
+    _unshaken: asyncio.TimerHandle | None = None
+    _is_deaf = False
+    _idle_frames = 0
+    _idle_since = 0.0
 
     @property
     def unsent_bytes(self) -> int:
         """What the kernel has not taken yet."""
         return self.transport.get_write_buffer_size()
 
-    def finish(self, code: int, *, within_s: float = CLOSE_WITHIN_S) -> None:
+    def finish(self, code: int, *, within_s: float = bounds.CLOSE_WITHIN_S) -> None:
         """Closes without waiting for the client to read: cut off when it does not answer in time."""
         if self.close_sent or self.transport.is_closing():
             return
@@ -83,21 +50,56 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         self.stop_keepalive()
-        if self.read_paused:  # or its answer would not be read
-            self.read_paused = False
-            self.transport.resume_reading()
+        self.read_paused = False  # or its answer would not be read
+        self.go_on()
         self.close_timer = self.loop.call_later(within_s, self._cut_off)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Its buffers are bounded already: it has been an HttpConnection until now."""
         super().connection_made(transport)
-        self.transport.set_write_buffer_limits(high=UNSENT_BYTES_MAX)
-        kernel = self.transport.get_extra_info("socket")
-        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BUFFER_BYTES)
+        self._unshaken = self.loop.call_later(bounds.HEAD_WITHIN_S, self._end_unshaken)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
+        for timer in (self._cut, self._unshaken):
+            if timer is not None:
+                timer.cancel()
+        self.drop_kept()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated:
+            super().data_received(data)
+        else:  # the head, whole, from the HttpConnection
+            self.take(data)
+
+    def take(self, piece: bytes) -> None:
+        WebSocketsSansIOProtocol.data_received(self, piece)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            self._refuse_handshake()
+
+    def is_waiting(self) -> bool:
+        return self.read_paused or self._is_deaf
+
+    async def receive(self) -> Any:
+        message = await self.queue.get()
+        if self.read_paused and self.queue.empty():
+            self.read_paused = False
+            self.go_on()
+        return message
+
+    def send_receive_event_to_app(self) -> None:
+        if not self.close_sent or self._may_idle():
+            super().send_receive_event_to_app()
+
+    def handle_cont(self, event: Frame) -> None:
+        if len(self.frames) >= bounds.FRAGMENTS_MAX:
+            self._end_flood()
+        elif self._may_idle():
+            super().handle_cont(event)
+
+    def handle_pong(self, event: Frame) -> None:
+        if self._may_idle():
+            super().handle_pong(event)
 
     async def run_asgi(self) -> None:
         self.scope["state"][WIRE] = self
@@ -114,22 +116,60 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     def handle_ping(self) -> None:
         """Answers once the client reads again, and then its last ping alone (RFC 6455, 5.5.3)."""
         pong = b"".join(self.conn.data_to_send())
+        if not self._may_idle():
+            return
         if self.writable.is_set():
             self.transport.write(pong)
         elif pong:
             self._held_pong = pong
 
     def resume_writing(self) -> None:
-        if self._held_pong and not self.transport.is_closing():
+        if self._held_pong and not self.close_sent and not self.transport.is_closing():
             self.transport.write(self._held_pong)
         self._held_pong = b""
         super().resume_writing()
+
+    def _may_idle(self) -> bool:
+        """Whether this frame, which brings no message, is not one too many."""
+        now = self.loop.time()
+        if now - self._idle_since >= 1:
+            self._idle_since, self._idle_frames = now, 0
+        self._idle_frames += 1
+        if self._idle_frames > bounds.IDLE_FRAMES_PER_S_MAX:
+            self._end_flood()
+        return not self._is_deaf
+
+    def _end_flood(self) -> None:
+        if self._is_deaf:
+            return
+        metrics.CONNECTIONS_ENDED.labels(bound="frames").inc()
+        if self.close_sent:
+            self.transport.abort()
+        else:
+            self.finish(1008, within_s=bounds.FLOOD_CLOSE_WITHIN_S)
+        self._is_deaf = True
+        self.drop_kept()
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def _end_unshaken(self) -> None:
+        if not self.handshake_complete:
+            metrics.HEADS_LATE.inc()
+            self.transport.abort()
+
+    def _refuse_handshake(self) -> None:
+        """Answers as `websockets` does, or else so: uvicorn would not."""
+        answer = b"".join(self.conn.data_to_send())
+        self.transport.write(answer or STATUS_LINE[400] + b"connection: close\r\n\r\n")
+        self.handshake_initiated = self.handshake_complete = self.close_sent = True
+        self.transport.close()
+        self._cut_off_if_closing()
 
     # Each of these may leave a transport that waits for its client to read.
 
     def eof_received(self) -> None:
         super().eof_received()
-        self._cut = self._cut or self.loop.call_later(CLOSE_WITHIN_S, self._cut_off)
+        self._cut = self._cut or self.loop.call_later(bounds.CLOSE_WITHIN_S, self._cut_off)
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -149,7 +189,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def _cut_off_if_closing(self) -> None:
         if self.transport.is_closing() and not self.disconnected and self._cut is None:
-            self._cut = self.loop.call_later(CLOSE_WITHIN_S, self._cut_off)
+            self._cut = self.loop.call_later(bounds.CLOSE_WITHIN_S, self._cut_off)
 
     def _cut_off(self) -> None:
         metrics.SOCKETS_CUT_OFF.inc()

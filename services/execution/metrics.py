@@ -141,6 +141,9 @@ READS_HELD = Counter(
 HEADS_LATE = Counter(
     "connections_late_total", "Connections ended because a request's head did not come in time"
 )
+CONNECTIONS_ENDED = Counter(
+    "connections_ended_total", "Connections ended for the client's breach of a bound", ["bound"]
+)
 
 
 def _stand_at_zero(metric: Counter, **values: Iterable[str]) -> None:
@@ -158,4 +161,5 @@ _stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
 _stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
 _stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
 _stand_at_zero(SOCKETS_REFUSED, limit=("process", "key", "address"))
+_stand_at_zero(CONNECTIONS_ENDED, bound=("connections", "head", "frames", "unread"))
 _stand_at_zero(SLOW_READERS, bound=("frames", "bytes", "time"))

@@ -5,13 +5,16 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from execution.connections import HttpConnection, WebSocketConnection
+from execution.connection_bounds import CONNECTIONS_MAX
+from execution.connections import WebSocketConnection
+from execution.http_connections import HttpConnection
 
 DRAIN_REQUESTS_S = 10
 
@@ -32,11 +35,12 @@ async def serving(
     port: int,
     lifespan: bool = False,
     trusted_proxies: Sequence[str] = (),
+    connections_max: int = CONNECTIONS_MAX,
 ) -> AsyncIterator[None]:
     """Serves `app` while the context is open; answers what it has accepted before it closes.
 
     `trusted_proxies` are the addresses and networks whose X-Forwarded-For tells the client's own
-    address; "*" is any. Raises SystemExit with one line when the port is taken.
+    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503. Raises SystemExit with one line when the port is taken.
     """
     config = uvicorn.Config(
         app,
@@ -45,7 +49,7 @@ async def serving(
         lifespan="on" if lifespan else "off",
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
-        http=HttpConnection,
+        http=partial(HttpConnection, connections_max=connections_max),  # type: ignore[arg-type]  # is only called
         ws=WebSocketConnection,
         ws_max_size=16_384,
         ws_per_message_deflate=False,  # frames are too small to gain by it, its windows are not

@@ -29,7 +29,8 @@ from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.redis_clients import async_redis_client
 from execution.adapters.seals import Seal
-from execution.connections import CLOSE_WITHIN_S, WIRE, WebSocketConnection
+from execution.connection_bounds import CLOSE_WITHIN_S
+from execution.connections import WIRE, WebSocketConnection
 from execution.domain.access import Caller
 from execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
 from execution.domain.ids import OrderId

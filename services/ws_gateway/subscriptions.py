@@ -100,10 +100,11 @@ class Subscriptions:
             if message["type"] == "message" and name.startswith(CHANNEL_PREFIX):
                 self._on_message(OrderId(UUID(name.removeprefix(CHANNEL_PREFIX))), message["data"])
             elif message["type"] == "subscribe":
-                self._confirmed.add(name)
                 confirmed = self._wanted.get(name)
-                if confirmed is not None and not confirmed.done():
-                    confirmed.set_result(None)
+                if confirmed is not None:  # else it has been left meanwhile
+                    self._confirmed.add(name)
+                    if not confirmed.done():
+                        confirmed.set_result(None)
 
     async def _tell(self, pubsub: PubSub, told: set[str]) -> None:
         """Tells Redis what has changed since: all news of one moment in one command."""

@@ -16,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
-from execution import connections
+from execution import connection_bounds, connections
 from execution.serving import serving
 from support.fleet import free_port
 from support.waiting import wait_until
@@ -98,8 +98,8 @@ def count(name: str) -> float:
 
 @pytest.fixture
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "HEAD_WITHIN_S", SOON_S)
-    monkeypatch.setattr(connections, "CLOSE_WITHIN_S", SOON_S)
+    monkeypatch.setattr(connection_bounds, "HEAD_WITHIN_S", SOON_S)
+    monkeypatch.setattr(connection_bounds, "CLOSE_WITHIN_S", SOON_S)
 
 
 @pytest.mark.usefixtures("_soon")
