@@ -30,22 +30,27 @@ def panels(board: Board) -> list[Board]:
     return [panel for panel in board["panels"] if panel["type"] != "row"]
 
 
-def filled(query: str) -> str:
+def filled(query: str, variables: Mapping[str, str] = VARIABLES) -> str:
     """The query as Grafana sends it."""
-    for variable, value in VARIABLES.items():
+    for variable, value in variables.items():
         query = query.replace(variable, value)
     return query
 
 
-def _queries() -> Iterator[tuple[str, str]]:
+def _of_boards() -> Iterator[tuple[str, str]]:
     for name, board in BOARDS.items():
         for panel in panels(board):
             for target in panel["targets"]:
                 yield f"{name}: {panel['title']}: {target['legendFormat']}", target["expr"]
         for annotation in board["annotations"]["list"]:
             yield f"{name}: annotation {annotation['name']}", annotation["expr"]
-    for rule in RULES:
-        yield rule["alert"], rule["expr"]
 
 
-QUERIES = {where: filled(query) for where, query in _queries()}
+BOARD_QUERIES = dict(_of_boards())
+QUERIES = {
+    where: filled(query)
+    for where, query in {
+        **BOARD_QUERIES,
+        **{rule["alert"]: rule["expr"] for rule in RULES},
+    }.items()
+}

@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from chart.alert_cases import ALL_UP, CASES, WORKLOADS, Case, Series, up
 from execution import metrics  # noqa: F401 - fills the registry
 from execution.domain.status import OrderStatus
-from support.promtool import promtool
+from support.prometheus_programs import program
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "charts/order-engine/alerts/order-engine.yaml"
@@ -45,7 +45,7 @@ RULE_OF: Mapping[str, Any] = {
 
 @pytest.fixture
 def tool() -> Path:
-    found = promtool()
+    found = program("promtool")
     if found is None:
         pytest.skip("no promtool, and no Debian package `prometheus` to take it from")
     return found

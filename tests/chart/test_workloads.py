@@ -228,6 +228,14 @@ def test_the_development_postgres_is_made_as_in_compose() -> None:
     assert init["data"]["chain.sql"] == (CHART.parents[1] / "docker/chain.sql").read_text()
 
 
+def test_the_development_postgres_keeps_its_directory_to_itself() -> None:
+    stores = named(RENDERED["dev"].objects(), "StatefulSet", "postgres")
+    context = stores["spec"]["template"]["spec"]["securityContext"]
+
+    # else its directory is the group's when a second pod mounts it, and PostgreSQL does not start
+    assert context["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
 # TLS
 
 

@@ -1,4 +1,4 @@
-"""Prometheus' own checker of rules, from the system or from Debian's package."""
+"""Prometheus and its checker of rules, from the system or from Debian's package."""
 
 import shutil
 import subprocess
@@ -11,13 +11,12 @@ TIMEOUT_S = 120
 
 
 @cache
-def promtool() -> Path | None:
-    """Where it is; taken out of the package `prometheus`, which stays uninstalled, when missing.
-
-    None where neither the program nor the package is to be had.
+def program(name: str) -> Path | None:
+    """Where `prometheus` or `promtool` is; taken out of the package `prometheus`, which stays
+    uninstalled, when missing. None where neither the program nor the package is to be had.
     """
-    kept = Path(sys.prefix) / "bin/promtool"
-    if found := shutil.which("promtool"):
+    kept = Path(sys.prefix) / "bin" / name
+    if found := shutil.which(name):
         return Path(found)
     if kept.exists():
         return kept
@@ -29,7 +28,7 @@ def promtool() -> Path | None:
             _run("apt-get", "download", "prometheus", within=directory)
             (package,) = Path(directory).glob("prometheus_*.deb")
             _run("dpkg-deb", "--extract", str(package), "unpacked", within=directory)
-            unpacked = Path(directory) / "unpacked/usr/bin/promtool"
+            unpacked = Path(directory) / "unpacked/usr/bin" / name
             shutil.copy(unpacked, kept.with_suffix(".new"))
         except (OSError, ValueError, subprocess.SubprocessError):
             return None

@@ -1,0 +1,111 @@
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import CommandFailed, Door, Release, described, kubectl, missing, namespace
+from support.figures import Figures
+from support.images import loaded
+from support.prometheus_programs import program
+from support.scraping import Prometheus, running_prometheus
+
+FIGURES = pytest.StashKey[Figures]()
+RELEASE = "engine"
+
+# Orders long enough in hand to be met there by what is done to the fleet; no limit on their number.
+VALUES = {
+    "auth": "keys",
+    "gateway": {"service": {"type": "NodePort"}},
+    "wsGateway": {"service": {"type": "NodePort"}},
+    "orderWorker": {
+        "config": {
+            "QUEUE_RATE_LIMIT_PER_MINUTE": 0,
+            "QUEUE_MAX_CONCURRENCY": 30,
+            "VENUE_EXECUTION_MIN_S": 0.5,
+            "VENUE_EXECUTION_MAX_S": 3,
+        }
+    },
+    "monitoring": {"interval": "5s"},
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = Figures()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    for line in config.stash[FIGURES].lines():
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def figures(request: pytest.FixtureRequest) -> Figures:
+    return request.config.stash[FIGURES]
+
+
+@pytest.fixture(scope="session")
+def release(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Release]:
+    """Installed from nothing in a namespace of its own."""
+    if reason := missing():
+        pytest.exit(reason, returncode=1)
+    figures.fact("cluster", described())
+    began = time.monotonic()
+    tags = loaded()
+    figures.fact("images built and loaded", f"{time.monotonic() - began:.0f} s")
+    groups = {
+        "gateway": "gateway",
+        "orderWorker": "order-worker",
+        "statusDispatcher": "status-dispatcher",
+        "wsGateway": "ws-gateway",
+        "migration": "migrate",
+    }
+    values: dict[str, dict[str, object]] = {}
+    for group, image in groups.items():
+        values[group] = {**VALUES.get(group, {}), "image": {"tag": tags[image]}}  # type: ignore[dict-item]
+    with namespace(f"order-engine-test-{uuid.uuid4().hex[:6]}") as name:
+        made = Release(name=RELEASE, namespace=name, values={**VALUES, **values})
+        try:
+            began = time.monotonic()
+            made.install()
+            figures.fact("helm install --wait", f"{time.monotonic() - began:.0f} s")
+            yield made
+        finally:
+            if request.session.testsfailed:
+                kept = Path(tempfile.mkdtemp(prefix="order-engine-cluster-"))
+                _keep_what_is_said(made, kept)
+                figures.fact("what pods and events said", kept)
+
+
+@pytest.fixture(scope="session")
+def door(release: Release) -> Door:
+    return release.door()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prometheus(
+    release: Release, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Prometheus | None]:
+    """Looks on from the beginning. None where there is no such program."""
+    if (found := program("prometheus")) is None:
+        yield None
+        return
+    objects = release.rendered({"monitoring": {"podMonitors": True, "rules": True}})
+    with running_prometheus(found, release, objects, tmp_path_factory.mktemp("prom")) as running:
+        yield running
+
+
+def _keep_what_is_said(release: Release, directory: Path) -> None:
+    """The namespace goes; what its pods and events say stays."""
+    try:
+        (directory / "objects").write_text(release.kubectl("get", "all,events", "-o", "wide"))
+        for pod in kubectl("-n", release.namespace, "get", "pods", "-o", "name").split():
+            logs = release.kubectl("logs", pod, "--all-containers", "--prefix", "--tail=2000")
+            (directory / f"{pod.partition('/')[2]}.log").write_text(logs)
+    except (CommandFailed, subprocess.TimeoutExpired) as error:
+        (directory / "unsaid").write_text(str(error))

@@ -1,0 +1,220 @@
+"""The life of a release on a real cluster, in the order in which it is lived: each test finds what
+the one before it has left.
+
+A client's requests go through the Services: by a NodePort, so that any machine that reaches a node
+can run this. Only where pods are killed may a client have to ask again, with the same key.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from chart.monitored import BOARD_QUERIES, BOARDS, VARIABLES, filled
+from support.cluster import LOOK_EVERY_S, CommandFailed, Door, Release, kubectl
+from support.figures import Figures
+from support.fleet import EVERY_DEPLOYABLE
+from support.scraping import Prometheus
+from support.steady_load import Load
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.timeout(600)
+
+DEMO_TIMEOUT_S = 180
+SCRAPED_TIMEOUT_S = 60
+GONE_TIMEOUT_S = 90
+ROLL = {"defaults": {"podAnnotations": {"order-engine/rolled": "once"}}}
+KEPT_BY_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
+
+WORK = {"gateway": "orders_placed_total", "ws-gateway": "ws_connections_opened_total"}
+JOBS = "jobs_started_total"
+ANSWER = {"gateway", "postgres"}  # without them nobody is answered
+
+# Each counts faults, and has no series before the first; some of them no killed pod leads to.
+QUIET = {
+    "datastores: Calls refused: {{batches}}",
+    "datastores: Jobs not written: {{queue}}",
+    "datastores: Jobs put back: {{queue}}",
+    "datastores: Statements sent again: {{statement}}: {{reason}}",
+    "overview: Share of 5xx: 5xx",
+    "queues: Not written: {{queue}}",
+    "queues: Taken away: returned {{queue}}",
+    "venues: Failed calls about sent orders: {{venue}}",
+    "venues: Quotes that failed: {{venue}}",
+    "ws-gateway: Requests refused on multiplexed streams: {{code}}",
+    *(f"{board}: annotation Alerts" for board in BOARDS),
+}
+
+
+@pytest.fixture
+def loaded(release: Release, door: Door, figures: Figures) -> "Loaded":
+    return Loaded(release, door, figures)
+
+
+class Loaded:
+    """Something is done to the fleet while clients trade, and nothing may come of it."""
+
+    def __init__(self, release: Release, door: Door, figures: Figures) -> None:
+        self._release, self._door, self._figures = release, door, figures
+
+    @contextmanager
+    def while_(self, what: str, *, may_ask_again: bool = False) -> Iterator[tuple[Load, list[str]]]:
+        """Yields the load, and a list for how long each step took."""
+        load, took = Load(client=self._door.client), list[str]()
+        with load.running():
+            load.go_on(orders=10)
+            yield load, took
+            load.go_on(orders=10)
+        with self._release.databases() as databases:
+            broken = load.violations(databases)
+            strays = load.strays(databases)
+        self._figures.load(what, load, violations=len(broken), took=", ".join(took))
+
+        assert broken == []
+        assert strays == set()
+        assert may_ask_again or load.refusals == []
+
+
+@pytest.mark.timeout(1800)
+def test_it_installs_from_nothing(release: Release) -> None:
+    deployments = release.get("deployments")["items"]
+
+    assert {part["metadata"]["name"] for part in deployments} == {
+        release.object(name) for name in EVERY_DEPLOYABLE
+    }
+    assert all(part["status"]["readyReplicas"] == 1 for part in deployments)
+
+
+def test_its_namespace_enforces_restricted(release: Release) -> None:
+    pod = {"containers": [{"name": "root", "image": "redis:8"}]}
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": pod}
+
+    with pytest.raises(CommandFailed, match="violates PodSecurity"):
+        kubectl("-n", release.namespace, "create", "-f", "-", given=json.dumps(made))
+
+
+def test_the_demo_passes_through_the_services(door: Door, figures: Figures) -> None:
+    began = time.monotonic()
+    demo = subprocess.run(
+        [
+            *(Path(sys.executable).parent / "order-engine", "demo"),
+            *("--url", door.url, "--stream-url", door.stream_url, "--api-key", door.api_key),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEMO_TIMEOUT_S,
+        check=False,
+    )
+
+    assert demo.returncode == 0, demo.stdout[-3000:]
+    figures.fact("order-engine demo", f"{time.monotonic() - began:.0f} s")
+
+
+@pytest.mark.parametrize("component", EVERY_DEPLOYABLE)
+def test_a_workload_is_scaled_out_and_in(release: Release, loaded: Loaded, component: str) -> None:
+    with loaded.while_(f"`kubectl scale` {component} 1, 3, 1") as (load, took):
+        took.append(f"out {release.scale(component, 3):.0f} s")
+        load.go_on(orders=20)
+        worked = sum(
+            count > 0 for count in release.count(WORK.get(component, JOBS), component).values()
+        )
+        took.append(f"{worked} of 3 had work")
+        took.append(f"in {release.scale(component, 1):.0f} s")
+
+
+def test_an_upgrade_rolls_every_pod(release: Release, loaded: Loaded) -> None:
+    with loaded.while_("`helm upgrade`, every pod rolled") as (_, took):
+        took.append(rolled(release, lambda: release.upgrade(ROLL)))
+
+
+def test_a_rollback_rolls_every_pod_back(release: Release, loaded: Loaded) -> None:
+    with loaded.while_("`helm rollback`, every pod rolled") as (_, took):
+        took.append(rolled(release, release.rollback))
+
+
+def rolled(release: Release, act: Callable[[], None]) -> str:
+    """How long it took until all pods were others."""
+    uids = {pod["metadata"]["uid"] for name in EVERY_DEPLOYABLE for pod in release.pods(name)}
+    began = time.monotonic()
+    act()
+    waited = time.monotonic() - began
+    for name in EVERY_DEPLOYABLE:
+        release.settled(name, 1)
+    for name in EVERY_DEPLOYABLE:
+        assert not release.ready_pods(name) & uids
+    return f"{waited:.0f} s, the old pods gone after {time.monotonic() - began:.0f} s"
+
+
+@pytest.mark.parametrize(
+    ("component", "grace_s"),
+    # by force, a StatefulSet's pod may live on beside the next one: no good on one volume
+    [*((name, 0) for name in EVERY_DEPLOYABLE), ("redis", 0), ("postgres", 1)],
+)
+def test_a_killed_pod_costs_time_only(
+    release: Release, loaded: Loaded, component: str, grace_s: int
+) -> None:
+    what = f"pod of {component} deleted, grace {grace_s}"
+    with loaded.while_(what, may_ask_again=component in ANSWER) as (load, took):
+        took.append(f"ready again after {release.kill(component, grace_s=grace_s):.1f} s")
+        load.go_on(orders=20)
+
+
+def test_prometheus_scrapes_every_pod(release: Release, prometheus: Prometheus | None) -> None:
+    if prometheus is None:
+        pytest.skip("no prometheus, and no Debian package to take it from")
+
+    def all_up() -> bool:
+        pods = {p["metadata"]["name"] for name in EVERY_DEPLOYABLE for p in release.pods(name)}
+        up = {t["labels"]["pod"] for t in prometheus.targets() if t["health"] == "up"}
+        return up == pods
+
+    wait_until(all_up, timeout_s=SCRAPED_TIMEOUT_S, what="each pod, and no other, scraped")
+
+
+def test_dashboards_show_what_has_happened(
+    release: Release, prometheus: Prometheus | None, figures: Figures
+) -> None:
+    if prometheus is None:
+        pytest.skip("no prometheus, and no Debian package to take it from")
+    variables = {**VARIABLES, "$namespace": release.namespace, "$release": release.name}
+    empty = {
+        where
+        for where, query in BOARD_QUERIES.items()
+        if all(
+            math.isnan(float(one["value"][1])) for one in prometheus.query(filled(query, variables))
+        )
+    }
+    figures.fact(
+        "dashboard queries with data", f"{len(BOARD_QUERIES) - len(empty)} of {len(BOARD_QUERIES)}"
+    )
+    figures.fact("dashboard queries without", "; ".join(sorted(empty)))
+    fired = prometheus.query(
+        'count by (alertname) (max_over_time(ALERTS{alertstate="firing"}[1h]))'
+    )
+    figures.fact(
+        "alerts that fired", ", ".join(one["metric"]["alertname"] for one in fired) or "none"
+    )
+
+    assert empty <= QUIET
+
+
+def test_uninstalled_it_leaves_nothing_behind(release: Release) -> None:
+    release.uninstall()
+    deadline = time.monotonic() + GONE_TIMEOUT_S
+    while (left := _objects(release)) != KEPT_BY_THE_NAMESPACE and time.monotonic() < deadline:
+        time.sleep(LOOK_EVERY_S)
+
+    assert left == KEPT_BY_THE_NAMESPACE
+
+
+def _objects(release: Release) -> set[str]:
+    """All in the namespace, without its events."""
+    kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
+    asked = ",".join(kind for kind in kinds if not kind.startswith(("events", "pods.metrics")))
+    return set(release.kubectl("get", asked, "-o", "name").split())

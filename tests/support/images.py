@@ -1,0 +1,55 @@
+"""The images that a cluster without a registry needs: built here, and carried into its nodes."""
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+from support.cluster import kubectl, output
+
+ROOT = Path(__file__).parents[2]
+LOADER = ROOT.parent / "shared/bin/cluster"
+DEPLOYABLES = ("gateway", "order-worker", "status-dispatcher", "ws-gateway", "migrate")
+DATASTORES = ("postgres:17", "redis:8")
+
+BUILD_TIMEOUT_S = 900
+LOAD_TIMEOUT_S = 300
+
+
+def loaded() -> dict[str, str]:
+    """The tag of each deployable's image: its content's, so that no node runs an older one by it."""
+    tags = {name: _built(name) for name in DEPLOYABLES}
+    for image in (*DATASTORES, *(f"order-engine/{name}:{tag}" for name, tag in tags.items())):
+        if not _is_on_the_nodes(image):
+            output(*_load_command(), image, timeout_s=LOAD_TIMEOUT_S)
+    return tags
+
+
+def _built(name: str) -> str:
+    built = ("docker", "build", "--quiet", "--network", "host", "--file", "docker/Dockerfile")
+    image = output(
+        *("env", "-C", str(ROOT), *built, "--target", name, "."), timeout_s=BUILD_TIMEOUT_S
+    ).strip()
+    tag = f"test-{image.removeprefix('sha256:')[:12]}"
+    output("docker", "tag", image, f"order-engine/{name}:{tag}", timeout_s=LOAD_TIMEOUT_S)
+    return tag
+
+
+def _load_command() -> list[str]:
+    """CLUSTER_LOAD, to which an image's name is added; the loader that is at hand where it is unset."""
+    if command := os.environ.get("CLUSTER_LOAD"):  # noqa: TID251 - a test setting
+        return shlex.split(command)
+    if LOADER.exists():
+        return [str(LOADER), "load-image"]
+    if kind := shutil.which("kind"):
+        return [kind, "load", "docker-image"]
+    raise AssertionError("CLUSTER_LOAD does not say how images are loaded into the cluster")
+
+
+def _is_on_the_nodes(image: str) -> bool:
+    full = f"docker.io/{image if '/' in image else f'library/{image}'}"
+    return all(
+        any(full in held.get("names", ()) for held in node["status"].get("images", ()))
+        for node in json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
+    )

@@ -1,0 +1,144 @@
+"""Clients that place orders all the while something is done to the fleet, and what they then say.
+
+Each order is followed by two streams of its own to its end, and then read. Every second order comes
+over connections that are kept, the others over new ones: a connection that is kept stays with the
+pod that it once reached, a new one goes wherever the Service sends it.
+"""
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from uuid import UUID
+
+from client import EngineClient, EngineUnavailable
+from execution.domain.status import FINAL
+from proof.history import Violation
+from support.evidence import rows
+from support.stores import Databases
+from support.trading import SOL_USDC, Trading
+from support.waiting import wait_until
+
+ORDERS_PER_S = 4
+STREAMS = 2
+FAILING_EVERY = 10
+UNREACHABLE = "1000000000"  # least to accept, so that the order fails
+ASK_AGAIN_S = 0.2
+ASK_WITHIN_S = 90
+END_WITHIN_S = 120
+GO_ON_TIMEOUT_S = 120
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class Load:
+    """A load that runs, and after that what became of it."""
+
+    client: Callable[[], EngineClient]
+    trading: Trading = field(default_factory=Trading)
+    mark: str = field(default_factory=lambda: f"load-{uuid.uuid4().hex[:12]}-")
+    refusals: list[str] = field(
+        default_factory=list
+    )  # answers and losses that made a client ask again
+    post_seconds: list[float] = field(default_factory=list)  # with what was asked again
+    order_seconds: list[float] = field(default_factory=list)  # from the answer to the last frame
+    error: BaseException | None = None
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Ends once every order that was placed has ended, and every stream with it."""
+        thread = threading.Thread(target=self._run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._trade())
+        except BaseException as error:  # raised again where the load is awaited
+            self.error = error
+
+    async def _trade(self) -> None:
+        began, placed = time.monotonic(), 0
+        async with self.client() as kept, asyncio.TaskGroup() as tasks:
+            while not self._stop.is_set():
+                tasks.create_task(self._live(placed, kept))
+                placed += 1
+                await asyncio.sleep(began + placed / ORDERS_PER_S - time.monotonic())
+
+    async def _live(self, n: int, kept: EngineClient) -> None:
+        form: dict[str, Any] = dict(SOL_USDC, idempotency_key=f"{self.mark}{n}")
+        if n % FAILING_EVERY == FAILING_EVERY - 1:
+            form["min_amount_out"] = UNREACHABLE
+        async with AsyncExitStack() as stack:
+            engine = kept if n % 2 else await stack.enter_async_context(self.client())
+            began = time.monotonic()
+            placed = await self._answered(lambda: engine.place_order(**form))
+            self.post_seconds.append(time.monotonic() - began)
+            self.trading.acknowledged.append(placed.order_id)
+            began = time.monotonic()
+            await self.trading.follow(
+                engine, [placed.order_id], clients=STREAMS, within_s=END_WITHIN_S
+            )
+            self.order_seconds.append(time.monotonic() - began)
+            order = await self._answered(lambda: engine.get_order(placed.order_id))
+            assert order.status in FINAL, f"its stream has ended, but {order}"
+
+    async def _answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Asks again for as long as nobody answers, or with a 5xx; notes each time."""
+        began = time.monotonic()
+        while True:
+            try:
+                return await call()
+            except EngineUnavailable as error:
+                self.refusals.append(_story(error))
+                if time.monotonic() - began > ASK_WITHIN_S:
+                    raise
+                await asyncio.sleep(ASK_AGAIN_S)
+
+    def go_on(self, orders: int) -> None:
+        """Returns when so many more have been placed."""
+        goal = self.orders + orders
+        wait_until(
+            lambda: self.orders >= goal or self.error is not None,
+            timeout_s=GO_ON_TIMEOUT_S,
+            what=f"{orders} more orders",
+        )
+
+    # what became of it
+
+    @property
+    def orders(self) -> int:
+        return len(self.trading.acknowledged)
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.trading.logs.values()))
+
+    def violations(self, databases: Databases) -> list[Violation]:
+        return self.trading.violations(databases)
+
+    def strays(self, databases: Databases) -> set[UUID]:
+        """Orders of this load that PostgreSQL has and nobody was told of, or the other way round."""
+        sql = "SELECT id FROM orders WHERE idempotency_key LIKE %s"
+        kept = {row["id"] for row in rows(databases.orders_url, sql, [f"{self.mark}%"])}
+        return kept ^ set(self.trading.acknowledged)
+
+
+def _story(error: BaseException) -> str:
+    """What went wrong, down to its first cause."""
+    cause = error
+    while cause.__cause__ or cause.__context__:
+        cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
+    return str(error) if cause is error else f"{error} ({cause})"
