@@ -33,7 +33,7 @@ NAMES = ("gateway", "ws-gateway", "order-worker", "order-worker#2")
 ORDER = b'{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.5","slippageTolerance":1}'
 SETTINGS = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "QUEUE_MAX_CONCURRENCY": "10"}
 DRAIN_S = 20.0
-CLOSE_S = 5.0  # what a process may take beyond its drain
+CLOSE_S = 10.0  # then a process is killed: the grace period of the chart
 REQUESTS_S = 10.0  # how long a gateway that stops waits for the requests in hand
 BEGUN = "SELECT id FROM orders WHERE lease_epoch > 0 AND status NOT IN ('confirmed', 'failed')"
 AT_STATUS = "SELECT count(*) AS count FROM orders WHERE status = %s"
@@ -159,7 +159,7 @@ class PostInFlight:
 
     def __init__(self, gateway: Deployable) -> None:
         head = (
-            "POST /api/orders/execute HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n"
+            "POST /api/orders/execute HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
             f"Content-Length: {len(ORDER)}\r\nExpect: 100-continue\r\n\r\n"
         )
         self._socket = socket.create_connection(("127.0.0.1", gateway.ports["PORT"]), 30)

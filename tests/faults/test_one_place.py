@@ -7,7 +7,6 @@ and a second worker must bring each to its end.
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +104,14 @@ def at_call(number: int) -> Callable[[Command], bool]:
     return is_it
 
 
+def at_waiting(command: Command) -> bool:
+    return command[0] == b"BLMOVE"
+
+
+def after_waiting(proxy: CuttingProxy) -> Callable[[Command], bool]:
+    return lambda _: proxy.has_passed(b"BLMOVE")
+
+
 def work_on(
     client: redis.Redis,
     proxy: CuttingProxy,
@@ -150,11 +157,13 @@ def cuts(
 
     The cut is for good, or a single loss where the worker is to wait for jobs again after it.
     """
-    for passed in itertools.count():
+    for passed in itertools.count(-2):
         runs = directory / f"runs-{passed}"
         work.begin(client)
         with cutting_proxy(redis_url) as proxy:
-            proxy.cut(loss, at_call(passed), for_good=after_cut == 0)
+            # maintenance calls too, so that a number alone might never hit the wait or what follows
+            places = {-2: at_waiting, -1: after_waiting(proxy)}
+            proxy.cut(loss, places.get(passed) or at_call(passed), for_good=after_cut == 0)
             work_on(client, proxy, shop, work, runs, after_cut=after_cut)
             if not proxy.was_cut.is_set():
                 return
@@ -167,8 +176,7 @@ def time_passes(client: redis.Redis) -> None:
         for member, score in client.zrange(key, 0, -1, withscores=True):
             client.zadd(key, {member: score - AN_HOUR_S})
     for entry in client.lrange(INTERMEDIATE, 0, -1):
-        client.zadd(FIRST_SEEN, {entry: client.time()[0] - 31})
-        client.set(f"{INTERMEDIATE}:first_seen:{entry.decode()}", time.time() - 61)
+        client.zadd(FIRST_SEEN, {entry: client.time()[0] - 61})
     client.delete(f"rq:maintenance:{QUEUE}")
 
 
@@ -184,7 +192,7 @@ def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
 
     async def run() -> None:
         async with working(client, note):
-            await until(is_over)
+            await until(is_over, timeout_s=20)  # some take a second round of maintenance
 
     asyncio.run(run())
     return sorted(ran)
