@@ -69,6 +69,6 @@ clean: ## Remove caches and reports; .venv and the orders in .local stay
 		$(error this Python has no venv module: apt-get install python3-venv))
 	@echo 'making .venv (a minute or two)'
 	@$(call python_for,import venv; import ensurepip) -m venv .venv
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.lock
+	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements/dev.lock # the lock is whole: pip need not resolve
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
