@@ -126,19 +126,26 @@ def test_an_order_that_was_unsubscribed_from_is_silent_and_the_others_are_not(
     run(work())
 
 
-def test_what_was_taken_back_before_it_began_stays_so(
-    listening: str, orders: Orders, broker: redis.Redis
+def test_what_was_taken_back_at_once_stays_so(
+    listening: str, orders: Orders, announcer: Announcer, broker: redis.Redis
 ) -> None:
     async def work() -> None:
         life, next_one = await a_life(orders), await a_life(orders)
+        seen: dict[str, list[int]] = {str(life.order_id): [], str(next_one.order_id): []}
         async with a_multiplexed_socket(listening) as socket:
             for op in ("subscribe", "unsubscribe") * 5:
                 await ask(socket, op, life.order_id)
             await ask(socket, "subscribe", next_one.order_id)
-            [first] = await next_frames(socket, 1)
+            await until(lambda: is_followed(broker, next_one.order_id))
             await until(lambda: not is_followed(broker, life.order_id))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await next_one.lead(to=S.CONFIRMED))
+            while (said := (await next_frames(socket, 1))[0]) != an_end(next_one):
+                seen[said["orderId"]].append(said["seq"])
 
-        assert first["orderId"] == str(next_one.order_id)
+        assert seen[str(next_one.order_id)] == [1, 2, 3, 4, 5]
+        # a subscription may have begun before it was taken back
+        assert set(seen[str(life.order_id)]) <= {1}
 
     run(work())
 
