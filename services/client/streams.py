@@ -139,8 +139,8 @@ def error_of_close(closed: ConnectionClosed) -> EngineError:
 def error_of_handshake(error: OSError | WebSocketException) -> EngineError:
     if isinstance(error, InvalidStatus):
         status = error.response.status_code
-        if status < 500 and status != TOO_MANY_REQUESTS:
-            return StreamRefused(str(error), code=status)
         if status == TOO_MANY_REQUESTS:
             return ConnectionLost(str(error), pause_min_s=TOO_MANY_PAUSE_S)
+        if status < 500:
+            return StreamRefused(str(error), code=status)
     return ConnectionLost(str(error) or type(error).__name__)

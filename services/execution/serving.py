@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from execution.connection_bounds import CONNECTIONS_MAX
 from execution.connections import WebSocketConnection
 from execution.http_connections import HttpConnection
+from execution.settings import DoorSettings
 
 DRAIN_REQUESTS_S = 10
 
@@ -40,7 +41,8 @@ async def serving(
     """Serves `app` while the context is open; answers what it has accepted before it closes.
 
     `trusted_proxies` are the addresses and networks whose X-Forwarded-For tells the client's own
-    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503. Raises SystemExit with one line when the port is taken.
+    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503. Raises
+    SystemExit with one line when the port is taken.
     """
     config = uvicorn.Config(
         app,
@@ -71,6 +73,17 @@ async def serving(
     finally:
         server.should_exit = True
         await task
+
+
+def serving_door(app: ASGIApp, settings: DoorSettings) -> AbstractAsyncContextManager[None]:
+    """Serves an application for clients as its settings say, with its lifespan."""
+    return serving(
+        app,
+        host=settings.host,
+        port=settings.port,
+        lifespan=True,
+        trusted_proxies=settings.trusted_proxies,
+    )
 
 
 def _bound(host: str, port: int) -> socket.socket:

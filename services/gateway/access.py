@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from execution.adapters.keys import Keys
 from execution.addresses import names_this_machine
-from execution.domain.access import ANYONE, Caller, Scope
+from execution.domain.access import ANYONE, Caller, Scope, shown_key
 from gateway.limits import RequestLimits
 from gateway.problems import Forbidden, Unauthorized
 
@@ -36,10 +36,10 @@ async def _caller(request: Request) -> Caller:
         if request.app.state.is_for_this_machine and not is_ours:
             raise Forbidden("this engine is open to its own machine alone, by a name of its own")
         return ANYONE
-    scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    shown = shown_key(request.headers.get("authorization", ""))
+    if shown is None:
         raise Unauthorized("send an API key: Authorization: Bearer oe_...")
-    caller = await keys.caller(shown.strip())
+    caller = await keys.caller(shown)
     if caller is None:
         raise Unauthorized("this API key is not known, or has been revoked")
     return caller

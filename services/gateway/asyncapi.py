@@ -52,10 +52,11 @@ Known = Annotated[
     Value | SkipJsonSchema[None], Field(json_schema_extra=lambda schema: schema.pop("default"))
 ]
 
+AFTER_MAX = 999_999_999
 AFTER: Mapping[str, Any] = {
     "type": "integer",
     "minimum": 0,
-    "maximum": 999_999_999,
+    "maximum": AFTER_MAX,
     "default": 0,
     "description": "The `seq` of the last status that you have; 0 for all.",
 }
@@ -111,7 +112,7 @@ class Subscribe(Answer):
 
     op: Literal["subscribe"]
     order_id: Id
-    after: Annotated[int, Field(ge=0, le=999_999_999, description=AFTER["description"])] = 0
+    after: Annotated[int, Field(ge=0, le=AFTER_MAX, description=AFTER["description"])] = 0
 
 
 class Unsubscribe(Answer):

@@ -4,7 +4,7 @@ import structlog
 
 from execution.admin import admin_port
 from execution.logs import configure_logs
-from execution.serving import run, serving, stop_signal
+from execution.serving import run, serving_door, stop_signal
 from execution.settings import GatewaySettings, read_settings
 from gateway.api import NAME, gateway_app
 
@@ -15,13 +15,7 @@ async def serve(settings: GatewaySettings) -> None:
     stop = stop_signal()
     app = gateway_app(settings)
     async with (
-        serving(
-            app,
-            host=settings.host,
-            port=settings.port,
-            lifespan=True,
-            trusted_proxies=settings.trusted_proxies,
-        ),
+        serving_door(app, settings),
         admin_port(settings, {"postgres": app.state.orders.answers}),
     ):
         log.info("started", host=settings.host, port=settings.port)

@@ -14,7 +14,7 @@ from execution.adapters.queues import order_hint, status_hint
 from execution.domain.access import Caller
 from execution.domain.errors import OrderNotFound
 from execution.domain.event import OrderEvent
-from execution.domain.ids import OrderId
+from execution.domain.ids import OrderId, order_id_in
 from execution.domain.order import NewOrder
 from execution.domain.status import OrderStatus
 from gateway import answers
@@ -138,11 +138,7 @@ async def read_body(request: Request) -> bytes:
 
 
 def _order_id(request: Request) -> OrderId:
-    text = request.path_params["order_id"]
-    try:
-        order_id = UUID(text)
-    except ValueError:
-        raise OrderNotFound("no such order") from None
-    if str(order_id) != text.lower():  # UUID() also reads braces and URNs
+    order_id = order_id_in(request.path_params["order_id"])
+    if order_id is None:
         raise OrderNotFound("no such order")
-    return OrderId(order_id)
+    return order_id

@@ -4,7 +4,7 @@ import structlog
 
 from execution.admin import admin_port
 from execution.logs import configure_logs
-from execution.serving import run, serving, stop_signal
+from execution.serving import run, serving_door, stop_signal
 from execution.settings import GatewaySettings, WsGatewaySettings, read_settings
 from gateway.api import gateway_app
 from local.web import web_app
@@ -21,13 +21,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     register = streams.state.register
     checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
     async with (
-        serving(
-            web_app(gateway, streams),
-            host=settings.host,
-            port=settings.port,
-            lifespan=True,
-            trusted_proxies=settings.trusted_proxies,
-        ),
+        serving_door(web_app(gateway, streams), settings),
         admin_port(settings, checks),
     ):
         log.info("started", host=settings.host, port=settings.port)

@@ -33,7 +33,7 @@ from execution.connection_bounds import CLOSE_WITHIN_S
 from execution.connections import WIRE, WebSocketConnection
 from execution.domain.access import Caller
 from execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
-from execution.domain.ids import OrderId
+from execution.domain.ids import OrderId, order_id_in
 from execution.settings import WsGatewaySettings
 from ws_gateway.closing import CLIENT_CODES, Close, Refused
 from ws_gateway.doors import Door, address_of
@@ -41,7 +41,7 @@ from ws_gateway.feeds import Feeds
 from ws_gateway.listening import listen_to_nothing, listen_to_requests
 from ws_gateway.published import opened
 from ws_gateway.register import Register
-from ws_gateway.requests import after_of, order_id_of
+from ws_gateway.requests import after_of
 from ws_gateway.sockets import Socket
 from ws_gateway.subscriptions import Subscriptions
 
@@ -58,7 +58,7 @@ Stream = Callable[[WebSocket, Caller], Awaitable[Close]]
 
 
 async def stream_order(websocket: WebSocket, caller: Caller) -> Close:
-    order_id = order_id_of(websocket.path_params["order_id"])
+    order_id = order_id_in(websocket.path_params["order_id"])
     after = after_of(websocket.query_params.get("after", "0"))
     if order_id is None:
         return Close.NOT_FOUND

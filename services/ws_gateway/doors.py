@@ -8,7 +8,7 @@ from starlette.websockets import WebSocket
 
 from execution.adapters.keys import Keys
 from execution.addresses import counted_address, names_this_machine
-from execution.domain.access import ANYONE, Caller, Scope
+from execution.domain.access import ANYONE, Caller, Scope, shown_key
 from ws_gateway.closing import Close, Refused
 from ws_gateway.turns import Turns
 
@@ -49,12 +49,12 @@ class Door:
         return allowed or is_same_host(origin, host)
 
     async def _caller(self, websocket: WebSocket, keys: Keys) -> Caller | None:
-        scheme, _, key = websocket.headers.get("authorization", "").partition(" ")
-        token = websocket.query_params.get("token")
-        if scheme.lower() == "bearer":
+        authorization = websocket.headers.get("authorization", "")
+        shown, token = shown_key(authorization), websocket.query_params.get("token")
+        if shown is not None:
             await self._turns.turn()
-            return await self._look(key.strip(), keys)
-        if scheme == "" and token is not None:
+            return await self._look(shown, keys)
+        if not authorization and token is not None:
             await self._turns.turn()
             return await keys.redeem(token)
         return None

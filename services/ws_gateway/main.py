@@ -4,7 +4,7 @@ import structlog
 
 from execution.admin import admin_port
 from execution.logs import configure_logs
-from execution.serving import run, serving, stop_signal
+from execution.serving import run, serving_door, stop_signal
 from execution.settings import WsGatewaySettings, read_settings
 from ws_gateway.api import NAME, ws_gateway_app
 
@@ -18,13 +18,7 @@ async def serve(settings: WsGatewaySettings) -> None:
     app = ws_gateway_app(settings)
     register = app.state.register
     async with (
-        serving(
-            app,
-            host=settings.host,
-            port=settings.port,
-            lifespan=True,
-            trusted_proxies=settings.trusted_proxies,
-        ),
+        serving_door(app, settings),
         admin_port(settings, {"postgres": app.state.orders.answers, "accepting": register.accepts}),
     ):
         log.info("started", host=settings.host, port=settings.port)

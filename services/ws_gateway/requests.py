@@ -8,10 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from execution.domain.errors import ExecutionError, OrderNotFound
-from execution.domain.ids import OrderId
+from execution.domain.ids import OrderId, order_id_in
 
 AFTER_MAX = 999_999_999
 ID_ECHO_MAX = 64
@@ -50,21 +49,12 @@ def request_of(fields: Mapping[str, Any]) -> Subscribe | Unsubscribe:
         raise BadRequest("an op and an orderId are needed")
     if type(after) is not int or not 0 <= after <= AFTER_MAX:
         raise BadRequest("after is not a seq")
-    order_id = order_id_of(text)
+    order_id = order_id_in(text)
     if order_id is None:
         raise OrderNotFound("not the id of an order")
     if op == "unsubscribe":
         return Unsubscribe(order_id=order_id)
     return Subscribe(order_id=order_id, after=after)
-
-
-def order_id_of(text: str) -> OrderId | None:
-    """The id, as it is written in a frame or in capitals; None for anything else."""
-    try:
-        order_id = UUID(text)
-    except ValueError:
-        return None
-    return OrderId(order_id) if str(order_id) == text.lower() else None
 
 
 def after_of(text: str) -> int | None:

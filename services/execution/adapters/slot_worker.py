@@ -48,9 +48,9 @@ class SlotWorker(ListedWorker):
 
     Jobs whose id begins with `hint_prefix` are hints of ours, which may be deleted where nobody
     will finish them; those created `stale_after_s` (0: never) before the newest in the queue, and so
-    long ago, are dropped without a token. A function that raises StoreUnavailable or Overloaded has not begun: its job goes back to
-    the head, and no other is claimed until `store_answers`. `recent_starts` gives job ids and ages in seconds for
-    a shared window that Redis has lost.
+    long ago, are dropped without a token. A function that raises StoreUnavailable or Overloaded has
+    not begun: its job goes back to the head, and no other is claimed until `store_answers`.
+    `recent_starts` gives job ids and ages in seconds for a shared window that Redis has lost.
     """
 
     def __init__(

@@ -15,7 +15,6 @@ from ws_gateway.requests import (
     after_of,
     echo_of,
     fields_of,
-    order_id_of,
     request_of,
 )
 
@@ -57,11 +56,6 @@ def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]
 def test_an_id_that_is_none_is_no_order(op: str, text: str) -> None:
     with pytest.raises(OrderNotFound):
         request_of({"op": op, "orderId": text})
-
-
-@pytest.mark.parametrize("text", [TEXT, TEXT.upper()])
-def test_an_id_is_read_as_written_or_in_capitals(text: str) -> None:
-    assert order_id_of(text) == ORDER_ID
 
 
 @pytest.mark.parametrize(("text", "after"), [("0", 0), ("007", 7), ("999999999", AFTER_MAX)])

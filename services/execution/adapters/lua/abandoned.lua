@@ -11,7 +11,7 @@ local own, most, patience_s = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
 local members, stuck, quarantined = {}, {}, 0
 
-local function is_own(id) return string.sub(id, 1, #own) == own end
+local function is_own(id) return begins_with(id, own) end
 
 local expired = redis.call('ZRANGEBYSCORE', started, '-inf', now, 'LIMIT', 0, most)
 for _, member in ipairs(expired) do

@@ -90,7 +90,7 @@ local function is_plain(id, fields)
     return (fields[4] == '0' and redis.call('EXISTS', prefix .. ':job:' .. id .. ':dependents') == 0) and 1 or 0
 end
 
-local function is_hint(id) return string.sub(id, 1, #ARGV[11]) == ARGV[11] end
+local function is_hint(id) return begins_with(id, ARGV[11]) end
 
 -- Two clocks have to agree that a hint is stale: ours, and that of who wrote the newest one in the queue. Where
 -- they differ, or nothing newer waits, it is carried for nothing, which costs a token and no more.

@@ -3,6 +3,8 @@ local function is_job_id(id)
     return #id <= 255 and not string.find(id, '[^%w_-]')
 end
 
+local function begins_with(text, prefix) return string.sub(text, 1, #prefix) == prefix end
+
 -- The created_at in a job's meta, in Unix seconds; nil where there is none to be read.
 local function created_at(meta)
     if type(meta) ~= 'string' or #meta > 4096 then return nil end

@@ -14,7 +14,7 @@ local keep_s, quarantine_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = tonumber(redis.call('TIME')[1])
 local deleted, expelled = 0, 0
 
-local function is_own(id) return string.sub(id, 1, #own) == own end
+local function is_own(id) return begins_with(id, own) end
 
 local function delete(id)
     redis.call('UNLINK', prefix .. ':job:' .. id, prefix .. ':executions:' .. id)
