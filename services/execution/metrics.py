@@ -89,6 +89,9 @@ JOBS_EXPELLED = Counter(
     "jobs_expelled_total", "Jobs deleted from quarantine: too old, or too many", ["queue"]
 )
 JOBS_RETURNED = Counter("jobs_returned_total", "Jobs put back: PostgreSQL away", ["queue"])
+JOBS_RECALLED = Counter(
+    "jobs_recalled_total", "Jobs put back: the reply that said they had started was lost", ["queue"]
+)
 JOBS_UNWRITTEN = Gauge(
     "jobs_unwritten", "Jobs ended or put back that Redis does not know of yet", ["queue"]
 )
@@ -156,7 +159,7 @@ _stand_at_zero(ORDERS_MOVED, status=OrderStatus)
 _stand_at_zero(ORDERS_CLAIMED, way=("hint", "refused", "started", "watermark", "without_redis"))
 _stand_at_zero(ORDER_ATTEMPTS, step=OrderStatus)
 _stand_at_zero(REQUESTS_LIMITED, who=("address", "key"))
-_stand_at_zero(TOKENS_REFUNDED, reason=("job_not_begun", "no_such_order"))
+_stand_at_zero(TOKENS_REFUNDED, reason=("claim_not_learned", "job_not_begun", "no_such_order"))
 _stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
 _stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
 _stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))

@@ -12,7 +12,7 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
-from execution.adapters.jobs import JobFunction
+from execution.adapters.executions import JobFunction
 from execution.adapters.queues import Hint, write_hints
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.slot_worker import RecentStarts, SlotWorker

@@ -117,6 +117,8 @@ HINTS = Row(
                 "stale {{queue}}": "sum by (queue) (rate(jobs_stale_total{@}[$__rate_interval]))",
                 "returned {{queue}}": "sum by (queue)"
                 " (rate(jobs_returned_total{@}[$__rate_interval]))",
+                "recalled {{queue}}": "sum by (queue)"
+                " (rate(jobs_recalled_total{@}[$__rate_interval]))",
             },
             unit="cps",
             when_none="none so far",
@@ -133,7 +135,7 @@ HINTS = Row(
         ),
         Panel(
             title="Starts given back to the rate limit",
-            description="They did not happen: PostgreSQL was away, or there was no such order.",
+            description="They did not happen: PostgreSQL was away, there was no such order, or Redis's answer was lost.",
             queries={
                 "{{reason}}": "sum by (reason) (rate(tokens_refunded_total{@}[$__rate_interval]))"
             },

@@ -2,7 +2,6 @@
 
 import json
 import zlib
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -34,9 +33,11 @@ def call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
 
 def moment_in(text: bytes) -> float | None:
     """Unix seconds of a number or of a timestamp as RQ writes it; None for anything else."""
-    seconds: float | None = None
-    with suppress(ValueError, OverflowError):
-        seconds = datetime.fromisoformat(text.decode()).timestamp()
-    with suppress(ValueError):
+    try:
         seconds = float(text)
-    return seconds if seconds is not None and 0 <= seconds <= LAST_MOMENT_S else None
+    except ValueError:
+        try:
+            seconds = datetime.fromisoformat(text.decode()).timestamp()
+        except (ValueError, OverflowError):
+            return None
+    return seconds if 0 <= seconds <= LAST_MOMENT_S else None

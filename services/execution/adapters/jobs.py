@@ -1,8 +1,8 @@
-"""Jobs of one RQ queue, claimed and ended in bulk: one Lua call each way, on RQ's own keys."""
+"""Jobs of one RQ queue, ended and claimed in bulk: one Lua call for both, on RQ's own keys."""
 
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import redis
@@ -22,69 +22,17 @@ from rq.utils import now, utcformat
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from execution import metrics
+from execution.adapters.executions import Claim, EndedJob, JobFunction, StartedJob
 from execution.adapters.job_data import CALL_BYTES_MAX, call_in, moment_in
 from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
 from execution.adapters.rate_window import WINDOW_S, OwnRoom, RateWindow
 from execution.adapters.scripts import lua
-
-JobFunction = Callable[..., Awaitable[object]]
 
 LEASE_S = 20
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
 LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartedJob:
-    """A job in one of our slots. `function` is None where it names no allowed one.
-
-    A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
-    its own keys is touched when it ends. `started_at` is by the clock of the process's own starts.
-    """
-
-    id: bytes
-    execution: bytes
-    function: JobFunction | None
-    arguments: list[Any]
-    keywords: dict[str, Any]
-    timeout_s: float
-    plain: bool
-    started_at: float
-
-    @property
-    def member(self) -> bytes:
-        """Its name in the started registry."""
-        return self.id + b":" + self.execution
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """What one claim call brought. `head` is when the queue's oldest job came, in Unix seconds."""
-
-    jobs: Sequence[StartedJob]
-    suspended: bool = False
-    window_unknown: bool = False
-    room: int = 0
-    wait_s: float = 0.0
-    head: float | None = None
-    empty: bool = False
-
-    @property
-    def is_idle(self) -> bool:
-        """True where jobs may start and there is none."""
-        return not self.jobs and self.room > 0
-
-
-NOTHING = Claim(jobs=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedJob:
-    job: StartedJob
-    result: Any = None
-    error: Exception | None = None
 
 
 class Jobs:
@@ -120,8 +68,7 @@ class Jobs:
         self._functions = functions
         self._window = window
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
-        self._claim = client.register_script(lua("claim"))
-        self._finish = client.register_script(lua("finish"))
+        self._claim = client.register_script(lua("executions", "claim"))
         self._give_back = client.register_script(lua("give_back"))
         self._mend = client.register_script(lua("mend"))
         registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
@@ -135,21 +82,37 @@ class Jobs:
             worker_key: "hash",
         }
 
-    def claim(self, places: int, *, held: bytes | str = "") -> Claim:
-        """Starts up to `places` jobs, `held` from the intermediate list first."""
-        own, started = self._window.reserve_own(places), 0
+    def claim(
+        self,
+        places: int,
+        *,
+        ended: Sequence[EndedJob] = (),
+        unrecorded: Sequence[StartedJob] = (),
+        held: bytes | str = "",
+    ) -> Claim:
+        """Ends plain jobs, then starts up to `places`, `held` from the intermediate list first.
+
+        Those that succeeded are deleted, and failed ones kept for a while. The `unrecorded` ones run
+        on, and get the record by which RQ's tools know of it.
+        """
+        outcomes = [
+            *((each.job, "succeeded" if each.error is None else "failed") for each in ended),
+            *((job, "running") for job in unrecorded),
+        ]
+        own, started = self._window.reserve_own(places), []
         try:
-            answer = self._claim_with(own, held)
-            started = (len(answer) - 6) // 6
+            answer = self._claim_with(own, outcomes, held)
+            left, state, room, wait_s, watermark, quarantined, stale, started = answer
         finally:
-            started_at = self._window.settle_own(own, started=started)
-        state, room, wait_s, watermark, quarantined, stale = answer[:6]
-        jobs = [self._job(started_at, *answer[at : at + 6]) for at in range(6, len(answer), 6)]
+            started_at = self._window.settle_own(own, started=len(started))
+        moment = now().timestamp()
+        jobs = [self._job(started_at, moment, *fields) for fields in started]
         metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
         metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
         metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
         return Claim(
             jobs=jobs,
+            left=frozenset(left),
             suspended=state == b"suspended",
             window_unknown=state == b"window_unknown",
             room=room,
@@ -158,7 +121,9 @@ class Jobs:
             empty=watermark == b"empty",
         )
 
-    def _claim_with(self, own: OwnRoom, held: bytes | str) -> list[Any]:
+    def _claim_with(
+        self, own: OwnRoom, outcomes: Iterable[tuple[StartedJob, str]], held: bytes | str
+    ) -> list[Any]:
         answer: list[Any] = self._claim(
             keys=[
                 self.key,
@@ -170,6 +135,8 @@ class Jobs:
                 self._executions_key,
                 self._probe_key,
                 self._window.marker_key,
+                self.failed_key,
+                self._worker_key,
             ],
             args=[
                 own.reserved,
@@ -187,6 +154,8 @@ class Jobs:
                 own.wait_s,
                 CALL_BYTES_MAX,
                 LOOKS_MAX,
+                FAILURE_TTL_S,
+                *(word for job, outcome in outcomes for word in (job.id, job.execution, outcome)),
             ],
         )
         return answer
@@ -194,6 +163,7 @@ class Jobs:
     def _job(
         self,
         started_at: float,
+        moment: float,
         id_: bytes,
         execution: bytes,
         data: bytes,
@@ -203,8 +173,7 @@ class Jobs:
     ) -> StartedJob:
         name, arguments, keywords = call_in(data)
         if (came := moment_in(enqueued_at)) is not None:
-            waited_s = now().timestamp() - came
-            self._wait_seconds.observe(min(max(waited_s, 0.0), WAIT_MAX_S))
+            self._wait_seconds.observe(min(max(moment - came, 0.0), WAIT_MAX_S))
         return StartedJob(
             id=id_,
             execution=execution,
@@ -213,6 +182,7 @@ class Jobs:
             keywords=keywords,
             timeout_s=float(timeout) if timeout.isdigit() else JOB_TIMEOUT_S,
             plain=bool(plain),
+            claimed_at=time.monotonic(),
             started_at=started_at,
         )
 
@@ -231,28 +201,32 @@ class Jobs:
             self.mend()
             return self.claim(1, held=held or "")
 
-    def finish(self, batch: Sequence[EndedJob]) -> set[bytes]:
-        """Deletes plain jobs that succeeded and keeps failed ones for a while.
-
-        Returns the ids of those that have got dependents since, and are left to RQ's own path.
-        """
-        arguments: list[Any] = [RQ_KEY_PREFIX, utcformat(now()), FAILURE_TTL_S]
-        for ended in batch:
-            outcome = "succeeded" if ended.error is None else "failed"
-            arguments += [ended.job.id, ended.job.execution, outcome]
-        keys = [self.started_key, self.failed_key, self._executions_key, self._worker_key]
-        return set(self._finish(keys=keys, args=arguments))
-
     def give_back(self, jobs: Sequence[StartedJob]) -> None:
         """Puts jobs that could not be begun back at the head, with their tokens."""
-        arguments: list[Any] = [RQ_KEY_PREFIX]
-        for job in jobs:
-            token = job.id if job.id.startswith(self.hint_prefix.encode()) else job.member
-            arguments += [job.id, job.execution, token]
-        keys = [self.key, self.started_key, self._window.key, self._executions_key]
-        refunded = self._give_back(keys=keys, args=arguments)
+        refunded = self._put_back([job.member for job in jobs])
         self._window.refund_own([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
+
+    def recall(self, known: Set[bytes]) -> None:
+        """Puts back what this worker started without learning of it: the claim's reply was lost.
+
+        `known` are the members of those that it has learned of. A claim that Redis carries out only
+        after this is found when its lease has run out.
+        """
+        started: Set[Any] = self._client.smembers(self._executions_key)
+        if lost := started - known:
+            refunded = self._put_back(sorted(lost, key=_place_in_claim))
+            metrics.TOKENS_REFUNDED.labels(reason="claim_not_learned").inc(refunded)
+            metrics.JOBS_RECALLED.labels(queue=self.queue).inc(len(lost))
+
+    def _put_back(self, members: Sequence[bytes]) -> int:
+        arguments: list[Any] = [RQ_KEY_PREFIX]
+        for member in members:
+            job_id, _, execution = member.rpartition(b":")
+            token = job_id if job_id.startswith(self.hint_prefix.encode()) else member
+            arguments += [job_id, execution, token]
+        keys = [self.key, self.started_key, self._window.key, self._executions_key]
+        return int(self._give_back(keys=keys, args=arguments))
 
     def mend(self) -> None:
         """Deletes keys of another type than ours, which would fail every call that meets them."""
@@ -260,3 +234,8 @@ class Jobs:
             log.warning("keys of a wrong type deleted", queue=self.queue, keys=repr(mended))
         if self._window.key.encode() in mended:
             self._window.forget()
+
+
+def _place_in_claim(member: bytes) -> tuple[int, bytes]:
+    place = member.rpartition(b"-")[2]
+    return (int(place) if place.isdigit() else 0, member)

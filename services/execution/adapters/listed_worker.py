@@ -20,7 +20,8 @@ from rq.worker import BaseWorker
 from rq.worker.base import WorkerStatus
 
 from execution.adapters.allowlist import allowlisted
-from execution.adapters.jobs import LEASE_S, EndedJob, Jobs, StartedJob
+from execution.adapters.executions import EndedJob, StartedJob
+from execution.adapters.jobs import LEASE_S, Jobs
 
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30

@@ -2,9 +2,10 @@
 
 from importlib.resources import files
 
-SHARED = ("replacing", "reading")  # functions that all of them may call
+SHARED = ("replacing", "reading", "many")  # functions that all of them may call
 
 
-def lua(name: str) -> str:
+def lua(*names: str) -> str:
+    """The script of these parts, in their order; the last one acts, the others are functions."""
     scripts = files(__package__) / "lua"
-    return "".join((scripts / f"{part}.lua").read_text() for part in (*SHARED, name))
+    return "".join((scripts / f"{part}.lua").read_text() for part in (*SHARED, *names))

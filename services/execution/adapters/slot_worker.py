@@ -1,8 +1,8 @@
 """The concurrent RQ worker: N asyncio slots in one process on RQ's own keys, with batched Redis I/O.
 
-One Lua call claims as many jobs as there are free slots and the rate window allows; one more ends
-those that have run. A job is always in exactly one of: the list, the intermediate list (only while
-a process that waits idle hands it to the claim script), the started registry, the quarantine. So
+One Lua call ends the jobs that have run, and claims as many as there are free slots and the rate
+window allows. A job is always in exactly one of: the list, the intermediate list (only while a
+process that waits idle hands it to the claim script), the started registry, the quarantine. So
 `rq info`, `rq suspend` and a stock producer work as with a stock worker.
 
 A slot is taken before a job is asked for, and a token together with it, so that no job waits
@@ -12,7 +12,7 @@ until it is written, and after a second of failures the worker says so by `witho
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +20,8 @@ import redis
 import structlog
 
 from execution import metrics
-from execution.adapters.jobs import NOTHING, Claim, EndedJob, JobFunction, Jobs, StartedJob
+from execution.adapters.executions import NOTHING, Claim, EndedJob, JobFunction, StartedJob
+from execution.adapters.jobs import Jobs
 from execution.adapters.listed_worker import ListedWorker
 from execution.adapters.maintenance import Maintenance
 from execution.adapters.rate_window import RateWindow
@@ -32,7 +33,7 @@ CALL_EVERY_S = 0.5
 PAUSE_MIN_S = 0.05
 OUTAGE_AFTER_S = 1.0
 BEAT_EVERY_S = 5.0
-FINISH_BATCH_MAX = 256
+RECORD_AFTER_S = 0.1  # a job that is over by then never has the record that RQ's tools look for
 
 RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
 
@@ -89,8 +90,10 @@ class SlotWorker(ListedWorker):
         self._failed = metrics.JOBS_FINISHED.labels(queue=queue, outcome="failed")
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         self._running: dict[asyncio.Task[None], StartedJob] = {}
-        # With those that run never more than there are slots: a call that claims writes these first.
+        # With those that run hardly more than there are slots: a call that claims writes these first.
         self._ended: list[EndedJob] = []
+        self._unrecorded: dict[bytes, StartedJob] = {}  # plain ones that run
+        self._ended_for_rq: list[EndedJob] = []  # which RQ ends in its own way
         self._refused: list[StartedJob] = []  # to go back to the head of the queue
         self._store_is_away = False
         self._failing_since: float | None = None
@@ -121,6 +124,7 @@ class SlotWorker(ListedWorker):
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         try:
+            await self._call(self._exchange, 0)
             await self._call(self._settle)
             await self._call(self.register_death)
         except redis.RedisError as error:
@@ -129,6 +133,7 @@ class SlotWorker(ListedWorker):
 
     async def _turn(self, stop: asyncio.Event) -> None:
         """One exchange with Redis: beat, end what has run, claim what there is room for."""
+        self._cancel_overdue()
         places = await self._places()
         if stop.is_set():
             self.slots.give_back(places)
@@ -161,7 +166,7 @@ class SlotWorker(ListedWorker):
             self._start(job)
         metrics.WITHOUT_REDIS.labels(queue=self._jobs.queue).set(self.without_redis)
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
-        unwritten = len(self._ended) + len(self._refused)
+        unwritten = len(self._ended) + len(self._ended_for_rq) + len(self._refused)
         metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(unwritten)
         if claim.window_unknown:
             await self._unite_window()
@@ -203,21 +208,32 @@ class SlotWorker(ListedWorker):
         moment = time.monotonic()
         if self._failing_since is not None:
             self._jobs.mend()
+            self._jobs.recall(self._known())
         if moment >= self._next_beat:
             self.beat(self._jobs, list(self._running.values()), busy=bool(self._running))
             self._next_beat = moment + BEAT_EVERY_S
         self._settle()
-        return self._jobs.claim(places)
+        ended = list(self._ended)
+        before = moment - RECORD_AFTER_S
+        unrecorded = [job for job in list(self._unrecorded.values()) if job.claimed_at < before]
+        claim = self._jobs.claim(places, ended=ended, unrecorded=unrecorded)
+        self._ended_for_rq += [each for each in ended if each.job.id in claim.left]
+        del self._ended[: len(ended)]
+        for job in unrecorded:
+            self._unrecorded.pop(job.execution, None)
+        return claim
+
+    def _known(self) -> Set[bytes]:
+        """What this worker has started, and is not yet written as ended, by its members."""
+        jobs = list(self._running.values())  # before those that leave it for the other lists
+        jobs += [each.job for each in (*self._ended, *self._ended_for_rq)]
+        return {job.member for job in (*jobs, *self._refused)}
 
     def _settle(self) -> None:
-        """Writes what has ended or goes back; kept in memory until Redis has taken it."""
-        while batch := self._ended[:FINISH_BATCH_MAX]:
-            plain = [ended for ended in batch if ended.job.plain]
-            with_dependents = self._jobs.finish(plain) if plain else set()
-            for ended in batch:
-                if not ended.job.plain or ended.job.id in with_dependents:
-                    self.finish_as_rq(ended)
-            del self._ended[: len(batch)]
+        """Writes what no claim call writes; all is kept in memory until Redis has taken it."""
+        while self._ended_for_rq:
+            self.finish_as_rq(self._ended_for_rq[0])
+            del self._ended_for_rq[0]
         if returning := list(self._refused):
             self._jobs.give_back(returning)
             metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(returning))
@@ -226,19 +242,29 @@ class SlotWorker(ListedWorker):
     # On the event loop
 
     def _start(self, job: StartedJob) -> None:
-        task = asyncio.create_task(self._perform(job), name=repr(job.id))
+        task = asyncio.create_task(self._perform(job))
         self._running[task] = job
+        if job.plain:
+            self._unrecorded[job.execution] = job
         task.add_done_callback(self._running.pop)
 
     async def _perform(self, job: StartedJob) -> None:
         try:
-            with self._job_seconds.time():
-                self._end(EndedJob(job=job, result=await self._result(job)))
+            began = time.perf_counter()
+            try:
+                result = await self._result(job)
+            finally:
+                self._job_seconds.observe(time.perf_counter() - began)
+            self._end(EndedJob(job=job, result=result))
         except (StoreUnavailable, Overloaded):
+            self._unrecorded.pop(job.execution, None)
             self._refused.append(job)
             self._store_is_away = True
-        except asyncio.CancelledError:
-            self._end(EndedJob(job=job, error=JobRefused("the worker stopped")))
+        except asyncio.CancelledError as cancelled:
+            overdue = str(cancelled)
+            error = TimeoutError(overdue) if overdue else JobRefused("the worker stopped")
+            log.warning("job cut off", job_id=repr(job.id), reason=str(error))
+            self._end(EndedJob(job=job, error=error))
             raise
         except Exception as error:
             log.exception("job failed", job_id=repr(job.id))
@@ -249,9 +275,16 @@ class SlotWorker(ListedWorker):
     async def _result(self, job: StartedJob) -> object:
         if job.function is None:
             raise JobRefused("it names no allowed function")
-        async with asyncio.timeout(job.timeout_s):
-            return await job.function(*job.arguments, **job.keywords)
+        return await job.function(*job.arguments, **job.keywords)
+
+    def _cancel_overdue(self) -> None:
+        """Once a turn, which is at least every second: a timer for each job would cost more."""
+        moment = time.monotonic()
+        for task, job in self._running.items():
+            if moment > job.claimed_at + job.timeout_s and not task.cancelling():
+                task.cancel(f"it outlasted its timeout of {job.timeout_s:g} s")
 
     def _end(self, ended: EndedJob) -> None:
         (self._failed if ended.error else self._succeeded).inc()
-        self._ended.append(ended)
+        self._unrecorded.pop(ended.job.execution, None)
+        (self._ended if ended.job.plain else self._ended_for_rq).append(ended)

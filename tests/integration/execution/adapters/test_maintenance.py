@@ -338,7 +338,7 @@ def test_claims_go_on_while_much_is_cleaned(client: redis.Redis) -> None:
     claims, failed = asyncio.run(work())
 
     assert failed == 1_000
-    assert claims > 3
+    assert claims > 1
 
 
 def test_a_failed_job_says_why(client: redis.Redis) -> None:

@@ -498,7 +498,7 @@ def test_ours_keeps_a_success_through_an_outage_longer_than_its_lease(
     async def work() -> None:
         enqueue_sum(client, producer)
         async with working(behind_proxy, add) as worker:
-            await until(lambda: client.zcard(STARTED))
+            await until(lambda: client.keys("rq:execution:*"))
             proxy.cut(Loss.REQUEST, lambda _: True, for_good=True)
             gate.set()
             await until(lambda: worker.without_redis)

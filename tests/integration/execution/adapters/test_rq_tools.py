@@ -231,6 +231,34 @@ def test_a_stock_worker_runs_again_what_ours_gave_to_the_failed_registry(
     assert is_finished(client, "guest")
 
 
+@pytest.mark.parametrize("producer", ["ours", "stock"])
+def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: str) -> None:
+    gate = asyncio.Event()
+
+    async def hold(*_: int) -> None:
+        await gate.wait()
+
+    def runners() -> list[str]:
+        return [each.worker_name for each in fetched(client, "job-0").get_executions()]
+
+    async def work() -> None:
+        if producer == "ours":
+            enqueue(client, 1)
+        else:
+            queue_of(client).enqueue(WORK, 0, job_id="job-0")
+        async with working(client, hold) as worker:
+            await until(lambda: worker.slots.free < worker.slots.count)
+            worker.get_current_executions(refresh=True)  # it forgets those without a record
+            await until(lambda: runners() == [worker.name])
+            listed = worker.get_current_executions(refresh=True)
+            assert [each.job_id for each in listed] == ["job-0"]
+            gate.set()
+
+    asyncio.run(work())
+
+    assert client.keys("rq:execution*") == []
+
+
 # A stock producer
 
 

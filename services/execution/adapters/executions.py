@@ -1,0 +1,65 @@
+"""One execution of a job, from the claim that started it to its end; the values that tell of it."""
+
+from collections.abc import Awaitable, Callable, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+JobFunction = Callable[..., Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedJob:
+    """A job in one of our slots. `function` is None where it names no allowed one.
+
+    A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
+    its own keys is touched when it ends. `claimed_at` is by time.monotonic, `started_at` by the clock
+    of the process's own starts.
+    """
+
+    id: bytes
+    execution: bytes
+    function: JobFunction | None
+    arguments: list[Any]
+    keywords: dict[str, Any]
+    timeout_s: float
+    plain: bool
+    claimed_at: float
+    started_at: float
+
+    @property
+    def member(self) -> bytes:
+        """Its name in the started registry."""
+        return self.id + b":" + self.execution
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What one claim call brought. `head` is when the queue's oldest job came, in Unix seconds.
+
+    `left` has the ids of jobs that were to be ended, and have got dependents since they started: what
+    becomes of these RQ decides.
+    """
+
+    jobs: Sequence[StartedJob]
+    left: Set[bytes] = frozenset()
+    suspended: bool = False
+    window_unknown: bool = False
+    room: int = 0
+    wait_s: float = 0.0
+    head: float | None = None
+    empty: bool = False
+
+    @property
+    def is_idle(self) -> bool:
+        """True where jobs may start and there is none."""
+        return not self.jobs and self.room > 0
+
+
+NOTHING = Claim(jobs=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedJob:
+    job: StartedJob
+    result: Any = None
+    error: Exception | None = None
