@@ -8,7 +8,7 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help run dev demo test faults cluster-test check coverage bench-worker bench-recovery bench-backlog generated lock clean
+.PHONY: help run dev demo test faults compose-test cluster-test check coverage bench-worker bench-recovery bench-backlog generated lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: .venv/.stamp ## Unit and integration tests, on real stores (PYTEST_ARGS="-
 
 faults: .venv/.stamp ## Whole fleets, killed, paused, flooded and cut off
 	.venv/bin/pytest tests/faults $(PYTEST_ARGS)
+
+compose-test: .venv/.stamp ## The images, and the whole fleet in containers (needs a Docker engine)
+	.venv/bin/pytest tests/compose $(PYTEST_ARGS)
 
 cluster-test: .venv/.stamp ## The chart on the cluster of KUBECONFIG, scaled, upgraded and killed under load
 	.venv/bin/pytest tests/cluster -v $(PYTEST_ARGS)

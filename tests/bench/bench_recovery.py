@@ -21,6 +21,12 @@ from support.stores import Databases, Stores, fresh_databases, running_stores, s
 from support.trading import Trading
 
 UNLIMITED = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "WS_WORKER_RATE_LIMIT": "0"}
+SLOW = {  # still in flight when a second worker has started
+    "QUEUE_MAX_CONCURRENCY": "20",
+    "VENUE_EXECUTION_MIN_S": "10",
+    "VENUE_EXECUTION_MAX_S": "12",
+}
+PATIENCE_S = 60
 TAKEN_OVER_WITHIN_S = 12.0
 MOVES_AGAIN_WITHIN_S = 3.0
 FROZEN_S = 30.0
@@ -62,24 +68,23 @@ async def until_all_ended(databases: Databases) -> None:
 
 async def killed_worker(stores: Stores, server: RedisProcess) -> tuple[int, float, int]:
     """Orders that were in flight, seconds until the last of them was taken over, violations."""
-    names = (*EVERY_DEPLOYABLE, "order-worker#2")
     trading = Trading()
-    with a_fleet(stores, server, {"QUEUE_MAX_CONCURRENCY": "20"}, names) as (fleet, databases):
-        fleet["order-worker#2"].pause()  # so that all twenty are in the hands of the first
-        async with fleet.client() as engine:
+    with a_fleet(stores, server, SLOW, EVERY_DEPLOYABLE) as (fleet, databases):
+        async with fleet.client() as engine, asyncio.timeout(PATIENCE_S):
             await trading.place(engine, 20)
-        while len(in_flight := rows(databases.orders_url, IN_FLIGHT)) < 20:
-            await asyncio.sleep(0.01)
-        fleet["order-worker#2"].resume()
+            while len(in_flight := rows(databases.orders_url, IN_FLIGHT)) < 20:
+                await asyncio.sleep(0.01)
+        fleet.start(["order-worker#2"])  # now, so that all twenty are in the hands of the first
         fleet["order-worker"].kill()
         killed_at = time.monotonic()
         epochs = {row["id"]: row["lease_epoch"] for row in in_flight}
         taken_s: dict[object, float] = {}
-        while len(taken_s) < len(epochs):
-            for row in rows(databases.orders_url, EPOCHS, [[str(id_) for id_ in epochs]]):
-                if row["lease_epoch"] > epochs[row["id"]]:
-                    taken_s.setdefault(row["id"], time.monotonic() - killed_at)
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(taken_s) < len(epochs):
+                for row in rows(databases.orders_url, EPOCHS, [[str(id_) for id_ in epochs]]):
+                    if row["lease_epoch"] > epochs[row["id"]]:
+                        taken_s.setdefault(row["id"], time.monotonic() - killed_at)
+                await asyncio.sleep(0.05)
         await until_all_ended(databases)
         return len(epochs), max(taken_s.values()), len(trading.violations(databases))
 
@@ -97,8 +102,9 @@ async def flushed_hints(stores: Stores, server: RedisProcess) -> tuple[float, in
         fleet["order-worker"].resume()
         flushed_at = time.monotonic()
         before = count(databases, STARTED)
-        while count(databases, STARTED) <= before + IN_HAND_MAX:
-            await asyncio.sleep(0.02)
+        async with asyncio.timeout(PATIENCE_S):
+            while count(databases, STARTED) <= before + IN_HAND_MAX:
+                await asyncio.sleep(0.02)
         moved_s = time.monotonic() - flushed_at
         await until_all_ended(databases)
         return moved_s, len(trading.violations(databases))

@@ -1,5 +1,5 @@
--- Ends what a worker has run, records what runs on, and claims up to `wanted` jobs of its queue, as RQ would have ended and started
--- them one by one.
+-- Ends what a worker has run, records what runs on, and claims up to `wanted` jobs of its queue, as RQ would have
+-- done one by one.
 --
 -- KEYS  1 queue list  2 intermediate list  3 started registry  4 rate window  5 quarantine
 --       6 suspended flag  7 this worker's executions  8 probe  9 marker of a known window, or ''
