@@ -10,7 +10,8 @@ from gateway import answers
 from gateway.orders import read_body
 from gateway.pages import KeyQuery, read_query
 from gateway.problems import KeyNotFound
-from gateway.requests import KEY_ID, KeyForm, read_form
+from gateway.requests import KeyForm, read_form
+from gateway.texts import KEY_ID
 
 
 async def make_key(request: Request, _: Caller) -> Response:

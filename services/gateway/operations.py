@@ -26,7 +26,8 @@ from gateway.problems import (
     Unauthorized,
     WrongContentType,
 )
-from gateway.requests import KEY, KEY_ID, Form, KeyForm, OrderForm, described_by
+from gateway.requests import Form, KeyForm, OrderForm
+from gateway.texts import KEY, KEY_ID, described_by
 
 Refusal = type[ExecutionError]
 

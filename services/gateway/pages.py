@@ -27,7 +27,8 @@ from execution.domain.ids import AccountId, OrderId
 from execution.domain.order import Order
 from execution.domain.status import OrderStatus
 from gateway.problems import FieldError, InvalidQuery
-from gateway.requests import Account, Token, described_by, said
+from gateway.requests import said
+from gateway.texts import Account, Token, described_by
 
 PARAMETERS_MAX = 20
 REPEATABLE = frozenset({"status"})

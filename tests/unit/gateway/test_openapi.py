@@ -15,7 +15,7 @@ from gateway.api import ROUTES, only_post
 from gateway.openapi import document
 from gateway.operations import OPERATIONS, Operation
 from gateway.problems import ANSWERS
-from gateway.requests import TOKEN
+from gateway.texts import TOKEN
 
 DOCUMENT = json.loads(json.dumps(document(is_open=False)))
 DESCRIBES_ITSELF = {"/openapi.json", "/asyncapi.json"}
