@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, NoReturn, Self, TypeVar
+from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
-    model_validator,
+    field_validator,
 )
 from pydantic.alias_generators import to_camel
 
@@ -81,11 +82,12 @@ class OrderForm(Form):
         ),
     ] = None
 
-    @model_validator(mode="after")
-    def _two_tokens(self) -> Self:
-        if self.token_in == self.token_out:
-            raise ValueError("tokenIn and tokenOut are the same token")
-        return self
+    @field_validator("token_out")
+    @classmethod
+    def _another_token(cls, token_out: str, info: ValidationInfo) -> str:
+        if token_out == info.data.get("token_in"):
+            raise ValueError("must be another token than tokenIn")
+        return token_out
 
     def order(
         self, order_id: OrderId, *, account_id: AccountId, idempotency_key: str | None
@@ -166,7 +168,7 @@ def read_form(kind: type[Wanted], body: bytes) -> Wanted:
             object_pairs_hook=_object,
         )
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidBody("the body is not JSON in UTF-8, or a name comes twice in it") from error
+        raise InvalidBody("the body is not JSON in UTF-8") from error
     if not isinstance(fields, dict):
         raise kind.refusal([FieldError(pointer="", detail="the body must be a JSON object")])
     try:
@@ -191,14 +193,16 @@ def _number(text: str) -> Decimal:
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
     """Refuses a name that comes twice: whoever else reads the body might take the other value."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError("a name comes twice")
+    fields: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in fields:
+            raise InvalidBody(f"{json.dumps(name)} comes twice in one object")
+        fields[name] = value
     return fields
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise InvalidBody(f"{name} is not JSON")
 
 
 def _field_error(fault: Any) -> FieldError:

@@ -449,7 +449,7 @@ def test_a_body_without_an_announced_length_is_bounded_too(gateway: str) -> None
     ("changes", "pointers"),
     [
         ({"tokenIn": ""}, ["/tokenIn"]),
-        ({"tokenOut": "SOL"}, [""]),
+        ({"tokenOut": "SOL"}, ["/tokenOut"]),
         ({"tokenIn": "a\x00b"}, ["/tokenIn"]),
         ({"tokenIn": "\ud800"}, ["/tokenIn"]),
         ({"amountIn": 100}, ["/amountIn"]),

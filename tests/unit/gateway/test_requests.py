@@ -126,8 +126,19 @@ def test_two_tokens_cannot_look_like_one(token: str) -> None:
 def test_a_name_that_comes_twice_is_refused_because_others_may_take_the_other_value() -> None:
     body = a_body().replace(b"{", b'{"amountIn": "7", ', 1)
 
-    with pytest.raises(InvalidBody, match="twice"):
+    with pytest.raises(InvalidBody, match=r'^"amountIn" comes twice in one object$'):
         read_form(OrderForm, body)
+
+
+def test_a_name_of_half_a_character_that_comes_twice_is_named_as_it_was_sent() -> None:
+    with pytest.raises(InvalidBody, match=r'^"\\ud800" comes twice'):
+        read_form(OrderForm, b'{"\\ud800": 1, "\\ud800": 2}')
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_a_constant_that_json_does_not_know_is_named(constant: str) -> None:
+    with pytest.raises(InvalidBody, match=f"^{constant} is not JSON$"):
+        read_form(OrderForm, a_body(slippageTolerance=constant))
 
 
 def test_an_exponent_beyond_every_number_is_a_fault_of_its_field() -> None:
@@ -333,7 +344,8 @@ def test_what_is_no_short_readable_text_is_no_token(name: str, text: str) -> Non
 
 
 def test_a_token_is_not_swapped_for_itself() -> None:
-    assert pointers(a_body(tokenIn='"USDC"')) == [""]
+    assert pointers(a_body(tokenIn='"USDC"')) == ["/tokenOut"]
+    assert pointers(a_body(tokenIn='"USDC"', amountIn='"0"')) == ["/tokenOut", "/amountIn"]
 
 
 @pytest.mark.parametrize(
