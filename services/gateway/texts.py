@@ -1,6 +1,7 @@
 """The texts that requests hold: what each must look like, to those who check and to OpenAPI."""
 
 import re
+import sys
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -12,9 +13,17 @@ from execution.domain.access import ACCOUNT_PATTERN, LABEL_CHARS_MAX
 # No leading zeros either: an amount is told again as it was sent, and a numeric would lose them.
 AMOUNT = re.compile(r"(0|[1-9][0-9]{0,19})(\.[0-9]{1,18})?", re.ASCII)
 CONTROL = r"\x00-\x1f\x7f-\x9f"
-# zero-width and direction marks: with them, two tokens could look like one
-INVISIBLE = r"\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-UNWANTED = CONTROL + INVISIBLE
+# what Unicode lets a font leave out (Default_Ignorable_Code_Point), line ends and the marks of
+# annotations: with them, two tokens could look like one
+INVISIBLE = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    # not escaped: Python and ECMA-262 have no escape in common beyond four digits
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+PLANES = range(0, sys.maxunicode + 1, 0x1_0000)
+NO_CHARACTER = r"\ufdd0-\ufdef" + "".join(chr(n + 0xFFFE) + chr(n + 0xFFFF) for n in PLANES)
+UNWANTED = CONTROL + INVISIBLE + NO_CHARACTER
 BLANK = r"\x20\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 TOKEN = re.compile(rf"[^{UNWANTED}{BLANK}]([^{UNWANTED}]*[^{UNWANTED}{BLANK}])?")
 LABEL = re.compile(rf"[^{UNWANTED}]*")
@@ -69,7 +78,8 @@ Token = Annotated[
     Field(
         min_length=1,
         max_length=64,
-        description="A token's symbol or mint: nothing invisible in it, no blanks around it.",
+        description="A token's symbol or mint, without blanks around it and without what cannot be"
+        " seen in it: controls, Unicode's Default_Ignorable_Code_Point, line ends, non-characters.",
         json_schema_extra=described_by(TOKEN),
     ),
     AfterValidator(_token),

@@ -179,8 +179,33 @@ def test_no_character_is_a_blank_to_python_and_none_to_the_pattern_of_tokens() -
     assert wrong == []
 
 
-INVISIBLE_CHARACTERS = {
-    *(0x00AD, 0x061C, 0x180E, *range(0x200B, 0x2010), *range(0x2028, 0x202F)),
-    *(*range(0x2060, 0x2070), 0xFEFF, *range(0xFFF9, 0xFFFC)),
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties.txt, the same from 14 to 17
+IGNORABLE_CHARACTERS = {
+    *(0x00AD, 0x034F, 0x061C, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810)),
+    *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x3164),
+    *(*range(0xFE00, 0xFE10), 0xFEFF, 0xFFA0, *range(0xFFF0, 0xFFF9)),
+    *(*range(0x1BCA0, 0x1BCA4), *range(0x1D173, 0x1D17B), *range(0xE0000, 0xE1000)),
 }
-UNWANTED_CHARACTERS = {chr(n) for n in (*range(0x20), *range(0x7F, 0xA0), *INVISIBLE_CHARACTERS)}
+NO_CHARACTERS = {
+    *range(0xFDD0, 0xFDF0),
+    *(n for n in range(sys.maxunicode + 1) if n & 0xFFFE == 0xFFFE),
+}
+UNWANTED_CHARACTERS = {
+    chr(n)
+    for n in (
+        *(*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xFFF9, 0xFFFC)),
+        *(*IGNORABLE_CHARACTERS, *NO_CHARACTERS),
+    )
+}
+
+
+@pytest.mark.parametrize("name", ["tokenIn", "tokenOut"])
+def test_the_schema_takes_the_same_tokens_as_the_check(name: str) -> None:
+    token = Draft202012Validator(DOCUMENT["components"]["schemas"]["OrderForm"]["properties"][name])
+    wrong = [
+        character
+        for character in (*UNWANTED_CHARACTERS, "S", "\u6c34", "\U0001f680")
+        if token.is_valid(f"S{character}L") != bool(TOKEN.fullmatch(f"S{character}L"))
+    ]
+
+    assert wrong == []

@@ -116,7 +116,13 @@ def test_a_token_is_any_short_readable_text(token: str) -> None:
     assert read_form(OrderForm, a_body(tokenIn=f'"{token}"')).token_in == token
 
 
-@pytest.mark.parametrize("token", ["SOL\u200b", "\u202eSOL", "\ufeffSOL", "S\u00adOL", "S\u2028L"])
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("SOL\u200b", "\u202eSOL", "\ufeffSOL", "S\u00adOL", "S\u2028L", "S\u034fOL", "SOL\u3164"),
+        *("SOL\ufe0f", "SOL\uffff", "SOL\ufdd0", "SOL\U000e0041", "SOL\U000e0100", "SOL\U0010fffe"),
+    ],
+)
 def test_two_tokens_cannot_look_like_one(token: str) -> None:
     with pytest.raises(InvalidOrder) as refused:
         read_form(OrderForm, a_body(tokenIn=f'"{token}"'))
