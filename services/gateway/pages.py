@@ -97,13 +97,15 @@ class ListQuery(Query):
     after: Annotated[
         Moment | None,
         Field(
-            description="Only orders created after this moment.", examples=["2026-01-31T12:00:00Z"]
+            description="Only orders whose `createdAt` is after this moment.",
+            examples=["2026-01-31T12:00:00Z"],
         ),
     ] = None
     before: Annotated[
         Moment | None,
         Field(
-            description="Only orders created before this moment.", examples=["2036-01-31T12:00:00Z"]
+            description="Only orders whose `createdAt` is before this moment.",
+            examples=["2036-01-31T12:00:00Z"],
         ),
     ] = None
     limit: Annotated[

@@ -10,7 +10,6 @@ import httpx2
 import pytest
 
 from support.doors import running_gateway
-from support.evidence import rows
 from support.stores import Databases, Stores, execute, fresh_databases
 
 
@@ -63,10 +62,13 @@ def walked(http: httpx2.Client, **query: Any) -> Iterator[list[str]]:
 
 def written_at_once(databases: Databases, token: str) -> None:
     """Gives all orders of this token the very same moment of creation."""
+    written_at(databases, f"token_in = '{token}'", "2026-01-31 12:00:00.123456+00")
+
+
+def written_at(databases: Databases, which: str, moment: str) -> None:
     execute(
         databases.orders_url,
-        "UPDATE orders SET created_at = '2026-01-31 12:00:00.123456+00'"  # noqa: S608
-        f" WHERE token_in = '{token}'",
+        f"UPDATE orders SET created_at = '{moment}' WHERE {which}",  # noqa: S608
     )
 
 
@@ -158,35 +160,50 @@ def test_orders_are_listed_by_either_token(http: httpx2.Client) -> None:
     assert listed(http, tokenIn=one, tokenOut=one) == []
 
 
-def test_orders_are_listed_by_time_without_the_bounds(
-    http: httpx2.Client, databases: Databases
-) -> None:
+def test_orders_are_listed_by_time_without_the_bounds(http: httpx2.Client) -> None:
     token = a_token()
     order_id = placed(http, token)
-    [row] = rows(databases.orders_url, "SELECT created_at FROM orders WHERE id = %s", [order_id])
-    at: datetime = row["created_at"]
-    step = timedelta(microseconds=1)
+    [order] = page(http, tokenIn=token)["orders"]
+    told = datetime.fromisoformat(order["createdAt"])
+    step = timedelta(milliseconds=1)
 
     def between(after: datetime, before: datetime) -> list[str]:
         return listed(http, tokenIn=token, after=after.isoformat(), before=before.isoformat())
 
-    assert between(at - step, at + step) == [order_id]
-    assert between(at, at + step) == []
-    assert between(at - step, at) == []
+    assert between(told - step, told + step) == [order_id]
+    assert between(told, told + step) == []
+    assert between(told - step, told) == []
+
+
+def test_orders_of_one_millisecond_are_together_before_it_or_after_it(
+    http: httpx2.Client, databases: Databases
+) -> None:
+    token = a_token()
+    ids = [placed(http, token) for _ in range(3)]
+    for order_id, microseconds in zip(ids, ("123000", "123456", "123999"), strict=True):
+        written_at(databases, f"id = '{order_id}'", f"2026-01-31 12:00:00.{microseconds}+00")
+    [told] = {order["createdAt"] for order in page(http, tokenIn=token)["orders"]}
+
+    assert told == "2026-01-31T12:00:00.123Z"
+    assert listed(http, tokenIn=token, after=told) == []
+    assert listed(http, tokenIn=token, before=told) == []
+    assert listed(http, tokenIn=token, after="2026-01-31T12:00:00.122999Z") == ids[::-1]
+    assert listed(http, tokenIn=token, before="2026-01-31T12:00:00.123001Z") == ids[::-1]
 
 
 @pytest.mark.parametrize(
     ("after", "found"),
     [
         ("2026-01-31T12:00:00Z", 1),
-        ("2026-01-31T12:00:00.123455Z", 1),
-        ("2026-01-31T12:00:00.123456Z", 0),
+        ("2026-01-31T12:00:00.122Z", 1),
+        ("2026-01-31T12:00:00.123Z", 0),
         ("2026-01-31T14:00:00+02:00", 1),
         ("2026-01-31T13:00:00+00:00", 0),
         ("2026-01-31T12:00:01-00:00", 0),
         ("2026-01-31t12:00:00z", 1),
         ("0001-01-01T00:00:00+23:59", 1),
         ("9999-12-31T23:59:59-23:59", 0),
+        ("9999-12-31T23:59:59.999999Z", 0),
     ],
 )
 def test_a_moment_may_be_written_in_any_zone(

@@ -16,8 +16,8 @@ from execution.domain.status import OrderStatus
 class Page:
     """Which orders to list: the newest first, those beyond the last one of the page before.
 
-    Empty `statuses` stand for every status; `since` and `until` bound the time of creation, the
-    bounds themselves left out.
+    Empty `statuses` stand for every status; `since` and `until` bound the time of creation as it
+    is told, cut to milliseconds, the bounds themselves left out.
     """
 
     account_id: AccountId
@@ -56,8 +56,10 @@ WHERE account_id = %(account_id)s
   AND (%(statuses)s::text[] IS NULL OR status = ANY(%(statuses)s::text[]))
   AND (%(token_in)s::text IS NULL OR token_in = %(token_in)s)
   AND (%(token_out)s::text IS NULL OR token_out = %(token_out)s)
-  AND (%(since)s::timestamptz IS NULL OR created_at > %(since)s::timestamptz)
-  AND (%(until)s::timestamptz IS NULL OR created_at < %(until)s::timestamptz)
+  AND (%(since)s::timestamptz IS NULL OR created_at >=
+       date_trunc('milliseconds', %(since)s::timestamptz) + interval '1 millisecond')
+  AND (%(until)s::timestamptz IS NULL OR created_at <
+       date_trunc('milliseconds', %(until)s::timestamptz + interval '999 microseconds'))
   AND (%(beyond_at)s::timestamptz IS NULL
        OR (created_at, id) < (%(beyond_at)s::timestamptz, %(beyond_id)s::uuid))
 ORDER BY created_at DESC, id DESC
