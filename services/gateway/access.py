@@ -8,8 +8,11 @@ from starlette.responses import Response
 from execution.adapters.keys import Keys
 from execution.addresses import names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope, shown_key
+from execution.origins import is_welcome
 from gateway.limits import RequestLimits
-from gateway.problems import Forbidden, Unauthorized
+from gateway.problems import Forbidden, ForeignPage, Unauthorized
+
+SAFE = frozenset({"GET", "HEAD"})
 
 Endpoint = Callable[[Request, Caller], Awaitable[Response]]
 
@@ -18,6 +21,7 @@ def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[
     """The endpoint, for callers that have `scope`, within the limit of their key."""
 
     async def guarded(request: Request) -> Response:
+        _refuse_foreign_page(request)
         caller = await _caller(request)
         if caller.key_id is not None:
             limits: RequestLimits = request.app.state.limits
@@ -27,6 +31,15 @@ def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[
         return await endpoint(request, caller)
 
     return guarded
+
+
+def _refuse_foreign_page(request: Request) -> None:
+    """Forms of any page come without a preflight. CORS alone decides who may read what is safe."""
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is None or request.method in SAFE:
+        return
+    if not is_welcome(origin, host, origins=request.app.state.cors_origins):
+        raise ForeignPage("pages of this origin may not do this: CORS_ORIGINS does not name it")
 
 
 async def _caller(request: Request) -> Caller:

@@ -105,6 +105,7 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         app.state.keys = known_keys
         app.state.keys_asked_for = None if settings.is_open else known_keys
         app.state.is_for_this_machine = settings.is_for_this_machine
+        app.state.cors_origins = settings.cors_origins
         app.state.limits = limits
         app.state.hints = hints
         app.state.seal = seal

@@ -14,6 +14,7 @@ from gateway.problems import (
     BacklogFull,
     BodyTooLarge,
     Forbidden,
+    ForeignPage,
     InvalidBody,
     InvalidKey,
     InvalidOrder,
@@ -84,6 +85,7 @@ class Operation:
         return (
             *self.refusals,
             *(OF_A_SCOPE if self.scope else ()),
+            *(() if self.method == "get" else (ForeignPage,)),
             *(OF_A_BODY if self.body else ()),
             TooManyRequests,
         )

@@ -95,6 +95,10 @@ class Forbidden(RequestError):
     """The API key does not open this."""
 
 
+class ForeignPage(RequestError):
+    """A browser asks for a page of another origin, which the engine was not told to allow."""
+
+
 class KeyNotFound(RequestError):
     """No API key has this id."""
 
@@ -141,6 +145,7 @@ ANSWERS: Mapping[type[ExecutionError], Answer] = {
     InvalidBody: Answer(400, "invalid_json", "The body is not JSON"),
     Unauthorized: Answer(401, "unauthorized", "An API key is needed"),
     Forbidden: Answer(403, "forbidden", "The API key does not open this"),
+    ForeignPage: Answer(403, "foreign_page", "Pages of this origin may not do this"),
     KeyNotFound: Answer(404, "key_not_found", "API key not found"),
     OrderNotFound: Answer(404, "order_not_found", "Order not found"),
     SlowBody: Answer(408, "slow_body", "The body came too slowly"),

@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket
 
 from execution.adapters.keys import Keys
 from execution.addresses import counted_address, names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope, shown_key
+from execution.origins import is_welcome
 from ws_gateway.closing import Close, Refused
 from ws_gateway.turns import Turns
-
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Door:
@@ -30,7 +28,7 @@ class Door:
     async def admit(self, websocket: WebSocket) -> Caller:
         """Who has come; raises Refused, and StoreUnavailable or Overloaded where nobody can tell."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
-        if origin is not None and not self._welcomes(origin, host):
+        if origin is not None and not is_welcome(origin, host, origins=self._origins):
             raise Refused(Close.FORBIDDEN)
         if self._keys is None:
             if self._is_for_this_machine and not names_this_machine(host):
@@ -42,11 +40,6 @@ class Door:
         if Scope.READ not in caller.scopes:
             raise Refused(Close.FORBIDDEN)
         return caller
-
-    def _welcomes(self, origin: str, host: str) -> bool:
-        """Whether a page of this origin may stream: one of the same host, or an allowed one."""
-        allowed = origin in self._origins or "*" in self._origins
-        return allowed or is_same_host(origin, host)
 
     async def _caller(self, websocket: WebSocket, keys: Keys) -> Caller | None:
         authorization = websocket.headers.get("authorization", "")
@@ -69,20 +62,6 @@ class Door:
     async def _begin_look(self, key: str, keys: Keys) -> Caller | None:
         del self._looks[key]  # who comes from now on needs another: a key may be revoked meanwhile
         return await keys.caller(key)
-
-
-def is_same_host(origin: str, host: str) -> bool:
-    """Whether a page of this origin is served by the host that it calls, port included."""
-    try:
-        page = urlsplit(origin)
-        called = urlsplit(f"{page.scheme}://{host}")
-        default = DEFAULT_PORTS[page.scheme]
-        return page.hostname is not None and (page.hostname, page.port or default) == (
-            called.hostname,
-            called.port or default,
-        )
-    except (ValueError, KeyError):  # among them "null", the origin of a sandboxed page
-        return False
 
 
 def address_of(websocket: WebSocket) -> str:

@@ -219,3 +219,70 @@ def test_who_has_no_key_is_not_told_what_is_wrong_with_the_body(door: Door) -> N
     answer = door.http.post("/api/orders/execute", content=b"{", headers={})
 
     assert is_unauthorized(answer)
+
+
+# Pages of other origins
+
+ALLOWED = "https://app.example"
+FOREIGN = ["http://evil.example", "https://app.example.evil", "http://127.0.0.1", "null"]
+UNSAFE = [asked for asked in GUARDED if asked[0] != "GET"]
+
+every_unsafe_route = pytest.mark.parametrize("asked", UNSAFE, ids=" ".join)
+
+
+@pytest.fixture(scope="module")
+def open_door(stores: Stores) -> Iterator[Door]:
+    """A door that asks nobody for a key, and that pages of one origin may use."""
+    with (
+        fresh_databases(stores) as databases,
+        running_gateway(databases, stores, cors_origins=(ALLOWED,)) as address,
+        httpx2.Client(base_url=f"http://{address}", timeout=30) as http,
+    ):
+        placed = http.post("/api/orders/execute", json=A_BODY)
+        spare, _ = a_new_key(databases, Scope.READ)
+        yield Door(
+            http=http, databases=databases, order_id=placed.json()["orderId"], key_id=spare.id
+        )
+
+
+@every_unsafe_route
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_a_foreign_page_changes_nothing(open_door: Door, asked: Asked, origin: str) -> None:
+    answer = open_door.ask(asked, {"Origin": origin})
+
+    assert is_problem(answer, 403, "foreign_page")
+
+
+def test_a_foreign_page_cannot_cancel_without_a_preflight(open_door: Door) -> None:
+    path = f"/api/orders/{open_door.order_id}/cancel"
+    page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+    refused = open_door.http.post(path, content=b"", headers=page)
+    order = open_door.http.get(f"/api/orders/{open_door.order_id}").json()["order"]
+
+    assert is_problem(refused, 403, "foreign_page")
+    assert order["status"] == "pending"
+
+
+@pytest.mark.parametrize("origin", [None, ALLOWED, "itself"])
+def test_programs_and_welcome_pages_are_served(open_door: Door, origin: str | None) -> None:
+    own = str(open_door.http.base_url).rstrip("/")
+    headers = {} if origin is None else {"Origin": own if origin == "itself" else origin}
+    answer = open_door.ask(("POST", "/api/stream-tokens"), headers)
+
+    assert answer.status_code == 201
+
+
+def test_a_foreign_page_may_ask_for_what_it_cannot_read(open_door: Door) -> None:
+    answer = open_door.ask(("GET", "/api/orders"), {"Origin": "http://evil.example"})
+
+    assert answer.status_code == 200
+    assert "access-control-allow-origin" not in answer.headers
+
+
+def test_a_key_does_not_make_a_page_welcome(door: Door) -> None:
+    _, secret = a_new_key(door.databases, *Scope)
+    answer = door.ask(
+        ("POST", "/api/stream-tokens"), {**showing(secret), "Origin": "http://evil.example"}
+    )
+
+    assert is_problem(answer, 403, "foreign_page")
