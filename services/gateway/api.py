@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -28,6 +27,7 @@ from execution.settings import GatewaySettings
 from gateway import answers
 from gateway.access import admitted
 from gateway.asyncapi import asyncapi
+from gateway.cors import Cors
 from gateway.keys import issue_stream_token, list_keys, make_key, revoke_key
 from gateway.limits import Limited, RequestLimits
 from gateway.measured import Measured
@@ -124,18 +124,8 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         lifespan=lifespan,
         middleware=[
             Middleware(Measured),
-            Middleware(
-                CORSMiddleware,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "DELETE"],
-                allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-                expose_headers=[
-                    "Idempotent-Replayed",
-                    "RateLimit",
-                    "RateLimit-Policy",
-                    "Retry-After",
-                ],
-            ),
+            # outside of the limits, so that a page may read that it is beyond them
+            Middleware(Cors, limits=limits, origins=settings.cors_origins),
             Middleware(Limited, limits=limits),
         ],
         exception_handlers={

@@ -910,7 +910,8 @@ def test_a_page_of_a_foreign_origin_may_not(browsers: str, origin: str) -> None:
         asked = await preflight(http, origin)
         answer = await http.get("/health", headers={"Origin": origin})
 
-        assert asked.status_code == 400
+        assert is_problem(asked, 403, "foreign_page")
+        assert asked.json()["detail"] == "this engine does not allow the page's origin"
         assert "access-control-allow-origin" not in asked.headers
         assert "access-control-allow-origin" not in answer.headers
 

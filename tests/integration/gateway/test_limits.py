@@ -119,3 +119,27 @@ def test_a_limit_of_zero_is_none(databases: Databases, stores: Stores) -> None:
 
     assert {answer.status_code for answer in answers} == {200}
     assert "ratelimit" not in answers[0].headers
+
+
+PAGE = {"Origin": "https://app.example"}
+PREFLIGHT = PAGE | {"Access-Control-Request-Method": "POST"}
+
+
+def test_a_page_may_read_that_it_asked_too_often(databases: Databases, stores: Stores) -> None:
+    with a_client(databases, stores, per_address=1, cors_origins=(PAGE["Origin"],)) as http:
+        http.get("/health", headers=PAGE)
+        answer = http.get("/health", headers=PAGE)
+
+    assert is_too_many(answer)
+    assert answer.headers["access-control-allow-origin"] == PAGE["Origin"]
+    assert "retry-after" in answer.headers["access-control-expose-headers"].lower()
+
+
+def test_a_preflight_counts_as_a_request(databases: Databases, stores: Stores) -> None:
+    with a_client(databases, stores, per_address=2, cors_origins=(PAGE["Origin"],)) as http:
+        answers = [http.options("/api/orders/execute", headers=PREFLIGHT) for _ in range(2)]
+        refused = http.options("/api/orders/execute", headers=PREFLIGHT)
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [remaining(answer) for answer in answers] == [{"address": 1}, {"address": 0}]
+    assert is_too_many(refused)
