@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, NoReturn, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -23,6 +24,13 @@ from execution.domain.order import NewOrder
 from execution.domain.quote import AMOUNTS
 from gateway.problems import FieldError, InvalidBody, InvalidFields, InvalidKey, InvalidOrder
 from gateway.texts import KEY, Account, Amount, Key, Label, Positive, Token
+
+
+def _told_as_sent(number: Decimal) -> Decimal:
+    """Numbers go out as doubles: that is what JSON's readers make of them."""
+    if Decimal(repr(float(number))) != number:
+        raise ValueError("has more digits than a double holds")
+    return number
 
 
 class Form(BaseModel):
@@ -61,10 +69,15 @@ class OrderForm(Form):
             decimal_places=18,
             allow_inf_nan=False,
             description="How far below its quote the swap may land, in percent: 0.5 is half a"
-            " percent. A number of up to 18 decimals.",
+            " percent. Up to 18 decimals, and as many digits as a double holds, 15 at least: it is"
+            " told again as it was sent.",
             examples=[0.5],
         ),
-        WithJsonSchema({"type": "number", "minimum": 0, "maximum": 100}, mode="validation"),
+        AfterValidator(_told_as_sent),
+        WithJsonSchema(
+            {"type": "number", "format": "double", "minimum": 0, "maximum": 100},
+            mode="validation",
+        ),
     ]
     min_amount_out: Annotated[
         Amount | None,

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx2
@@ -257,6 +258,21 @@ def test_an_amount_is_told_as_it_was_sent(gateway: str, name: str, amount: str) 
         answer = await http.get(f"/api/orders/{order_id}")
 
         assert answer.json()["order"][name] == amount
+
+    run(gateway, talk)
+
+
+@pytest.mark.parametrize(
+    "percent", ["0", "0.30000000000000004", "1e-18", "12.3456789012345", "100"]
+)
+def test_a_slippage_is_told_as_it_was_sent(gateway: str, percent: str) -> None:
+    async def talk(http: httpx2.AsyncClient) -> None:
+        body = json.dumps(a_body()).replace("0.5", percent).encode()
+        order_id = (await post_raw(http, body)).json()["orderId"]
+        answer = await http.get(f"/api/orders/{order_id}")
+        told = json.loads(answer.content, parse_float=Decimal)["order"]["slippageTolerance"]
+
+        assert told == Decimal(percent)
 
     run(gateway, talk)
 
