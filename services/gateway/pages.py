@@ -4,6 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import MINYEAR, UTC, datetime
 from typing import Annotated, Any, Self, TypeVar
 from uuid import UUID
@@ -27,8 +28,8 @@ from execution.domain.ids import AccountId, OrderId
 from execution.domain.order import Order
 from execution.domain.status import OrderStatus
 from gateway.problems import FieldError, InvalidQuery
-from gateway.requests import said
 from gateway.texts import Account, Token, described_by
+from gateway.words import said
 
 PARAMETERS_MAX = 20
 REPEATABLE = frozenset({"status"})
@@ -40,9 +41,10 @@ CURSOR = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 def _moment(text: Any, parse: ValidatorFunctionWrapHandler) -> datetime:
     """A timestamp and not a number of seconds, which pydantic would also take."""
-    if not RFC_3339.fullmatch(text):
-        raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
-    return in_utc(parse(text))
+    if RFC_3339.fullmatch(text):
+        with suppress(ValidationError):
+            return in_utc(parse(text))
+    raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
 
 
 def in_utc(moment: datetime) -> datetime:

@@ -24,6 +24,7 @@ from execution.domain.order import NewOrder
 from execution.domain.quote import AMOUNTS
 from gateway.problems import FieldError, InvalidBody, InvalidFields, InvalidKey, InvalidOrder
 from gateway.texts import KEY, Account, Amount, Key, Label, Positive, Token
+from gateway.words import said
 
 
 def _told_as_sent(number: Decimal) -> Decimal:
@@ -188,12 +189,6 @@ def read_form(kind: type[Wanted], body: bytes) -> Wanted:
         return kind.model_validate(fields)
     except ValidationError as error:
         raise kind.refusal([_field_error(fault) for fault in error.errors()]) from None
-
-
-def said(fault: Any) -> str:
-    """What pydantic says of a fault, without its prefix."""
-    message: str = fault["msg"]
-    return message.removeprefix("Value error, ")
 
 
 def _number(text: str) -> Decimal:
