@@ -69,6 +69,10 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
         "required": True,
         "schema": {"type": "string", "const": "true"},
     },
+    "Accept-Encoding": {
+        "description": "How a body may be encoded, where it came encoded: not at all.",
+        "schema": {"type": "string", "const": "identity"},
+    },
     "Cache-Control": {
         "description": "A secret is for nobody's cache.",
         "required": True,
@@ -78,6 +82,7 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
 ON_EVERY_ANSWER = ("RateLimit", "RateLimit-Policy")
 BY_STATUS: Mapping[int, Sequence[str]] = {
     401: ("WWW-Authenticate",),
+    415: ("Accept-Encoding",),
     429: ("Retry-After",),
     503: ("Retry-After",),
 }
@@ -149,7 +154,7 @@ def _described(operation: Operation, *, is_open: bool) -> Mapping[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
-            "description": "At most 16 KiB of JSON in UTF-8, within 10 seconds.",
+            "description": "At most 16 KiB of JSON in UTF-8, not compressed, within 10 seconds.",
             "required": True,
             "content": {JSON: _schema(operation.body)},
         }

@@ -13,6 +13,7 @@ from gateway.pages import KeyQuery, ListQuery, Query
 from gateway.problems import (
     BacklogFull,
     BodyTooLarge,
+    EncodedBody,
     Forbidden,
     ForeignPage,
     InvalidBody,
@@ -33,7 +34,13 @@ from gateway.texts import KEY, KEY_ID, described_by
 Refusal = type[ExecutionError]
 
 OF_A_SCOPE: Sequence[Refusal] = (Unauthorized, Forbidden, Overloaded, StoreUnavailable)
-OF_A_BODY: Sequence[Refusal] = (InvalidBody, SlowBody, BodyTooLarge, WrongContentType)
+OF_A_BODY: Sequence[Refusal] = (
+    InvalidBody,
+    SlowBody,
+    BodyTooLarge,
+    WrongContentType,
+    EncodedBody,
+)
 
 AN_ORDER = "019c0000-0000-7000-8000-000000000001"
 

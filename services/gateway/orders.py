@@ -22,6 +22,7 @@ from gateway.pages import ListQuery, cursor, read_query
 from gateway.problems import (
     BacklogFull,
     BodyTooLarge,
+    EncodedBody,
     FieldError,
     InvalidOrder,
     KeyReused,
@@ -124,6 +125,8 @@ async def read_body(request: Request) -> bytes:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise WrongContentType("send the body as application/json")
+    if request.headers.get("content-encoding", "").lower() not in ("", "identity"):
+        raise EncodedBody("send the body as it is, without a Content-Encoding")
     most = request.app.state.body_bytes_max
     body = bytearray()
     try:

@@ -115,6 +115,12 @@ class WrongContentType(RequestError):
     """The body is not announced as application/json."""
 
 
+class EncodedBody(RequestError):
+    """The body is compressed, or encoded otherwise."""
+
+    headers = MappingProxyType({"Accept-Encoding": "identity"})
+
+
 class BodyTooLarge(RequestError):
     """The body is larger than this engine takes."""
 
@@ -152,6 +158,7 @@ ANSWERS: Mapping[type[ExecutionError], Answer] = {
     NotCancellable: Answer(409, "not_cancellable", "The order can no longer be cancelled"),
     BodyTooLarge: Answer(413, "body_too_large", "The body is too large"),
     WrongContentType: Answer(415, "wrong_content_type", "The body must be application/json"),
+    EncodedBody: Answer(415, "encoded_body", "The body must not be encoded"),
     InvalidOrder: Answer(422, "invalid_order", "The order is not valid"),
     InvalidKey: Answer(422, "invalid_key", "The key asked for is not valid"),
     InvalidQuery: Answer(422, "invalid_query", "The query is not valid"),

@@ -1,6 +1,7 @@
 """The gateway as clients meet it: on a real socket, with real PostgreSQL and real Redis behind."""
 
 import asyncio
+import gzip
 import json
 import re
 import uuid
@@ -408,6 +409,30 @@ def test_what_is_not_announced_as_json_is_not_read(gateway: str, content_type: s
         answer = await post_raw(http, json.dumps(a_body()).encode(), content_type)
 
         assert is_problem(answer, 415, "wrong_content_type")
+
+    run(gateway, talk)
+
+
+@pytest.mark.parametrize("path", ["/api/orders/execute", "/api/keys"])
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "unheard-of"])
+def test_a_body_that_comes_encoded_is_not_read(gateway: str, path: str, encoding: str) -> None:
+    async def talk(http: httpx2.AsyncClient) -> None:
+        headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+        answer = await http.post(path, content=gzip.compress(b"{}"), headers=headers)
+
+        assert is_problem(answer, 415, "encoded_body")
+        assert answer.headers["accept-encoding"] == "identity"
+
+    run(gateway, talk)
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+def test_a_body_may_be_said_to_come_as_it_is(gateway: str, encoding: str) -> None:
+    async def talk(http: httpx2.AsyncClient) -> None:
+        headers = {"Content-Encoding": encoding}
+        answer = await http.post("/api/orders/execute", json=a_body(), headers=headers)
+
+        assert answer.status_code == 201
 
     run(gateway, talk)
 
