@@ -25,7 +25,7 @@ Takes swap orders, routes each to the venue with the best effective price, and e
 
 Place an order with `placeOrder`, then follow it: by a stream (described at `/asyncapi.json`), or by
 `getOrder`. Amounts and prices are decimal strings, times are UTC. A refusal is a problem of RFC 9457
-with a stable `code`; other codes, fields and statuses may be added.
+with a stable `code`; other codes and fields may be added.
 """
 
 TAGS = (
