@@ -70,6 +70,7 @@ BOUNDS: Mapping[str, Schema] = {
     "corsOrigins": STRINGS,
     "tls.mode": one_of("", "require", "verify-ca", "verify-full"),
     "port": PORT,
+    "ports": {"type": "array", "items": PORT},
     "storage": {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[KMGT]i?)?$"},
     "resources": {
         "type": "object",

@@ -296,6 +296,15 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"redis": {"url": "redis://r", "tls": {"caSecret": "x"}}},
         says="redis.tls.caSecret needs URLs that begin with rediss://",
     ),
+    "dns-of-nobody": Refusal(
+        values=SECRETS | {"networkPolicy": {"dns": []}}, says="networkPolicy.dns is empty"
+    ),
+    "dns-taken-away": Refusal(
+        values=SECRETS | {"networkPolicy": {"dns": None}}, says="networkPolicy.dns is empty"
+    ),
+    "port-of-none": Refusal(
+        values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, says="ports"
+    ),
     "ingress-without-host": Refusal(
         values=SECRETS | {"ingress": {"enabled": True}}, says="ingress.hosts is empty"
     ),

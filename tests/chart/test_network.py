@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from chart.scenarios import RENDERED
+from chart.scenarios import RENDERED, SECRETS
 from execution.domain.status import OrderStatus
-from support.helm import Object, named, of_kind
+from support.helm import Object, Values, named, of_kind, rendered
 
 DISPATCHERS = {f"status-dispatcher-{status}" for status in OrderStatus}
 OF_POSTGRES = {"gateway", "order-worker", "ws-gateway", "migrate"}
@@ -126,3 +126,57 @@ def test_ports_of_policies_are_names_of_the_pods_ports() -> None:
 
     assert {port["name"] for port in gateway["ports"]} == {"http", "admin"}
     assert {port["name"] for port in postgres["ports"]} == {"postgres"}
+
+
+def opened(name: str, values: Values) -> set[Any]:
+    """The ports at which a workload may go out to stores."""
+    return set(rules(named(rendered(values), "NetworkPolicy", name)["spec"], "egress"))
+
+
+URLS = {
+    "postgres": {"url": "postgresql://u:p%40:1@h:6432/d", "chainUrl": "postgresql://[::1]:6433/c"},
+    "redis": {
+        "url": "rediss://h:7000/0?a=b:1",
+        "queueUrl": "redis://:p@q:7001/0",
+        "pubsubUrl": "redis://p:7002",
+    },
+}
+
+
+def test_the_ports_of_the_urls_are_open_to_whom_they_are_told() -> None:
+    assert {name: opened(name, URLS) for name in (*WORKLOADS, "migrate")} == {
+        "gateway": {6432, 7000, 7001},
+        "order-worker": {6432, 6433, 7000, 7001},
+        "ws-gateway": {6432, 7000, 7002},
+        "migrate": {6432, 6433},
+        **{dispatcher: {7000, 7001, 7002} for dispatcher in DISPATCHERS},
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("postgresql://h/d", {5432}),
+        ("postgresql://[::1]/d", {5432}),
+        ("postgresql://u:6432@h?application_name=x:1", {5432}),
+        ("postgresql://a:6432,b:6433,c/d", {5432, 6432, 6433}),
+    ],
+)
+def test_a_url_may_name_no_port_or_several(url: str, ports: set[int]) -> None:
+    assert opened("migrate", {"postgres": {"url": url}, "redis": SECRETS["redis"]}) == ports
+
+
+def test_the_ports_of_urls_in_secrets_are_those_of_the_values() -> None:
+    values = {
+        "postgres": SECRETS["postgres"] | {"ports": [6432, 6433]},
+        "redis": SECRETS["redis"] | {"ports": [7000]},
+    }
+
+    assert opened("order-worker", values) == {6432, 6433, 7000}
+
+
+@pytest.mark.parametrize("nothing", [[], None])
+def test_no_ports_are_the_usual_ones(nothing: list[int] | None) -> None:
+    values = {name: store | {"ports": nothing} for name, store in SECRETS.items()}
+
+    assert opened("gateway", values) == {5432, 6379}

@@ -61,3 +61,24 @@ Where the URLs are: variable -> store, Secret, key in it, and whether it may be 
 {{- end -}}
 {{- toYaml $authorities -}}
 {{- end }}
+
+{{/* The ports at which a component opens a store, as in a policy. Takes root, component, store. */}}
+{{- define "order-engine.ports" -}}
+{{- $given := ternary nil (index .root.Values .store).ports (index .root.Values.development .store).enabled -}}
+{{- $ports := $given | default list -}}
+{{- $usual := ternary 5432 6379 (eq .store "postgres") -}}
+{{- $urls := index (include "order-engine.given-urls" .root | fromYaml) .store | default dict -}}
+{{- range $variable := ternary (list) .component.urls (not (empty $ports)) -}}
+{{- with index $urls $variable -}}
+{{- /* a URL of PostgreSQL may name several hosts */ -}}
+{{- range regexReplaceAll "^[^:]+://([^/?#]*@)?([^/?#]*).*$" . "${2}" | splitList "," -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" . | trimPrefix ":" | default $usual | int) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $rules := list -}}
+{{- range $ports | default (list $usual) | uniq -}}
+{{- $rules = append $rules (dict "port" (int .)) -}}
+{{- end -}}
+{{- toJson $rules -}}
+{{- end }}
