@@ -151,6 +151,19 @@ def test_the_time_that_a_door_needs_is_that_of_the_code() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["gateway", "order-worker", "ws-gateway"])
+def test_who_waits_for_the_schema_is_told_all_that_libpq_may_need(name: str) -> None:
+    further = [
+        {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "pg", "key": "password"}}},
+        {"name": "PGSSLROOTCERT", "value": "system"},
+    ]
+
+    pod = deployment(name, {"defaults": {"extraEnv": further}})["spec"]["template"]["spec"]
+
+    for told in (*pod["initContainers"], *pod["containers"]):
+        assert told["env"][-2:] == further
+
+
 # Priorities
 
 
