@@ -305,6 +305,10 @@ REFUSED: Mapping[str, Refusal] = {
     "port-of-none": Refusal(
         values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, says="ports"
     ),
+    "any-authority-for-any-name": Refusal(
+        values={**SECRETS, "postgres": {**SECRETS["postgres"], "tls": {"mode": "verify-ca"}}},
+        says="postgres.tls.mode verify-ca needs postgres.tls.caSecret",
+    ),
     "ingress-without-host": Refusal(
         values=SECRETS | {"ingress": {"enabled": True}}, says="ingress.hosts is empty"
     ),

@@ -41,6 +41,13 @@ def test_every_deployable_has_a_target_that_runs_it() -> None:
         assert f'image.title="{target}"' in targets[target]
 
 
+def test_the_systems_authorities_are_found_by_every_openssl() -> None:
+    base = "\nFROM base AS runtime\n(.+?)\nFROM "
+    (stage,) = re.findall(base, (ROOT / "docker/Dockerfile").read_text(), flags=re.DOTALL)
+
+    assert "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" in stage
+
+
 def test_compose_runs_every_deployable() -> None:
     assert set(found(r"target: ([\w-]+)", "docker/compose.yaml")) == DEPLOYABLES
 

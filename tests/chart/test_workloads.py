@@ -280,6 +280,15 @@ def test_libpq_checks_the_server_that_it_has_an_authority_for() -> None:
     }
 
 
+def test_libpq_believes_the_systems_authorities_where_none_is_given() -> None:
+    values = {"postgres": SECRETS["postgres"] | {"tls": {"mode": "verify-full"}}}
+
+    assert variables("gateway", values).items() >= {
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "system"),
+    }
+
+
 # The notes
 
 

@@ -178,6 +178,18 @@ def test_a_client_that_trusts_the_server_is_let_in(way: Way, place: Place, trust
     place.assert_nothing_in_clear()
 
 
+def test_the_systems_authorities_are_those_of_the_file_that_is_named(
+    place: Place, trust: Trust, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as the image does: the OpenSSL that comes with libpq knows no system
+    url = trust.postgres_url(place).replace(quote(str(trust.authority.file), safe=""), "system")
+    with pytest.raises(psycopg2.OperationalError, match="certificate verify failed"):
+        connect(url, application_name="test")
+    monkeypatch.setenv("SSL_CERT_FILE", str(trust.authority.file))
+
+    connect(url, application_name="test").close()
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_server_of_another_authority_is_refused(
     way: Way, place: Place, trust: Trust, tmp_path: Path

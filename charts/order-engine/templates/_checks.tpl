@@ -51,6 +51,9 @@
 {{- fail (printf "production needs %s.secret.name: no URL in the values, no development datastore" $store) -}}
 {{- end -}}
 {{- end -}}
+{{- if and (eq .Values.postgres.tls.mode "verify-ca") (not .Values.postgres.tls.caSecret) -}}
+{{- fail "postgres.tls.mode verify-ca needs postgres.tls.caSecret: an authority that signs for everybody proves nothing without the name" -}}
+{{- end -}}
 {{- if and .Values.production (eq .Values.auth "open") -}}
 {{- fail "production needs auth: keys" -}}
 {{- end -}}

@@ -99,6 +99,8 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- if $tls.caSecret }}
 - {name: PGSSLROOTCERT, value: /etc/order-engine/postgres-ca/ca.crt}
+{{- else if eq $tls.mode "verify-full" }}
+- {name: PGSSLROOTCERT, value: system}
 {{- end }}
 {{- end }}
 {{- end }}
