@@ -15,6 +15,7 @@ from execution.settings import OrderWorkerSettings, StatusDispatcherSettings
 from support.helm import CHART, Object, Values, named, of_kind, rendered
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+RANKED_ANEW = {status: {"priority": 20} for status in OrderStatus}
 
 
 def deployment(name: str, values: Values) -> Object:
@@ -190,6 +191,29 @@ def test_what_comes_first_has_the_higher_class_and_statuses_come_last() -> None:
     assert falling == sorted(falling, reverse=True)
     assert len(set(falling)) == len(falling)
     assert by_component["order-worker"] > max(falling)
+
+
+def classes(values: Values, *, release: str = "engine", namespace: str = "trading") -> set[str]:
+    asked = {**SECRETS, "priorityClasses": {"create": True}, **values}
+    objects = rendered(asked, release=release, namespace=namespace)
+    return {part["metadata"]["name"] for part in of_kind(objects, "PriorityClass")}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"priorityClasses": {"create": True, "base": 2000}},
+        {"priorityClasses": {"create": True, "preemptionPolicy": "PreemptLowerPriority"}},
+        {"defaults": {"priority": 20}, "statusDispatcher": {"statuses": RANKED_ANEW}},
+    ],
+)
+def test_a_class_of_another_worth_has_another_name(values: Values) -> None:
+    # what a class is worth cannot be changed, so an upgrade would fail
+    assert not classes(values) & classes({})
+
+
+def test_classes_of_two_releases_never_share_a_name() -> None:
+    assert not classes({}, namespace="a", release="b-c") & classes({}, namespace="a-b", release="c")
 
 
 # The migration

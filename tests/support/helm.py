@@ -56,19 +56,26 @@ def needed_helm() -> Path:
 
 
 def rendered(
-    values: Values, *, presets: tuple[str, ...] = (), release: str = RELEASE, chart: Path = CHART
+    values: Values,
+    *,
+    presets: tuple[str, ...] = (),
+    release: str = RELEASE,
+    namespace: str = NAMESPACE,
+    chart: Path = CHART,
 ) -> list[Object]:
     """The objects of a release. Raises Refused."""
-    return _rendered(json.dumps(values), presets, release, chart)
+    return _rendered(json.dumps(values), presets, release, namespace, chart)
 
 
 @cache
-def _rendered(values: str, presets: tuple[str, ...], release: str, chart: Path) -> list[Object]:
+def _rendered(
+    values: str, presets: tuple[str, ...], release: str, namespace: str, chart: Path
+) -> list[Object]:
     files = [f"--values={chart}/values-{preset}.yaml" for preset in presets]
     done = subprocess.run(
         [
             *(needed_helm(), "template", release, chart),
-            *("--namespace", NAMESPACE, "--kube-version", KUBERNETES),
+            *("--namespace", namespace, "--kube-version", KUBERNETES),
             *(*files, "--values=-"),
         ],
         input=values,
