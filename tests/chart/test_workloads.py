@@ -1,7 +1,5 @@
-"""What single values do to the workloads, the migration and the notes."""
+"""What single values do to the workloads and the migration."""
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -311,40 +309,3 @@ def test_libpq_believes_the_systems_authorities_where_none_is_given() -> None:
         ("PGSSLMODE", "verify-full"),
         ("PGSSLROOTCERT", "system"),
     }
-
-
-# The notes
-
-
-@pytest.fixture
-def noted(tmp_path: Path) -> Path:
-    """A chart that renders its notes as an object: `helm template` leaves them out."""
-    chart = tmp_path / "order-engine"
-    shutil.copytree(CHART, chart)
-    notes = (chart / "templates/NOTES.txt").read_text()
-    (chart / "templates/notes.yaml").write_text(
-        '{{- define "notes" }}' + notes + "{{- end }}\n"
-        'kind: Notes\ntext: {{ include "notes" . | toJson }}\n'
-    )
-    return chart
-
-
-def notes(chart: Path, values: Values, *presets: str) -> str:
-    (found,) = of_kind(rendered(values, presets=presets, chart=chart), "Notes")
-    return str(found["text"])
-
-
-def test_the_notes_say_how_to_make_a_key_where_keys_are_asked_for(noted: Path) -> None:
-    assert "keys create" in notes(noted, SECRETS, "production")
-    assert "WARNING: auth is `open`" in notes(noted, {}, "dev")
-
-
-def test_the_notes_say_what_an_upgrade_does_to_a_scaled_deployment(noted: Path) -> None:
-    assert "stands until the next `helm upgrade`" in notes(noted, {}, "dev")
-
-
-def test_the_notes_say_where_orders_come_in(noted: Path) -> None:
-    edge = {"ingress": {"enabled": True, "hosts": ["orders.example"]}}
-
-    assert "come in at orders.example." in notes(noted, SECRETS | edge)
-    assert "port-forward svc/engine-order-engine-gateway 3000:80" in notes(noted, SECRETS)

@@ -1,0 +1,112 @@
+"""What is said after an installation: true of these values, and what to do next."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from chart.scenarios import SECRETS
+from execution.domain.status import OrderStatus
+from support.helm import CHART, Values, of_kind, rendered
+
+
+@pytest.fixture
+def noted(tmp_path: Path) -> Path:
+    """A chart that renders its notes as an object: `helm template` leaves them out."""
+    chart = tmp_path / "order-engine"
+    shutil.copytree(CHART, chart)
+    notes = (chart / "templates/NOTES.txt").read_text()
+    (chart / "templates/notes.yaml").write_text(
+        '{{- define "notes" }}' + notes + "{{- end }}\n"
+        'kind: Notes\ntext: {{ include "notes" . | toJson }}\n'
+    )
+    return chart
+
+
+def notes(chart: Path, values: Values, *presets: str) -> str:
+    (found,) = of_kind(rendered(values, presets=presets, chart=chart), "Notes")
+    return str(found["text"])
+
+
+def test_the_notes_say_how_to_make_a_key_where_keys_are_asked_for(noted: Path) -> None:
+    assert "keys create" in notes(noted, SECRETS, "production")
+    assert "WARNING: auth is `open`" in notes(noted, {}, "dev")
+
+
+def test_the_notes_show_the_key_where_they_show_a_call(noted: Path) -> None:
+    assert "  ENGINE_API_KEY=KEY order-engine demo --url" in notes(noted, SECRETS)
+    assert "  order-engine demo --url" in notes(noted, SECRETS | {"auth": "open"})
+
+
+def test_the_notes_say_for_each_workload_how_long_a_scale_stands(noted: Path) -> None:
+    values = {
+        "defaults": {"replicas": None},
+        "gateway": {"replicas": 2},
+        "statusDispatcher": {"autoscaling": {"keda": {"enabled": True}}},
+        "wsGateway": {"replicas": 2, "autoscaling": {"hpa": {"enabled": True}}},
+    }
+    dispatchers = ", ".join(f"status-dispatcher-{status}" for status in sorted(OrderStatus))
+
+    said = notes(noted, SECRETS | values)
+
+    assert "- gateway:\n  It stands until the next `helm upgrade`" in said
+    assert "- order-worker:\n  It stands for good" in said
+    assert f"- {dispatchers}, ws-gateway:\n  It is undone by the autoscaler" in said
+
+
+def test_the_notes_say_only_what_is_so_of_scaling(noted: Path) -> None:
+    said = notes(noted, {}, "dev")
+
+    assert "stands until the next `helm upgrade`" in said
+    assert "for good: `replicas`" not in said
+    assert "undone by the autoscaler" not in said
+
+
+def test_the_notes_say_where_orders_come_in(noted: Path) -> None:
+    ingress = {"ingress": {"enabled": True, "hosts": ["orders.example"]}}
+
+    assert "come in at orders.example." in notes(noted, SECRETS | ingress)
+    assert "port-forward svc/engine-order-engine-gateway 3000:80" in notes(noted, SECRETS)
+
+
+def test_the_notes_name_the_hosts_of_edges_that_are_on(noted: Path) -> None:
+    edges = {
+        "ingress": {"enabled": False, "hosts": ["orders.example"]},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}]},
+    }
+
+    said = notes(noted, SECRETS | edges)
+
+    assert "come in at every name of the Gateway." in said
+    assert "orders.example" not in said
+
+
+def test_the_notes_say_what_an_edge_needs_in_production(noted: Path) -> None:
+    edge = {"ingress": {"enabled": True, "hosts": ["orders.example"]}}
+    proxies = {"trustedProxies": ["10.0.0.0/8"]}
+
+    said = notes(noted, SECRETS | edge, "production")
+
+    assert '"kubernetes.io/metadata.name":"ingress-nginx"' in said
+    assert "trustedProxies is empty" in said
+    assert "trustedProxies" not in notes(noted, SECRETS | edge | proxies, "production")
+
+
+@pytest.mark.parametrize(
+    ("values", "named_secrets"),
+    [
+        (SECRETS, "Secrets pg and rd reaches"),
+        (SECRETS | {"redis": {"secret": {"name": "pg"}}}, "Secret pg reaches"),
+        (SECRETS | {"postgres": {"url": "postgresql://h/d"}}, "Secret rd reaches"),
+    ],
+)
+def test_the_notes_say_when_pods_see_another_secret(
+    noted: Path, values: Values, named_secrets: str
+) -> None:
+    assert f"A change in the {named_secrets} the pods" in notes(noted, values)
+
+
+def test_the_notes_say_what_to_do_with_a_migration_that_has_failed(noted: Path) -> None:
+    of_the_migration = "app.kubernetes.io/instance=engine,app.kubernetes.io/component=migrate"
+
+    assert f"delete job -l {of_the_migration}" in notes(noted, {}, "dev")
