@@ -25,6 +25,7 @@ SETTINGS = {
 # What looks like a line of the log and is none.
 COMMANDS = {
     "helm rollback",
+    "helm upgrade",
     "k describe",
     "k describe pod",
     "k get pods",
