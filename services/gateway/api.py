@@ -13,7 +13,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from execution.adapters.closing import close_together
-from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
@@ -23,8 +22,8 @@ from execution.adapters.redis_clients import redis_client
 from execution.adapters.seals import Seal
 from execution.domain.access import Scope
 from execution.domain.errors import ExecutionError
+from execution.health import healthy
 from execution.settings import GatewaySettings
-from gateway import answers
 from gateway.access import admitted
 from gateway.asyncapi import asyncapi
 from gateway.cors import Cors
@@ -56,8 +55,8 @@ async def keys(request: Request) -> Response:
     return await admitted(Scope.ADMIN, endpoint)(request)
 
 
-async def health(request: Request) -> Response:
-    return answers.Healthy(timestamp=timestamp(datetime.now(UTC))).response()
+async def health(_: Request) -> Response:
+    return healthy(datetime.now(UTC))
 
 
 ROUTES = [

@@ -11,15 +11,20 @@ client subscribes to. It says what requests.py reads, and gets, besides frames:
 
 Frames of an order may still come for a moment after it was unsubscribed from. Codes of errors:
 bad_request, order_not_found, too_many_subscriptions, and store_unavailable, which passes.
+
+`GET /health` is for load balancers that ask each process at the port of its streams.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
 
 import structlog
 from starlette.applications import Starlette
-from starlette.routing import WebSocketRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from execution import metrics
@@ -34,6 +39,7 @@ from execution.connections import WIRE, WebSocketConnection
 from execution.domain.access import Caller
 from execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
 from execution.domain.ids import OrderId, order_id_in
+from execution.health import healthy
 from execution.settings import WsGatewaySettings
 from ws_gateway.closing import CLIENT_CODES, Close, Refused
 from ws_gateway.doors import Door, address_of
@@ -149,7 +155,12 @@ async def unknown(websocket: WebSocket) -> None:
     metrics.SOCKETS_CLOSED.labels(code=int(Close.NOT_FOUND)).inc()
 
 
+async def health(_: Request) -> Response:
+    return healthy(datetime.now(UTC))
+
+
 ROUTES = [
+    Route("/health", health),
     WebSocketRoute("/api/stream", admitted(stream_many)),
     WebSocketRoute("/api/orders/{order_id}/stream", admitted(stream_order)),
     WebSocketRoute("/{path:path}", unknown),

@@ -8,7 +8,10 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 import pytest
+from starlette.routing import Route
 
+import gateway.api
+import ws_gateway.api
 from chart.scenarios import RENDERED
 from support.helm import Object, of_kind
 
@@ -62,6 +65,14 @@ def test_annotations_of_the_values_count_more_than_the_charts() -> None:
 
     assert annotations["nginx.ingress.kubernetes.io/use-regex"] == "true"
     assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "60"
+
+
+def test_a_load_balancer_asks_what_both_doors_answer() -> None:
+    (ingress,) = of_kind(RENDERED["ingress-alb"].objects(), "Ingress")
+    path = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/healthcheck-path"]
+
+    for routes in (gateway.api.ROUTES, ws_gateway.api.ROUTES):
+        assert path in {route.path for route in routes if isinstance(route, Route)}
 
 
 def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:

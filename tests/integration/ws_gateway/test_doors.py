@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import pytest
 from websockets.asyncio.client import connect
 
@@ -421,10 +423,25 @@ def test_an_address_is_the_clients_own_only_if_a_trusted_proxy_says_so(
 # Paths
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"])
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"]
+)
 def test_a_path_without_a_stream_is_told_4404(guarded: str, path: str) -> None:
     async def work() -> None:
         assert await close_code(connect(f"ws://{guarded}{path}", proxy=None)) == 4404
+
+    run(work())
+
+
+def test_health_is_told_to_whoever_asks(guarded: str) -> None:
+    async def work() -> None:
+        async with httpx2.AsyncClient(base_url=f"http://{guarded}", trust_env=False) as http:
+            answer = await http.get("/health")
+        timestamp = answer.json()["timestamp"]
+
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "ok", "timestamp": timestamp}
+        assert datetime.fromisoformat(timestamp).tzinfo is UTC
 
     run(work())
 
