@@ -79,6 +79,11 @@ def test_every_image_is_built_from_a_target_of_its_name() -> None:
     assert built == {f"order-engine/{target}": target for target in TARGETS - {"test"}}
 
 
+def test_images_are_pushed_where_the_cluster_is_elsewhere() -> None:
+    # Skaffold knows itself whether a cluster is local; `push` would count more
+    assert "push" not in SKAFFOLD["build"]["local"]
+
+
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_files_that_are_named_are_there(profile: str | None) -> None:
     of = release(profile)
