@@ -13,7 +13,8 @@ from execution.settings import CommonSettings, DoorSettings
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/order-engine"
 
-SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SCRIPTS = PROJECT["scripts"]
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 DEPLOYABLES = set(SCRIPTS) - {"order-engine"}  # the command line is no deployable
 STATUSES = sorted(OrderStatus)
@@ -39,6 +40,27 @@ def test_every_deployable_has_a_target_that_runs_it() -> None:
     for target in DEPLOYABLES:
         assert f'ENTRYPOINT ["{target}"]' in targets[target]
         assert f'image.title="{target}"' in targets[target]
+
+
+def test_images_and_chart_are_of_the_version_that_is_built() -> None:
+    assert found(r"^ARG VERSION=(.+)$", "docker/Dockerfile") == [PROJECT["version"]]
+    assert found(r'^appVersion: "(.+)"$', "charts/order-engine/Chart.yaml") == [PROJECT["version"]]
+
+
+def test_whoever_builds_images_tells_them_their_revision() -> None:
+    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+    told = [
+        *(
+            service["build"]["args"]
+            for service in compose["services"].values()
+            if "build" in service
+        ),
+        *(artifact["docker"]["buildArgs"] for artifact in skaffold["build"]["artifacts"]),
+    ]
+
+    assert found(r"^ARG (REVISION)=unknown$", "docker/Dockerfile") == ["REVISION"]
+    assert [arguments.keys() for arguments in told] == [{"REVISION"}] * 2 * len(DEPLOYABLES)
 
 
 def test_the_systems_authorities_are_found_by_every_openssl() -> None:
