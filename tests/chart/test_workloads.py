@@ -271,6 +271,19 @@ def test_the_development_postgres_keeps_its_directory_to_itself() -> None:
     assert context["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
+@pytest.mark.parametrize("name", ["postgres", "redis"])
+def test_development_stores_go_where_the_workloads_may(name: str) -> None:
+    where: dict[str, Any] = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"pool": "trading"},
+        "tolerations": [{"key": "trading", "operator": "Exists"}],
+    }
+
+    store = named(rendered({"defaults": where}, presets=("dev",)), "StatefulSet", name)
+
+    assert store["spec"]["template"]["spec"].items() >= where.items()
+
+
 # TLS
 
 
