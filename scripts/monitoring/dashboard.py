@@ -10,7 +10,7 @@ from enum import StrEnum
 
 WIDTH = 24
 
-MATCHERS = 'namespace=~"$namespace",app_kubernetes_io_instance=~"$release"'
+MATCHERS = 'namespace="$namespace",app_kubernetes_io_instance="$release"'
 
 
 class Kind(StrEnum):

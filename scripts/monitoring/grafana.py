@@ -17,7 +17,6 @@ from grafana_foundation_sdk.models.dashboard import (
     Threshold,
     ThresholdsMode,
     VariableHide,
-    VariableOption,
     VariableRefresh,
     VariableSort,
 )
@@ -29,7 +28,6 @@ from monitoring.rule import PREFIX, RUNBOOK, anchor
 
 TAG = "order-engine"
 SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
-ANY = VariableOption(selected=True, text="All", value="$__all")
 
 
 def document(dashboard: Dashboard) -> str:
@@ -75,17 +73,18 @@ def _variables() -> Sequence[Any]:
     return (
         grafana.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         _label_variable("namespace", "Namespace", label="namespace", where=""),
-        # of pods, so present wherever the scrape keeps this label of theirs; "All" where it does not
+        # of pods, so present wherever the scrape keeps this label of theirs; empty where it does not
         _label_variable(
             "release",
             "Release",
             label="app_kubernetes_io_instance",
-            where='{namespace=~"$namespace"}',
+            where='{namespace="$namespace"}',
         ),
     )
 
 
 def _label_variable(name: str, title: str, *, label: str, where: str) -> Any:
+    """One value, the first at the beginning: facts that gateways share have a `max` over them all."""
     return (
         grafana.QueryVariable(name)
         .label(title)
@@ -99,14 +98,13 @@ def _label_variable(name: str, title: str, *, label: str, where: str) -> Any:
         )
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(VariableSort.ALPHABETICAL_ASC)
-        .include_all(True)
-        .all_value(".*")
-        .current(ANY)
+        .include_all(False)
+        .multi(False)
     )
 
 
 def _alerts_that_fire() -> Any:
-    chosen = 'namespace=~"$namespace",release=~"$release"'  # labels that our alerts carry
+    chosen = 'namespace="$namespace",release="$release"'  # labels that our alerts carry
     alerts = f'alertname=~"{PREFIX}.+",alertstate="firing",{chosen}'
     return (
         grafana.AnnotationQuery()

@@ -89,6 +89,15 @@ def test_a_dashboard_can_be_told_where_to_look(board: Board) -> None:
 
 
 @each_board
+def test_a_dashboard_shows_one_release(board: Board) -> None:
+    # two would be mixed by the `max` over what all gateways of a release export
+    for variable in board["templating"]["list"]:
+        assert not variable["includeAll"]
+        assert not variable["multi"]
+        assert "current" not in variable
+
+
+@each_board
 def test_panels_have_ids_of_their_own(board: Board) -> None:
     ids = [panel["id"] for panel in board["panels"]]
 

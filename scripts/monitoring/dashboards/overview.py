@@ -15,7 +15,7 @@ WELL = Row(
             " runbook, under its name.",
             queries={
                 "": 'count(ALERTS{alertname=~"OrderEngine.+",alertstate="firing",'
-                'namespace=~"$namespace",release=~"$release"}) or vector(0)'
+                'namespace="$namespace",release="$release"}) or vector(0)'
             },
             unit="short",
             kind=Kind.NUMBER,
