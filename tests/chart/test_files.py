@@ -45,6 +45,9 @@ def test_every_deployable_has_a_target_that_runs_it() -> None:
 def test_images_and_chart_are_of_the_version_that_is_built() -> None:
     assert found(r"^ARG VERSION=(.+)$", "docker/Dockerfile") == [PROJECT["version"]]
     assert found(r'^appVersion: "(.+)"$', "charts/order-engine/Chart.yaml") == [PROJECT["version"]]
+    assert found(r"-t order-engine/\$name:(\S+)", "charts/order-engine/README.md") == [
+        PROJECT["version"]
+    ]
 
 
 def test_whoever_builds_images_tells_them_their_revision() -> None:
