@@ -13,3 +13,4 @@ FLOOD_CLOSE_WITHIN_S = 1.0
 IDLE_FRAMES_PER_S_MAX = 500
 FRAGMENTS_MAX = 1_000
 CONNECTIONS_MAX = 20_000
+SPARE_CONNECTIONS = 1_000  # beside the sockets there may be: one too many is told so by its code

@@ -83,6 +83,7 @@ def serving_door(app: ASGIApp, settings: DoorSettings) -> AbstractAsyncContextMa
         port=settings.port,
         lifespan=True,
         trusted_proxies=settings.trusted_proxies,
+        connections_max=settings.connections_max,
     )
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from execution import connection_bounds as bounds
 from execution.addresses import is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -109,6 +110,11 @@ class DoorSettings(EngineSettings):
         default=(),
         description="Origins that browsers may call from, separated by commas; * for any",
     )
+
+    @property
+    def connections_max(self) -> int:
+        """Connections of every kind that the door keeps."""
+        return bounds.CONNECTIONS_MAX
 
     @property
     def is_open(self) -> bool:
@@ -213,6 +219,10 @@ class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSet
     ws_subscriptions_max: int = Field(
         default=1_000, ge=1, le=100_000, description="Orders followed at once by one socket"
     )
+
+    @property
+    def connections_max(self) -> int:
+        return self.ws_connections_max + bounds.SPARE_CONNECTIONS
 
 
 class MigrateSettings(CommonSettings, ChainSettings):

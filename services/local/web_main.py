@@ -21,7 +21,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     register = streams.state.register
     checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
     async with (
-        serving_door(web_app(gateway, streams), settings),
+        serving_door(web_app(gateway, streams), stream_settings),  # has room for sockets
         admin_port(settings, checks),
     ):
         log.info("started", host=settings.host, port=settings.port)

@@ -9,13 +9,15 @@ from typing import Any
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
 
+from execution import connection_bounds
 from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
 from execution.domain.access import Scope
 from execution.domain.ids import AccountId
 from execution.domain.status import OrderStatus
-from execution.serving import serving
+from execution.serving import serving, serving_door
 from execution.settings import WsGatewaySettings
 from support.evidence import rows
 from support.fleet import free_port
@@ -363,6 +365,45 @@ def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
 
     with streaming(databases.orders_url, stores.redis_url, auth="keys", **{setting: 3}) as address:
         run(work(address))
+
+
+@pytest.mark.parametrize(("spare", "answer"), [(0, 503), (1, 4429)])
+def test_beside_the_sockets_there_is_room_to_tell_one_more_its_code(
+    databases: Databases,
+    stores: Stores,
+    spare: int,
+    answer: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_bounds, "SPARE_CONNECTIONS", spare)
+    port = free_port()
+    settings = WsGatewaySettings(
+        _env_file=None,
+        database_url=databases.orders_url,
+        redis_url=stores.redis_url,
+        port=port,
+        ws_connections_max=2,
+    )
+
+    async def work() -> None:
+        address = f"127.0.0.1:{port}"
+        async with serving_door(ws_gateway_app(settings), settings), AsyncExitStack() as stack:
+            for _ in range(2):
+                socket = await stack.enter_async_context(a_multiplexed_socket(address))
+                await ask(socket, "subscribe", "x")
+                await next_frames(socket, 1)
+
+            assert await refusal_of(a_multiplexed_socket(address)) == answer
+
+    run(work())
+
+
+async def refusal_of(opening: connect) -> int | None:
+    """The code by which a socket is closed, or the status that its handshake is answered with."""
+    try:
+        return await close_code(opening)
+    except InvalidStatus as refused:
+        return refused.response.status_code
 
 
 def test_a_key_at_its_limit_takes_nothing_from_another(
