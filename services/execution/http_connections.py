@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from execution import connection_bounds as bounds
 from execution import metrics
 from execution.paced import Paced
+from execution.peers import Peers
 
 TOO_LARGE, BAD, TOO_MANY = 431, 400, 503
 REASONS = {
@@ -52,9 +53,11 @@ class HttpConnection(Paced, HttpToolsProtocol):
 
     Also ends when a client does not read its answers, and after an answer that came before the
     request was complete. What is no progress (trailers, extensions of chunks, empty lines) may be
-    as long as a head.
+    as long as a head. Counts for its peer until it ends or becomes a socket: the application counts
+    those.
     """
 
+    _address = ""
     _late: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _cut: asyncio.TimerHandle | None = None
@@ -65,11 +68,10 @@ class HttpConnection(Paced, HttpToolsProtocol):
     _fruitless_bytes = 0
     _lines = 0
 
-    def __init__(
-        self, *args: Any, connections_max: int = bounds.CONNECTIONS_MAX, **kwargs: Any
-    ) -> None:
+    def __init__(self, *args: Any, connections_max: int, peers: Peers, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._connections_max = connections_max
+        self._peers = peers
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
@@ -78,13 +80,25 @@ class HttpConnection(Paced, HttpToolsProtocol):
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.KERNEL_BUFFER_BYTES)
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, bounds.KERNEL_BUFFER_BYTES)
         self.flow = _Flow(self)
-        if len(self.connections) > self._connections_max:
-            metrics.CONNECTIONS_ENDED.labels(bound="connections").inc()
+        self._address = self._peers.enter(self.client[0] if self.client else "")
+        bound = self._bound_broken()
+        if bound is not None:
+            metrics.CONNECTIONS_ENDED.labels(bound=bound).inc()
             self._refuse(TOO_MANY)
             return
         self._await_head()
 
+    def _bound_broken(self) -> str | None:
+        if len(self.connections) > self._connections_max:
+            return "connections"
+        return "address" if self._peers.has_too_many(self._address) else None
+
+    def _leave(self) -> None:
+        self._peers.leave(self._address)
+        self._address = ""
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
         self._await_nothing()
         for timer in (self._unread, self._cut):
             if timer is not None:
@@ -161,6 +175,7 @@ class HttpConnection(Paced, HttpToolsProtocol):
         elif self._should_upgrade():
             self.transport.resume_reading()
             self.handle_websocket_upgrade()
+            self._leave()
         elif self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False  # the parser goes no further
 

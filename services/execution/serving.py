@@ -12,9 +12,10 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
-from execution.connection_bounds import CONNECTIONS_MAX
+from execution.connection_bounds import ADDRESS_SHARE, CONNECTIONS_MAX
 from execution.connections import WebSocketConnection
 from execution.http_connections import HttpConnection
+from execution.peers import Peers
 from execution.settings import DoorSettings
 
 DRAIN_REQUESTS_S = 10
@@ -41,9 +42,13 @@ async def serving(
     """Serves `app` while the context is open; answers what it has accepted before it closes.
 
     `trusted_proxies` are the addresses and networks whose X-Forwarded-For tells the client's own
-    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503. Raises
-    SystemExit with one line when the port is taken.
+    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503; also to an
+    address that holds a fourth of them, sockets not counted. Raises SystemExit with one line when
+    the port is taken.
     """
+    peers = Peers(
+        each_max=max(connections_max // ADDRESS_SHARE, 1), trusted_proxies=trusted_proxies
+    )
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -51,7 +56,7 @@ async def serving(
         lifespan="on" if lifespan else "off",
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
-        http=partial(HttpConnection, connections_max=connections_max),  # type: ignore[arg-type]  # is only called
+        http=partial(HttpConnection, connections_max=connections_max, peers=peers),  # type: ignore[arg-type]  # is only called
         ws=WebSocketConnection,
         ws_max_size=16_384,
         ws_per_message_deflate=False,  # frames are too small to gain by it, its windows are not

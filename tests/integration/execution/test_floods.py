@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import pytest
 from prometheus_client import REGISTRY
@@ -81,16 +81,24 @@ APP = Starlette(
 
 
 @asynccontextmanager
-async def a_server(*, connections_max: int = 100) -> AsyncIterator[int]:
+async def a_server(
+    *, connections_max: int = 100, trusted_proxies: Sequence[str] = ()
+) -> AsyncIterator[int]:
     APP.state.answered = 0
     port = free_port()
-    async with serving.serving(APP, host="127.0.0.1", port=port, connections_max=connections_max):
+    async with serving.serving(
+        APP,
+        host="127.0.0.1",
+        port=port,
+        connections_max=connections_max,
+        trusted_proxies=trusted_proxies,
+    ):
         yield port
 
 
 @asynccontextmanager
-async def a_connection(port: int) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def a_connection(port: int, *, address: str = "127.0.0.1") -> AsyncIterator[Connection]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
     try:
         yield reader, writer
     finally:
@@ -363,6 +371,65 @@ def test_beyond_so_many_connections_the_answer_is_503() -> None:
             await kept[0].readuntil(b"hello")
             await socket_of_one.send("still here")
             assert await socket_of_one.recv() == "still here"
+
+    serving.run(work())
+
+
+async def is_answered(connection: Connection) -> bool:
+    connection[1].write(HEAD + b"\r\n")
+    return b" 200 " in await connection[0].readuntil(b"\r\n")
+
+
+def test_one_address_holds_no_more_than_a_fourth_of_the_connections() -> None:
+    async def work() -> None:
+        before = ended("address")
+        async with (
+            asyncio.timeout(WITHIN_S),
+            a_server(connections_max=8) as port,
+            a_connection(port) as kept,
+            a_connection(port) as left,
+        ):
+            assert await is_answered(kept)
+            assert await is_answered(left)
+            async with a_connection(port) as refused:
+                assert (await to_the_end(refused)).startswith(b"HTTP/1.1 503 ")
+            assert ended("address") == before + 1
+            async with a_connection(port, address="127.0.0.2") as other:
+                assert await is_answered(other)
+            left[1].write(HEAD + b"Connection: close\r\n\r\n")
+            await to_the_end(left)
+            async with a_connection(port) as another:
+                assert await is_answered(another)
+
+    serving.run(work())
+
+
+def test_a_connection_that_became_a_socket_is_the_applications_to_count() -> None:
+    async def work() -> None:
+        async with (
+            asyncio.timeout(WITHIN_S),
+            a_server(connections_max=8) as port,
+            a_connection(port) as first,
+            a_connection(port) as second,
+        ):
+            await a_socket(first)
+            await a_socket(second)
+            async with a_connection(port) as third:
+                assert await is_answered(third)
+
+    serving.run(work())
+
+
+@pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8", "*"])
+def test_a_trusted_proxy_brings_the_connections_of_many(trusted: str) -> None:
+    async def work() -> None:
+        async with (
+            asyncio.timeout(WITHIN_S),
+            a_server(connections_max=8, trusted_proxies=(trusted,)) as port,
+            AsyncExitStack() as stack,
+        ):
+            for _ in range(4):
+                assert await is_answered(await stack.enter_async_context(a_connection(port)))
 
     serving.run(work())
 
