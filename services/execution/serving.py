@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from execution.connection_bounds import ADDRESS_SHARE, CONNECTIONS_MAX
 from execution.connections import WebSocketConnection
 from execution.http_connections import HttpConnection
+from execution.open_files import make_room_for
 from execution.peers import Peers
 from execution.settings import DoorSettings
 
@@ -82,6 +83,7 @@ async def serving(
 
 def serving_door(app: ASGIApp, settings: DoorSettings) -> AbstractAsyncContextManager[None]:
     """Serves an application for clients as its settings say, with its lifespan."""
+    make_room_for(settings.connections_max)
     return serving(
         app,
         host=settings.host,
