@@ -15,7 +15,7 @@ const RECORDINGS = fileURLToPath(new URL("recordings", import.meta.url));
 const FINAL = new Set(["confirmed", "failed"]);
 const END = 1000;
 const NOT_FOUND = 4404;
-const REFUSALS = new Set([4400, 4401, 4403]); // asking again does not help
+const REFUSALS = new Set([1009, 4400, 4401, 4403]); // asking again does not help
 
 // Follows one order from `after` on; every method answers with what to do, in order.
 //

@@ -17,7 +17,7 @@ RECORDINGS = Path(__file__).parent / "recordings"
 FINAL = {"confirmed", "failed"}
 END = 1000
 NOT_FOUND = 4404
-REFUSALS = {4400, 4401, 4403}  # asking again does not help
+REFUSALS = {1009, 4400, 4401, 4403}  # asking again does not help
 
 Action = dict[str, Any]
 
