@@ -1,10 +1,12 @@
 """What the engine sends over a stream."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import AwareDatetime, TypeAdapter, with_config
+from pydantic import AwareDatetime, Discriminator, Tag, TypeAdapter, with_config
 
 from client.wire import CAMEL_CASE
 from execution.domain.status import FINAL, OrderStatus
@@ -33,7 +35,17 @@ class StatusFrame:
 class Aside:
     """A message that is no status: a ping, or what a later engine may say besides."""
 
-    type: str
+    type: object
 
 
-MESSAGE: TypeAdapter[StatusFrame | Aside] = TypeAdapter(StatusFrame | Aside)
+def _kind(message: object) -> str:
+    return "aside" if isinstance(message, Mapping) and "type" in message else "frame"
+
+
+# by the presence of `type` alone: such a message may have the fields of a frame, and is none
+MESSAGE: TypeAdapter[StatusFrame | Aside] = TypeAdapter(
+    Annotated[
+        Annotated[StatusFrame, Tag("frame")] | Annotated[Aside, Tag("aside")],
+        Discriminator(_kind),
+    ]
+)

@@ -61,8 +61,23 @@ def test_a_ping_is_no_frame() -> None:
     assert parsed(MESSAGE, '{"type": "ping"}') == Aside(type="ping")
 
 
+@pytest.mark.parametrize("kind", ['"notice"', "null", "7"])
+def test_a_message_that_has_a_type_is_no_frame_whatever_else_it_has(kind: str) -> None:
+    assert isinstance(parsed(MESSAGE, frame_text(more=f', "type": {kind}')), Aside)
+
+
 @pytest.mark.parametrize(
-    "text", ["", "<html>", "{}", frame_text(status="lost"), frame_text().replace("Z", "")]
+    "text",
+    [
+        "",
+        "<html>",
+        "{}",
+        "[]",
+        "7",
+        "null",
+        frame_text(status="lost"),
+        frame_text().replace("Z", ""),
+    ],
 )
 def test_what_is_neither_is_not_understood(text: str) -> None:
     with pytest.raises(UnexpectedAnswer):
