@@ -80,7 +80,8 @@ class Difference(Exception):
 
 def replay(path: Path) -> None:
     """Tells a follower what the engine did; raises Difference unless it does what is recorded."""
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    # not splitlines(), which also ends a line where a string of JSON may go on
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
     follower = Follower(after=lines[0]["after"])
     actions = follower.start()
     for number, line in enumerate(lines[1:], start=2):

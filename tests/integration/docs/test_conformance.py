@@ -35,7 +35,7 @@ every_follower = pytest.mark.parametrize("follower", FOLLOWERS)
 
 
 def lines_of(path: Path) -> list[Line]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
 
 
 # What they hold
@@ -102,6 +102,17 @@ def test_recordings_may_be_named() -> None:
     done = replayed("follow.py", CONFORMANCE / "follow.py", RECORDINGS[0])
 
     assert done.stdout == "1 recordings replayed, no difference\n"
+
+
+@every_follower
+def test_only_a_newline_ends_a_line(follower: str, tmp_path: Path) -> None:
+    """A string of JSON may hold the other ends of a line as they are."""
+    recording = tmp_path / "lines.jsonl"
+    start, *lines = RECORDINGS[0].read_text(encoding="utf-8").split("\n")
+    start = start.replace("over one", "over\u2028\x85one")
+    recording.write_text("\n".join([start, *lines]), encoding="utf-8", newline="\n")
+
+    assert replayed(follower, CONFORMANCE / follower, recording).returncode == 0
 
 
 # A rule taken away: what it stands as in Python and in JavaScript, and what is there instead.
