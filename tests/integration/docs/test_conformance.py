@@ -21,12 +21,18 @@ from websockets.exceptions import ConnectionClosed
 from client import EngineClient, OrderNotFound, StatusFrame, StreamRefused
 from execution.domain.status import FINAL
 from gateway.asyncapi import CLOSE_CODES, document
+from support.fleet import INSTANT, running_fleet
+from support.stores import Databases
 
 CONFORMANCE = Path(__file__).parents[3] / "docs" / "conformance"
 RECORDINGS = sorted((CONFORMANCE / "recordings").glob("*.jsonl"))
 FOLLOWERS = {"follow.py": [sys.executable], "follow.mjs": ["node"]}
 BY_THE_PROTOCOL = {1006, 1011}
+DOORS = ("gateway", "ws-gateway")
 SILENCE_S = 0.3
+
+ONE = ("status", "ping")
+MANY = (*ONE, "error", "end")
 
 Line = dict[str, Any]
 
@@ -38,13 +44,18 @@ def lines_of(path: Path) -> list[Line]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
 
 
+def is_of_many(path: Path) -> bool:
+    return "orders" in lines_of(path)[0]
+
+
 # What they hold
 
 
 @every_recording
 def test_every_frame_and_ping_is_one_of_the_engine(path: Path) -> None:
     schemas = {"components": document()["components"]}
-    payloads = [schemas["components"]["messages"][name]["payload"] for name in ("status", "ping")]
+    names = MANY if is_of_many(path) else ONE
+    payloads = [schemas["components"]["messages"][name]["payload"] for name in names]
     known = Draft7Validator({"oneOf": payloads, **json.loads(json.dumps(schemas))})
     messages = [line["message"] for line in lines_of(path) if "message" in line]
 
@@ -60,12 +71,23 @@ def test_every_close_code_is_one_of_the_engine(path: Path) -> None:
 
 @every_recording
 def test_what_is_delivered_is_gap_free_and_ends_with_the_order(path: Path) -> None:
-    start, *lines = lines_of(path)
-    delivered = [line["deliver"] for line in lines if "deliver" in line]
-    first = start["after"] + 1
+    for after, frames in delivered(path):
+        first = after + 1
 
-    assert [each["seq"] for each in delivered] == [*range(first, first + len(delivered))]
-    assert all(each["status"] not in FINAL for each in delivered[:-1])
+        assert [each["seq"] for each in frames] == [*range(first, first + len(frames))]
+        assert all(each["status"] not in FINAL for each in frames[:-1])
+
+
+def delivered(path: Path) -> list[tuple[int, list[Line]]]:
+    """Of each order the seq that the client began with, and what was passed on."""
+    start, *lines = lines_of(path)
+    frames = [line["deliver"] for line in lines if "deliver" in line]
+    if not is_of_many(path):
+        return [(start["after"], frames)]
+    return [
+        (after, [each for each in frames if each["orderId"] == order_id])
+        for order_id, after in start["orders"].items()
+    ]
 
 
 def test_together_they_hold_every_close_code_of_a_stream() -> None:
@@ -115,6 +137,33 @@ def test_only_a_newline_ends_a_line(follower: str, tmp_path: Path) -> None:
     assert replayed(follower, CONFORMANCE / follower, recording).returncode == 0
 
 
+@pytest.mark.fleet
+def test_what_an_engine_sends_now_is_followed_as_what_it_sent_then(
+    databases: Databases, redis_url: str, tmp_path: Path
+) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    with running_fleet(databases, redis_url, tmp_path, INSTANT) as fleet:
+        urls = [f"http://127.0.0.1:{fleet[name].ports['PORT']}" for name in DOORS]
+        record = [sys.executable, CONFORMANCE / "record.py", *urls, recordings]
+        subprocess.run(record, check=True, timeout=90)
+    made = sorted(recordings.iterdir())
+
+    assert [path.name for path in made] == [path.name for path in RECORDINGS if is_recorded(path)]
+    for path in made:
+        assert seqs(path) == seqs(CONFORMANCE / "recordings" / path.name)
+    for follower in FOLLOWERS:
+        assert replayed(follower, CONFORMANCE / follower, *made).returncode == 0
+
+
+def is_recorded(path: Path) -> bool:
+    return "-recorded-" in path.name
+
+
+def seqs(path: Path) -> list[list[int]]:
+    return [[each["seq"] for each in frames] for _, frames in delivered(path)]
+
+
 # A rule taken away: what it stands as in Python and in JavaScript, and what is there instead.
 RULES = {
     "repeats are dropped": ("seq <= self._last", "message.seq <= this.#last", "false"),
@@ -129,6 +178,18 @@ RULES = {
     "1000 is the end": ("code == END", "code === END", "false"),
     "4404 is an answer": ("code == NOT_FOUND", "code === NOT_FOUND", "false"),
     "a refusal is one": ("code in REFUSALS", "REFUSALS.has(code)", "false"),
+    "an end is one": ('kind == "end"', 'kind === "end"', "false"),
+    "an error is heard": ('kind == "error"', 'kind === "error"', "false"),
+    "a gap is asked for once, and an end before it is filled is of what was before": (
+        "self._asked.get(order_id) == resume",
+        "this.#asked.get(orderId) === resume[0].connect",
+        "false",
+    ),
+    "1000 is no end of many": (
+        "code in {END, NOT_FOUND}",
+        "[END, NOT_FOUND].includes(code)",
+        "false",
+    ),
 }
 
 
@@ -201,8 +262,10 @@ async def followed(engine: Played, *, after: int) -> tuple[list[StatusFrame], st
     return frames, "ended"
 
 
-@every_recording
-def test_our_client_follows_every_recording(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", [path for path in RECORDINGS if not is_of_many(path)], ids=lambda path: path.stem
+)
+def test_our_client_follows_every_recording_of_one_order(path: Path) -> None:
     start, *lines = lines_of(path)
 
     async def follow() -> tuple[Sequence[int], list[StatusFrame], str]:
