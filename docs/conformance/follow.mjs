@@ -16,7 +16,7 @@ const FINAL = new Set(["confirmed", "failed"]);
 const END = 1000;
 const LOST = 1006;
 const NOT_FOUND = 4404;
-const REFUSALS = new Set([1009, 4400, 4401, 4403]); // asking again does not help
+const REFUSALS = new Set([1002, 1007, 1008, 1009, 4400, 4401, 4403]); // asking again does not help
 
 // what an error of the multiplexed stream comes to, as the code that says the same of one order
 const ERRORS = new Map([["order_not_found", NOT_FOUND], ["store_unavailable", LOST]]);

@@ -18,7 +18,7 @@ FINAL = {"confirmed", "failed"}
 END = 1000
 LOST = 1006
 NOT_FOUND = 4404
-REFUSALS = {1009, 4400, 4401, 4403}  # asking again does not help
+REFUSALS = {1002, 1007, 1008, 1009, 4400, 4401, 4403}  # asking again does not help
 
 # what an error of the multiplexed stream comes to, as the code that says the same of one order
 ERRORS = {"order_not_found": NOT_FOUND, "store_unavailable": LOST}

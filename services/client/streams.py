@@ -22,8 +22,18 @@ from client.wire import parsed
 CLOSE_TIMEOUT_S = 1.0  # everything wanted has arrived by then; a rude end loses nothing
 
 NOT_FOUND = 4404
-# malformed, no known key, not allowed, and a message of ours that was too big
-REFUSALS = frozenset({4400, 4401, 4403, CloseCode.MESSAGE_TOO_BIG})
+# malformed, no known key, not allowed, and ours below that: broken, too many, or too big
+REFUSALS = frozenset(
+    {
+        4400,
+        4401,
+        4403,
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.INVALID_DATA,
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+    }
+)
 TOO_MANY = 4429
 TOO_MANY_REQUESTS = 429  # below 500, and yet it passes
 TOO_MANY_PAUSE_S = 1.0
@@ -126,7 +136,7 @@ class Subscription:
 
 
 def error_of_close(closed: ConnectionClosed) -> EngineError:
-    if closed.rcvd is None:
+    if closed.rcvd is None or closed.rcvd_then_sent is False:  # or told by us, and echoed
         return ConnectionLost(str(closed))
     code, reason = closed.rcvd.code, closed.rcvd.reason
     if code == NOT_FOUND:

@@ -28,7 +28,12 @@ messages of a `type`, and fields, that you do not know.
 
 CLOSE_CODES: Mapping[int, str] = {
     1000: "The final status has been sent: do not come back.",
+    1002: "You sent what is no WebSocket: a mistake of the client.",
+    1007: "You sent a text that is not UTF-8: a mistake of the client.",
+    1008: "Above 500 frames a second that bring no message, or 1,000 fragments of one message: a"
+    " mistake of the client.",
     1009: "Your message was above 16 KiB: a mistake of the client.",
+    1011: "The engine failed, or its ping was not answered in time: come again with the last seq.",
     1012: "The engine restarts, or could not read the order now: come again with the last seq.",
     4400: "`after` is malformed: a mistake of the client.",
     4401: "No API key, or a wrong or revoked one: get another first.",
@@ -96,7 +101,11 @@ class StreamError(Answer):
         ),
     ]
     order_id: Annotated[
-        Known[str], Field(description="As you wrote it; absent where you wrote none.")
+        Known[str],
+        Field(
+            description="As you wrote it; absent where you wrote none, and where it is above 64"
+            " characters or holds half a character (a lone surrogate)."
+        ),
     ] = None
 
 

@@ -5,6 +5,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from execution.domain.ids import OrderId, order_id_in
 
 AFTER_MAX = 999_999_999
 ID_ECHO_MAX = 64
+SURROGATE = re.compile(
+    "[\ud800-\udfff]"
+)  # half a character: strict parsers refuse the whole message
 
 
 class BadRequest(ExecutionError):
@@ -65,4 +69,6 @@ def after_of(text: str) -> int | None:
 def echo_of(fields: Mapping[str, Any]) -> Mapping[str, str]:
     """The orderId as the client wrote it, to be sent back with an error; nothing for a monster."""
     text = fields.get("orderId")
-    return {"orderId": text} if isinstance(text, str) and len(text) <= ID_ECHO_MAX else {}
+    if not isinstance(text, str) or len(text) > ID_ECHO_MAX or SURROGATE.search(text):
+        return {}
+    return {"orderId": text}

@@ -27,7 +27,7 @@ from support.stores import Databases
 CONFORMANCE = Path(__file__).parents[3] / "docs" / "conformance"
 RECORDINGS = sorted((CONFORMANCE / "recordings").glob("*.jsonl"))
 FOLLOWERS = {"follow.py": [sys.executable], "follow.mjs": ["node"]}
-BY_THE_PROTOCOL = {1006, 1011}
+LOST = 1006
 DOORS = ("gateway", "ws-gateway")
 SILENCE_S = 0.3
 
@@ -66,7 +66,7 @@ def test_every_frame_and_ping_is_one_of_the_engine(path: Path) -> None:
 def test_every_close_code_is_one_of_the_engine(path: Path) -> None:
     codes = {line["closed"] for line in lines_of(path) if "closed" in line}
 
-    assert codes <= set(CLOSE_CODES) | BY_THE_PROTOCOL
+    assert codes <= {*CLOSE_CODES, LOST}
 
 
 @every_recording

@@ -249,7 +249,7 @@ def test_a_wrong_request_is_answered_with_the_order_it_named(
     run(work())
 
 
-@pytest.mark.parametrize("order_id", [UNKNOWN, "42", f"{{{UNKNOWN}}}", "", "x" * 64, "\ud800"])
+@pytest.mark.parametrize("order_id", [UNKNOWN, "42", f"{{{UNKNOWN}}}", "", "x" * 64])
 def test_an_id_that_names_no_order_is_not_found(listening: str, order_id: str) -> None:
     async def work() -> None:
         async with a_multiplexed_socket(listening) as socket:
@@ -260,10 +260,11 @@ def test_an_id_that_names_no_order_is_not_found(listening: str, order_id: str) -
     run(work())
 
 
-def test_a_monstrous_id_is_not_sent_back(listening: str) -> None:
+@pytest.mark.parametrize("order_id", ["x" * 65, "\ud800"])
+def test_a_monstrous_id_is_not_sent_back(listening: str, order_id: str) -> None:
     async def work() -> None:
         async with a_multiplexed_socket(listening) as socket:
-            await ask(socket, "subscribe", "x" * 65)
+            await ask(socket, "subscribe", order_id)
 
             assert await next_frames(socket, 1) == [an_error("order_not_found")]
 

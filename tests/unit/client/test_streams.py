@@ -200,12 +200,20 @@ def test_where_there_are_too_many_a_second_passes_before_the_next_attempt() -> N
     ]
 
 
-@pytest.mark.parametrize("code", [1009, 4400, 4401, 4403])
+@pytest.mark.parametrize("code", [1002, 1007, 1008, 1009, 4400, 4401, 4403])
 def test_a_refused_stream_is_not_asked_for_again(code: int) -> None:
     error = error_of([closes(code, "no")])
 
     assert isinstance(error, StreamRefused)
     assert (error.code, str(error)) == (code, "no")
+
+
+def test_an_echo_of_what_our_side_found_wrong_is_a_loss() -> None:
+    """A broken proxy may bring what is no WebSocket; another connection may be better."""
+    wrong = Close(1002, "")
+    error = error_of_close(ConnectionClosedError(wrong, wrong, rcvd_then_sent=False))
+
+    assert isinstance(error, ConnectionLost)
 
 
 @pytest.mark.parametrize("status", [200, 401, 404])

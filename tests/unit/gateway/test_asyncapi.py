@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
+from execution import connection_bounds as bounds
 from execution.adapters.frames import FRAME_FIELDS, frame
 from execution.domain.status import OrderStatus
 from gateway.asyncapi import CLOSE_CODES, ERROR_CODES, MESSAGES, document
@@ -17,7 +18,7 @@ from ws_gateway.requests import AFTER_MAX
 from ws_gateway.sockets import PING
 
 DOCUMENT = json.loads(json.dumps(document()))
-BY_THE_PROTOCOL = {1009}  # closed by the WebSocket library
+BY_THE_PROTOCOL = {1002, 1007, 1008, 1009, 1011}  # below the application
 
 
 def refs(part: Any) -> Iterator[str]:
@@ -57,6 +58,11 @@ def test_every_message_travels_on_some_channel() -> None:
 
 def test_every_close_code_of_the_door_is_described_and_no_other() -> None:
     assert set(CLOSE_CODES) == set(Close) | BY_THE_PROTOCOL
+
+
+def test_the_bounds_of_a_flood_are_told_as_they_are() -> None:
+    for bound in (bounds.IDLE_FRAMES_PER_S_MAX, bounds.FRAGMENTS_MAX):
+        assert f"{bound:,}" in CLOSE_CODES[1008]
 
 
 def test_every_error_of_the_door_is_described_and_no_other() -> None:

@@ -70,7 +70,16 @@ def test_what_is_no_seq_is_not(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("order_id", "echo"),
-    [(TEXT, {"orderId": TEXT}), ("x" * 65, {}), (7, {}), (None, {}), ([TEXT], {})],
+    [
+        (TEXT, {"orderId": TEXT}),
+        ("\U0001f600", {"orderId": "\U0001f600"}),
+        ("x" * 65, {}),
+        ("\ud800", {}),
+        ("x\udfff", {}),
+        (7, {}),
+        (None, {}),
+        ([TEXT], {}),
+    ],
 )
 def test_an_error_names_the_order_unless_it_is_a_monster(
     order_id: object, echo: Mapping[str, str]
