@@ -7,23 +7,13 @@ from typing import Any
 import httptools
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from execution import connection_bounds as bounds
 from execution import metrics
 from execution.paced import Paced
 from execution.peers import Peers
-
-TOO_LARGE, BAD, TOO_MANY = 431, 400, 503
-REASONS = {
-    TOO_LARGE: b"Request header fields too large.",
-    BAD: b"Invalid HTTP request received.",
-    TOO_MANY: b"Too many connections.",
-}
+from execution.refusals import BAD, TOO_LARGE, TOO_MANY, refusal
 
 
 class HeadTooLarge(Exception):
@@ -187,9 +177,7 @@ class HttpConnection(Paced, HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        text = REASONS[status]
-        head = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close"
-        self.transport.write(STATUS_LINE[status] + head % len(text) + b"\r\n\r\n" + text)
+        self.transport.write(refusal(status))
         self._linger()
 
     # What is answered

@@ -1,6 +1,7 @@
 """Clients that send more than anyone needs, or read nothing: each is ended, and nobody waits."""
 
 import asyncio
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -371,6 +372,37 @@ def test_beyond_so_many_connections_the_answer_is_503() -> None:
             await kept[0].readuntil(b"hello")
             await socket_of_one.send("still here")
             assert await socket_of_one.recv() == "still here"
+
+    serving.run(work())
+
+
+REFUSED = {
+    "a head that is too long": (TOO_LONG["lines"], 431, "head_too_large"),
+    "no method": (HEAD.replace(b"GET", b"GOT") + b"\r\n", 400, "invalid_request"),
+    "no HTTP": (b"\x16\x03\x01\x02\x00\x01", 400, "invalid_request"),
+    "one too many": (b"", 503, "too_many_connections"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refusal_before_the_application_is_a_problem_too(kind: str) -> None:
+    sent_bytes, status, code = REFUSED[kind]
+
+    async def work() -> None:
+        async with (
+            asyncio.timeout(WITHIN_S),
+            a_server(connections_max=0 if status == 503 else 100) as port,
+            a_connection(port) as client,
+        ):
+            client[1].write(sent_bytes)
+            head, _, body = (await to_the_end(client)).partition(b"\r\n\r\n")
+
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"content-type: application/problem+json" in head
+        assert b"content-length: %d" % len(body) in head
+        assert (b"retry-after: 1" in head) == (status == 503)
+        problem = json.loads(body)
+        assert (problem["success"], problem["status"], problem["code"]) == (False, status, code)
 
     serving.run(work())
 
