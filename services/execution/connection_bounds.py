@@ -12,6 +12,7 @@ CLOSE_WITHIN_S = 10.0
 FLOOD_CLOSE_WITHIN_S = 1.0
 IDLE_FRAMES_PER_S_MAX = 500
 FRAGMENTS_MAX = 1_000
+MESSAGE_WITHIN_S = 10.0  # from its first fragment
 CONNECTIONS_MAX = 20_000
 ADDRESS_SHARE = 4  # one address holds at most a fourth of all
 SPARE_CONNECTIONS = 1_000  # beside the sockets there may be: one too many is told so by its code

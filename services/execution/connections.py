@@ -20,7 +20,8 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
     """A socket that never holds much of what its client does not read, and that always ends.
 
     Frames that bring no message (pings, pongs, fragments, all after our close) are few in a second:
-    beyond that it closes with 1008, reads no more, and is cut off soon.
+    beyond that it closes with 1008, reads no more, and is cut off soon. So it does with a message
+    whose fragments take too long; within a frame a client cannot answer pings, which ends it.
 
     uvicorn ends a transport when all is sent, which a client that does not read puts off for ever;
     here it is cut off then. The application may look at `unsent_bytes`, and close with `finish`.
@@ -29,6 +30,7 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
     _held_pong = b""
     _cut: asyncio.TimerHandle | None = None
     _unshaken: asyncio.TimerHandle | None = None
+    _fragmentary: asyncio.TimerHandle | None = None
     _is_deaf = False
     _idle_frames = 0
     _idle_since = 0.0
@@ -60,7 +62,7 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
         self._unshaken = self.loop.call_later(bounds.HEAD_WITHIN_S, self._end_unshaken)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._cut, self._unshaken):
+        for timer in (self._cut, self._unshaken, self._fragmentary):
             if timer is not None:
                 timer.cancel()
         self.drop_kept()
@@ -76,6 +78,8 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
         WebSocketsSansIOProtocol.data_received(self, piece)
         if self.conn.handshake_exc is not None and not self.handshake_initiated:
             self._refuse_handshake()
+        if self.frames and self._fragmentary is None:
+            self._await_rest()
 
     def is_waiting(self) -> bool:
         return self.read_paused or self._is_deaf
@@ -88,12 +92,15 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
         return message
 
     def send_receive_event_to_app(self) -> None:
+        if self._fragmentary is not None:
+            self._fragmentary.cancel()
+            self._fragmentary = None
         if not self.close_sent or self._may_idle():
             super().send_receive_event_to_app()
 
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) >= bounds.FRAGMENTS_MAX:
-            self._end_flood()
+            self._end_flood("frames")
         elif self._may_idle():
             super().handle_cont(event)
 
@@ -136,13 +143,22 @@ class WebSocketConnection(Paced, WebSocketsSansIOProtocol):
             self._idle_since, self._idle_frames = now, 0
         self._idle_frames += 1
         if self._idle_frames > bounds.IDLE_FRAMES_PER_S_MAX:
-            self._end_flood()
+            self._end_flood("frames")
         return not self._is_deaf
 
-    def _end_flood(self) -> None:
+    def _await_rest(self) -> None:
+        self._fragmentary = self.loop.call_later(bounds.MESSAGE_WITHIN_S, self._end_fragmentary)
+
+    def _end_fragmentary(self) -> None:
+        if self.is_waiting() or self._kept:  # it is we who do not read on
+            self._await_rest()
+        else:
+            self._end_flood("message")
+
+    def _end_flood(self, bound: str) -> None:
         if self._is_deaf:
             return
-        metrics.CONNECTIONS_ENDED.labels(bound="frames").inc()
+        metrics.CONNECTIONS_ENDED.labels(bound=bound).inc()
         if self.close_sent:
             self.transport.abort()
         else:

@@ -164,5 +164,7 @@ _stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
 _stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
 _stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
 _stand_at_zero(SOCKETS_REFUSED, limit=("process", "key", "address"))
-_stand_at_zero(CONNECTIONS_ENDED, bound=("address", "connections", "head", "frames", "unread"))
+_stand_at_zero(
+    CONNECTIONS_ENDED, bound=("address", "connections", "head", "frames", "message", "unread")
+)
 _stand_at_zero(SLOW_READERS, bound=("frames", "bytes", "time"))

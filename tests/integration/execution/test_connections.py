@@ -14,6 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.client import ClientProtocol
+from websockets.exceptions import ConnectionClosed
 from websockets.uri import parse_uri
 
 from execution import connection_bounds, connections
@@ -181,6 +182,38 @@ def test_a_client_that_does_not_read_cannot_put_its_end_off(path: str) -> None:
                     lambda: count("ws_connections_cut_off_total") == before + 1,
                     timeout_s=30,
                 )
+
+    asyncio.run(work())
+
+
+def test_a_message_that_drips_ends_the_socket_and_one_that_comes_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_bounds, "MESSAGE_WITHIN_S", SOON_S)
+
+    async def dripped() -> AsyncIterator[str]:
+        while True:
+            yield "x"
+            await asyncio.sleep(SOON_S / 4)
+
+    async def work() -> None:
+        ended = REGISTRY.get_sample_value("connections_ended_total", {"bound": "message"}) or 0.0
+        async with (
+            asyncio.timeout(30),
+            a_server() as port,
+            connect(f"ws://127.0.0.1:{port}/echo", proxy=None) as whole,
+            connect(f"ws://127.0.0.1:{port}/echo", proxy=None) as dripping,
+        ):
+            await whole.send(["still ", "here"])
+            assert await whole.recv() == "still here"
+            with pytest.raises(ConnectionClosed):
+                await dripping.send(dripped())
+            assert dripping.close_code == 1008
+            await whole.send(["still ", "here"])
+            assert await whole.recv() == "still here"
+        assert REGISTRY.get_sample_value("connections_ended_total", {"bound": "message"}) == (
+            ended + 1
+        )
 
     asyncio.run(work())
 
