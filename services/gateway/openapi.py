@@ -26,6 +26,9 @@ Takes swap orders, routes each to the venue with the best effective price, and e
 Place an order with `placeOrder`, then follow it: by a stream (described at `/asyncapi.json`), or by
 `getOrder`. Amounts and prices are decimal strings, times are UTC. A refusal is a problem of RFC 9457
 with a stable `code`; other codes and fields may be added.
+
+Any call may also be refused before it is understood: with 400 `invalid_request`, 431 `head_too_large`
+(above 16 KiB), or 503 `too_many_connections`.
 """
 
 TAGS = (
