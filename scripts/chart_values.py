@@ -92,8 +92,9 @@ BOUNDS: Mapping[str, Schema] = {
             "type": "object",
             "required": ["name"],
             "properties": {
-                # a setting of the engine would get past `config`, and what reads it
-                "name": {"type": "string", "not": {"enum": SETTINGS}},
+                # a setting of the engine would get past `config`, and what reads it; the engine
+                # reads its variables in small letters too
+                "name": {"type": "string", "not": {"pattern": f"^(?i:{'|'.join(SETTINGS)})$"}},
                 "value": {"type": "string"},
                 "valueFrom": ANY_OBJECT,
             },

@@ -214,6 +214,11 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"gateway": {"extraEnv": [{"name": "AUTH", "value": "open"}]}},
         says="extraEnv",
     ),
+    "setting-past-its-place-in-small-letters": Refusal(
+        values=SECRETS | {"gateway": {"extraEnv": [{"name": "auth", "value": "open"}]}},
+        presets=("production",),
+        says="extraEnv",
+    ),
     "budget-that-blocks-a-drain": Refusal(
         values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
         says="maxUnavailable",
