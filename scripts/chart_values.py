@@ -3,9 +3,10 @@
     python scripts/chart_values.py          # writes what has changed
     python scripts/chart_values.py --check  # ends with 1 where something would change
 
-A key is allowed when it stands in values.yaml. Its comment is its description, its default tells its
-type, and BOUNDS says what a default cannot. What a deployable's `config` may hold, within which
-bounds, is read from its settings model.
+A key is allowed when it stands in values.yaml, and has to be there where templates count on it: its
+default is a map or says something. (Helm takes a default away where the value is null.) Its comment
+is its description, its default tells its type, and BOUNDS says what a default cannot. What a
+deployable's `config` may hold, within which bounds, is read from its settings model.
 """
 
 import argparse
@@ -44,10 +45,11 @@ SET_BY_THE_CHART = {
     *("database_url", "chain_database_url"),
     *("redis_url", "redis_host", "redis_port", "redis_queue_url", "redis_pubsub_url"),
 }
+MAY_BE_MISSING = {"replicas"}
 SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})
 
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
-STRINGS: Schema = {"type": "array", "items": {"type": "string"}}
+STRINGS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
 STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 ANY_OBJECT: Schema = {"type": "object"}
@@ -185,14 +187,19 @@ def values_schema() -> Schema:
         **_schema((), values, comments),
     }
     groups = schema["properties"]
-    statuses = groups["statusDispatcher"]["properties"]["statuses"]["properties"]
+    layer = groups["defaults"]["properties"]
+    schema["definitions"] = {key: _partial(layer[key]) for key in layer if key != "config"}
     for group, model in GROUPS.items():
-        groups[group]["properties"]["config"] = _config(model)
-    for workload in [groups[group] for group in GROUPS if group != "defaults"]:
-        _inherit(workload, groups["defaults"])
-    for status in statuses.values():
-        _inherit(status, groups["defaults"])
-        status["properties"]["config"] = {"$ref": "#/properties/statusDispatcher/properties/config"}
+        config = _config(model, given=values[group].get("config", {}))
+        groups[group]["properties"]["config"] = config
+        if group != "defaults":
+            _inherit(groups[group], layer)
+    dispatcher = groups["statusDispatcher"]
+    # a status missing is said by the templates, with the names of all that there are
+    dispatcher["properties"]["statuses"].pop("required")
+    for status in dispatcher["properties"]["statuses"]["properties"].values():
+        _inherit(status, layer)
+        status["properties"]["config"] = _partial(dispatcher["properties"]["config"])
     groups["global"] = {"type": "object", "description": "Of a chart around this one"}
     return schema
 
@@ -201,31 +208,49 @@ def _schema(path: Path_, default: Any, comments: Mapping[Path_, str]) -> Schema:
     schema = _bounds(path)
     if schema is None and isinstance(default, dict) and default:
         schema = _strict(
-            {key: _schema((*path, key), inner, comments) for key, inner in default.items()}
+            {key: _schema((*path, key), inner, comments) for key, inner in default.items()},
+            required=[key for key, inner in default.items() if _is_needed(key, inner)],
         )
     if schema is None:
         schema = _type(path, default)
     return {**schema, "description": comments[path]} if comments.get(path) else schema
 
 
-def _strict(properties: Schema) -> Schema:
-    return {"type": "object", "properties": properties, "additionalProperties": False}
+def _is_needed(key: str, default: Any) -> bool:
+    return key not in MAY_BE_MISSING and (bool(default) or isinstance(default, dict))
 
 
-def _inherit(workload: Schema, defaults: Schema) -> None:
+def _strict(properties: Schema, *, required: list[str]) -> Schema:
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+def _partial(schema: Schema) -> Schema:
+    """The same of a layer over another: nothing has to be there."""
+    if "properties" not in schema:
+        return schema
+    parts = {key: _partial(part) for key, part in schema["properties"].items()}
+    return {key: schema[key] for key in schema if key != "required"} | {"properties": parts}
+
+
+def _inherit(workload: Schema, layer: Schema) -> None:
     """Lets a group, or an item of it, override every value of `defaults`."""
     own = workload["properties"]
-    workload["properties"] = own | {
-        key: {"$ref": f"#/properties/defaults/properties/{key}"}
-        for key in defaults["properties"]
-        if key not in ("config", "image")
+    inherited = {key: {"$ref": f"#/definitions/{key}"} for key in layer if key != "config"}
+    image = {
+        key: {"$ref": f"#/definitions/image/properties/{key}"}
+        for key in layer["image"]["properties"]
     }
-    image = "#/properties/defaults/properties/image/properties"
-    inherited = {
-        key: {"$ref": f"{image}/{key}"} for key in defaults["properties"]["image"]["properties"]
-    }
-    own_image = own.get("image", {}).get("properties", {"repository": {"type": "string"}})
-    workload["properties"]["image"] = _strict(own_image | inherited)
+    own_image = own.get("image", _strict({"repository": {"type": "string"}}, required=[]))
+    workload["properties"] = own | inherited
+    workload["properties"]["image"] = {**own_image, "properties": own_image["properties"] | image}
+    workload["required"] = [
+        key for key in workload["required"] if key in ("config", "image") or key not in layer
+    ]
 
 
 def _bounds(path: Path_) -> Schema | None:
@@ -244,18 +269,18 @@ def _type(path: Path_, default: Any) -> Schema:
     raise TypeError(f"{default!r} does not tell the type of {'.'.join(path)}: give it in BOUNDS")
 
 
-def _config(model: type[settings.CommonSettings]) -> Schema:
-    """The settings of a deployable by the names of their variables."""
+def _config(model: type[settings.CommonSettings], *, given: Mapping[str, Any]) -> Schema:
+    """The settings of a deployable by the names of their variables.
+
+    Those in values.yaml are what templates count with, so they have to be there.
+    """
     fields = model.model_json_schema(by_alias=False)["properties"]
-    return {
-        "type": "object",
-        "properties": {
-            name.upper(): _setting(field)
-            for name, field in sorted(fields.items())
-            if name not in SET_BY_THE_CHART
-        },
-        "additionalProperties": False,
+    properties = {
+        name.upper(): _setting(field)
+        for name, field in sorted(fields.items())
+        if name not in SET_BY_THE_CHART
     }
+    return _strict(properties, required=list(given))
 
 
 def _setting(field: Schema) -> Schema:

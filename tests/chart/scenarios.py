@@ -210,6 +210,34 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"orderWorker": {"config": {"QUEUE_MAX_CONCURRENCY": 0}}},
         says="QUEUE_MAX_CONCURRENCY",
     ),
+    "setting-that-the-chart-counts-with-taken-away": Refusal(
+        values=SECRETS
+        | {
+            "orderWorker": {
+                "config": {"QUEUE_RATE_LIMIT_PER_MINUTE": None},
+                **scaled_by("keda", scaleOn="queueLength"),
+            }
+        },
+        says="QUEUE_RATE_LIMIT_PER_MINUTE",
+    ),
+    "slots-taken-away": Refusal(
+        values=SECRETS | {"statusDispatcher": {"config": {"WS_WORKER_CONCURRENCY": None}}},
+        says="WS_WORKER_CONCURRENCY",
+    ),
+    "config-taken-away": Refusal(values=SECRETS | {"orderWorker": {"config": None}}, says="config"),
+    "map-taken-away": Refusal(values=SECRETS | {"networkPolicy": None}, says="networkPolicy"),
+    "service-taken-away": Refusal(values=SECRETS | {"gateway": {"service": None}}, says="service"),
+    "ingress-for-no-controller": Refusal(
+        values=SECRETS
+        | {"ingress": {"enabled": True, "hosts": ["orders.example"], "controller": None}},
+        says="controller",
+    ),
+    "alerts-without-runbook": Refusal(
+        values=SECRETS | {"monitoring": {"rules": True, "runbookUrl": None}}, says="runbookUrl"
+    ),
+    "ingress-for-a-host-without-name": Refusal(
+        values=SECRETS | {"ingress": {"enabled": True, "hosts": [""]}}, says="hosts"
+    ),
     "setting-past-its-place": Refusal(
         values=SECRETS | {"gateway": {"extraEnv": [{"name": "AUTH", "value": "open"}]}},
         says="extraEnv",
