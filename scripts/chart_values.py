@@ -45,6 +45,11 @@ SET_BY_THE_CHART = {
     *("database_url", "chain_database_url"),
     *("redis_url", "redis_host", "redis_port", "redis_queue_url", "redis_pubsub_url"),
 }
+# Values of `defaults` that say nothing of a Job.
+OF_A_DEPLOYMENT = {
+    *("replicas", "autoscaling", "podDisruptionBudget"),
+    *("preStopSleepSeconds", "terminationGracePeriodSeconds"),
+}
 MAY_BE_MISSING = {"replicas"}
 SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})
 
@@ -193,7 +198,7 @@ def values_schema() -> Schema:
         config = _config(model, given=values[group].get("config", {}))
         groups[group]["properties"]["config"] = config
         if group != "defaults":
-            _inherit(groups[group], layer)
+            _inherit(groups[group], layer if group != "migration" else _of_a_job(layer))
     dispatcher = groups["statusDispatcher"]
     # a status missing is said by the templates, with the names of all that there are
     dispatcher["properties"]["statuses"].pop("required")
@@ -235,6 +240,10 @@ def _partial(schema: Schema) -> Schema:
         return schema
     parts = {key: _partial(part) for key, part in schema["properties"].items()}
     return {key: schema[key] for key in schema if key != "required"} | {"properties": parts}
+
+
+def _of_a_job(layer: Schema) -> Schema:
+    return {key: layer[key] for key in layer if key not in OF_A_DEPLOYMENT}
 
 
 def _inherit(workload: Schema, layer: Schema) -> None:

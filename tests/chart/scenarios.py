@@ -199,6 +199,7 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replica": 2}}}},
         says="replica",
     ),
+    "replicas-of-a-job": Refusal(values=SECRETS | {"migration": {"replicas": 2}}, says="replicas"),
     "misspelt-setting": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"QUEUE_CONCURRENCY": 2}}},
         says="QUEUE_CONCURRENCY",

@@ -64,6 +64,20 @@ def test_what_the_chart_sets_is_no_setting_of_the_values() -> None:
         assert not config.keys() & {"DATABASE_URL", "REDIS_URL", "DRAIN_S", "AUTH", "ADMIN_PORT"}
 
 
+def test_the_migration_takes_what_a_job_has() -> None:
+    defaults, migration = (
+        SCHEMA["properties"][group]["properties"].keys() for group in ("defaults", "migration")
+    )
+
+    assert defaults - migration == {
+        "replicas",
+        "autoscaling",
+        "podDisruptionBudget",
+        "preStopSleepSeconds",
+        "terminationGracePeriodSeconds",
+    }
+
+
 def test_every_object_is_strict_but_those_of_kubernetes() -> None:
     """Nothing that has properties of its own takes others."""
 

@@ -42,7 +42,9 @@ DESIGN section 2), and its `values` after the merge of the three layers.
 {{- $_ := set $component "values" $values -}}
 {{- $_ := unset $component "group" -}}
 {{- $_ := unset $component "item" -}}
+{{- if ne $name "migrate" -}}
 {{- include "order-engine.check" (dict "name" $name "component" $component) -}}
+{{- end -}}
 {{- end -}}
 {{- toYaml $components -}}
 {{- end }}
