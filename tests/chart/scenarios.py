@@ -312,6 +312,10 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"gateway": scaled_by("keda", scaleOn="queueLength")},
         says="gateway: autoscaling.keda.scaleOn is queueLength, but it has no queue",
     ),
+    "door-scaled-by-no-figure": Refusal(
+        values=SECRETS | {"gateway": scaled_by("keda", perReplica=None)},
+        says="gateway: autoscaling.keda.perReplica is null, but no setting says",
+    ),
     "production-without-secret": Refusal(
         values={}, presets=("production",), says="postgres: give exactly one of"
     ),

@@ -25,6 +25,9 @@
 {{- end -}}
 
 {{- if $autoscaling.keda.enabled -}}
+{{- if not (or .component.queue $autoscaling.keda.perReplica) -}}
+{{- fail (printf "%s: autoscaling.keda.perReplica is null, but no setting says what one replica carries" .name) -}}
+{{- end -}}
 {{- $onLength := eq $autoscaling.keda.scaleOn "queueLength" -}}
 {{- range $autoscaling.keda.triggers -}}
 {{- $onLength = or $onLength (hasPrefix "redis" .type) -}}
