@@ -324,6 +324,40 @@ REFUSED: Mapping[str, Refusal] = {
         presets=("production",),
         says="production needs postgres.secret.name",
     ),
+    "url-that-nobody-reads-next-to-a-secret": Refusal(
+        values={
+            "postgres": {"secret": {"name": "pg"}, "chainUrl": "postgresql://h/c"},
+            "redis": SECRETS["redis"],
+        },
+        says="postgres.chainUrl is given without postgres.url, so nobody would read it",
+    ),
+    "url-that-nobody-reads-next-to-a-development-store": Refusal(
+        values=DEVELOPMENT | {"redis": {"pubsubUrl": "redis://h/0"}},
+        says="redis.pubsubUrl is given without redis.url, so nobody would read it",
+    ),
+    "url-that-nobody-reads-in-production": Refusal(
+        values={
+            "postgres": SECRETS["postgres"],
+            "redis": {"secret": {"name": "rd"}, "queueUrl": "redis://h/0"},
+        },
+        presets=("production",),
+        says="redis.queueUrl is given without redis.url, so nobody would read it",
+    ),
+    "postgres-of-another-kind": Refusal(
+        values={"postgres": {"url": "mysql://u:p@h/d"}, "redis": SECRETS["redis"]},
+        says="postgres.url must begin with postgresql://",
+    ),
+    "chain-of-another-kind": Refusal(
+        values={
+            "postgres": {"url": "postgresql://h/d", "chainUrl": "h/d"},
+            "redis": SECRETS["redis"],
+        },
+        says="postgres.chainUrl must begin with postgresql://",
+    ),
+    "redis-of-another-kind": Refusal(
+        values={"postgres": SECRETS["postgres"], "redis": {"url": "http://h"}},
+        says="redis.url must begin with redis:// or rediss://",
+    ),
     "production-with-development-stores": Refusal(
         values=DEVELOPMENT, presets=("production",), says="production needs postgres.secret.name"
     ),

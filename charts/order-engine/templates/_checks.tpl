@@ -43,8 +43,17 @@
 
 {{/* Stops the rendering of what the whole release must not be. */}}
 {{- define "order-engine.check-release" -}}
-{{- range $store := list "postgres" "redis" -}}
+{{- range $store, $schemes := dict "postgres" (list "postgresql://" "postgres://") "redis" (list "redis://" "rediss://") -}}
 {{- $given := index $.Values $store -}}
+{{- range $key, $url := pick $given "url" "chainUrl" "queueUrl" "pubsubUrl" -}}
+{{- if and $url (not $given.url) -}}
+{{- fail (printf "%s.%s is given without %s.url, so nobody would read it" $store $key $store) -}}
+{{- end -}}
+{{- /* here and not in the schema, which would say the URL with its password */ -}}
+{{- if and $url (not (regexMatch (printf "^(%s)" (join "|" $schemes)) $url)) -}}
+{{- fail (printf "%s.%s must begin with %s" $store $key (join " or " $schemes)) -}}
+{{- end -}}
+{{- end -}}
 {{- $ways := list (not (empty $given.url)) (not (empty $given.secret.name)) (index $.Values.development $store).enabled -}}
 {{- $count := without $ways false | len -}}
 {{- if ne $count 1 -}}
