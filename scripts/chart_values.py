@@ -91,7 +91,7 @@ BOUNDS: Mapping[str, Schema] = {
     "imagePullSecrets": OBJECTS,
     "drainSeconds": SECONDS,
     "preStopSleepSeconds": SECONDS,
-    "terminationGracePeriodSeconds": whole(1, 3600),
+    "terminationGracePeriodSeconds": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
     "withinSeconds": whole(1, 86400),
     "extraEnv": {
         "type": "array",

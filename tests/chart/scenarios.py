@@ -180,7 +180,7 @@ RENDERED: Mapping[str, Scenario] = {
             "defaults": {"config": {"LOG_LEVEL": "DEBUG"}},
             "gateway": {"config": {"ORDERS_WAITING_MAX": 1_000_000, "BODY_BYTES_MAX": 32768}},
             "orderWorker": {"config": {"VENUE_SEED": 7, "ORDER_BACKOFF_S": 0.5}},
-            "wsGateway": {"drainSeconds": 60, "terminationGracePeriodSeconds": 80},
+            "wsGateway": {"drainSeconds": 60},
         }
     ),
 }
@@ -260,12 +260,15 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"statusDispatcher": {"statuses": {"lost": {}}}}, says="lost"
     ),
     "drain-beyond-the-grace-period": Refusal(
-        values=SECRETS | {"orderWorker": {"drainSeconds": 26}},
-        says="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s",
+        values=SECRETS | {"orderWorker": {"drainSeconds": 26, "terminationGracePeriodSeconds": 30}},
+        says="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s"
+        " (preStopSleepSeconds 0, drainSeconds 26, and 5 to end)",
     ),
     "sleep-beyond-the-grace-period": Refusal(
-        values=SECRETS | {"wsGateway": {"preStopSleepSeconds": 6}},
-        says="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s",
+        values=SECRETS
+        | {"wsGateway": {"preStopSleepSeconds": 6, "terminationGracePeriodSeconds": 40}},
+        says="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s"
+        " (preStopSleepSeconds 6, drainSeconds 20, and 15 to end)",
     ),
     "door-without-time-for-its-requests": Refusal(
         values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},

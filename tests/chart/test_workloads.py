@@ -143,6 +143,25 @@ def test_the_defaults_of_limits_and_slots_are_those_of_the_code() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "grace_s"),
+    [
+        ("gateway", {}, 5 + 20 + 10 + 5),
+        ("order-worker", {}, 20 + 5),
+        ("gateway", {"defaults": {"drainSeconds": 60}}, 5 + 60 + 10 + 5),
+        (
+            "gateway",
+            {"defaults": {"drainSeconds": 60, "terminationGracePeriodSeconds": 90}},
+            90,
+        ),
+    ],
+)
+def test_the_grace_period_holds_what_leaving_takes(name: str, values: Values, grace_s: int) -> None:
+    pod = deployment(name, values)["spec"]["template"]["spec"]
+
+    assert pod["terminationGracePeriodSeconds"] == grace_s
+
+
 def test_the_time_that_a_door_needs_is_that_of_the_code() -> None:
     assert (
         f"$answering := ternary {DRAIN_REQUESTS_S} 0"

@@ -3,11 +3,13 @@
 {{- $values := .component.values -}}
 {{- $autoscaling := $values.autoscaling -}}
 
-{{- /* when it has drained, a door answers what it has accepted for up to 10 s more (serving.py) */ -}}
-{{- $answering := ternary 10 0 (eq .component.isDoor true) -}}
-{{- $needed := add $values.preStopSleepSeconds $values.drainSeconds $answering 5 -}}
-{{- if lt (int $values.terminationGracePeriodSeconds) (int $needed) -}}
-{{- fail (printf "%s: terminationGracePeriodSeconds is %d, but leaving takes up to %d s" .name (int $values.terminationGracePeriodSeconds) $needed) -}}
+{{- $sleep := int $values.preStopSleepSeconds -}}
+{{- $drain := int $values.drainSeconds -}}
+{{- $leaving := include "order-engine.leaving-seconds" .component | int -}}
+{{- with $values.terminationGracePeriodSeconds -}}
+{{- if lt (int .) $leaving -}}
+{{- fail (printf "%s: terminationGracePeriodSeconds is %d, but leaving takes up to %d s (preStopSleepSeconds %d, drainSeconds %d, and %d to end)" $.name (int .) $leaving $sleep $drain (sub (sub $leaving $sleep) $drain)) -}}
+{{- end -}}
 {{- end -}}
 
 {{- if and (eq .name "order-worker") (eq (toString $values.replicas) "0") -}}
@@ -39,6 +41,13 @@
 {{- fail (printf "%s: scaling on plain queue length meets a rate limit, which more replicas do not lift: let autoscaling.keda.scaleOn be demand, or %s be 0" .name .component.queue.limit) -}}
 {{- end -}}
 {{- end -}}
+{{- end }}
+
+{{/* How long the pods of a component may take to leave. */}}
+{{- define "order-engine.leaving-seconds" -}}
+{{- /* when it has drained, a door answers what it has accepted for up to 10 s more (serving.py) */ -}}
+{{- $answering := ternary 10 0 (eq .isDoor true) -}}
+{{- add .values.preStopSleepSeconds .values.drainSeconds $answering 5 -}}
 {{- end }}
 
 {{/* Stops the rendering of what the whole release must not be. */}}

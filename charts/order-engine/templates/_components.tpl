@@ -44,6 +44,8 @@ DESIGN section 2), and its `values` after the merge of the three layers.
 {{- $_ := unset $component "item" -}}
 {{- if ne $name "migrate" -}}
 {{- include "order-engine.check" (dict "name" $name "component" $component) -}}
+{{- $grace := $values.terminationGracePeriodSeconds | default (include "order-engine.leaving-seconds" $component | int) -}}
+{{- $_ := set $values "terminationGracePeriodSeconds" $grace -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $components -}}
