@@ -270,6 +270,18 @@ REFUSED: Mapping[str, Refusal] = {
         says="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s"
         " (preStopSleepSeconds 6, drainSeconds 20, and 15 to end)",
     ),
+    "drain-shorter-than-the-longest-job": Refusal(
+        values=SECRETS | {"orderWorker": {"drainSeconds": 4}},
+        says="order-worker: of drainSeconds 4 orders in hand get 3.2 s, but one may take 3.35 s",
+    ),
+    "job-longer-than-the-drain": Refusal(
+        values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": 60}}},
+        says="order-worker: of drainSeconds 20 orders in hand get 16 s, but one may take 60.35 s",
+    ),
+    "job-of-unknown-length": Refusal(
+        values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": None}}},
+        says="VENUE_EXECUTION_MAX_S",
+    ),
     "door-without-time-for-its-requests": Refusal(
         values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},
         says="gateway: terminationGracePeriodSeconds is 15, but leaving takes up to 20 s",

@@ -10,6 +10,7 @@ from execution.adapters.queues import STATUS_PRIORITIES
 from execution.domain.status import OrderStatus
 from execution.serving import DRAIN_REQUESTS_S
 from execution.settings import OrderWorkerSettings, StatusDispatcherSettings
+from order_worker.main import DRAIN_SHARE
 from support.helm import CHART, Object, Values, named, of_kind, rendered
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -130,17 +131,13 @@ def test_a_spread_counts_the_pods_of_its_own_workload() -> None:
     assert constraint["labelSelector"] == found["spec"]["selector"]
 
 
-def test_the_defaults_of_limits_and_slots_are_those_of_the_code() -> None:
+def test_the_settings_that_the_chart_counts_with_are_those_of_the_code() -> None:
     worker, dispatcher = OrderWorkerSettings.model_fields, StatusDispatcherSettings.model_fields
 
-    assert VALUES["orderWorker"]["config"] == {
-        name: worker[name.lower()].default
-        for name in ("QUEUE_MAX_CONCURRENCY", "QUEUE_RATE_LIMIT_PER_MINUTE")
-    }
-    assert VALUES["statusDispatcher"]["config"] == {
-        name: dispatcher[name.lower()].default
-        for name in ("WS_WORKER_CONCURRENCY", "WS_WORKER_RATE_LIMIT")
-    }
+    for group, fields in (("orderWorker", worker), ("statusDispatcher", dispatcher)):
+        config = VALUES[group]["config"]
+
+        assert config == {name: fields[name.lower()].default for name in config}
 
 
 @pytest.mark.parametrize(
@@ -180,6 +177,10 @@ def test_who_waits_for_the_schema_is_told_all_that_libpq_may_need(name: str) -> 
 
     for told in (*pod["initContainers"], *pod["containers"]):
         assert told["env"][-2:] == further
+
+
+def test_the_share_of_the_drain_for_orders_in_hand_is_that_of_the_code() -> None:
+    assert f"mulf {DRAIN_SHARE} " in (CHART / "templates/_checks.tpl").read_text()
 
 
 # Priorities

@@ -12,6 +12,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- with .component.job -}}
+{{- $longest := 0 -}}
+{{- range . -}}
+{{- $longest = addf $longest (index $values.config .) -}}
+{{- end -}}
+{{- $inHand := mulf 0.8 $values.drainSeconds -}}
+{{- if lt $inHand $longest -}}
+{{- fail (printf "%s: of drainSeconds %d orders in hand get %v s, but one may take %v s (%s)" $.name $drain $inHand $longest (join " + " .)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- if and (eq .name "order-worker") (eq (toString $values.replicas) "0") -}}
 {{- fail "orderWorker.replicas is 0, but recovery needs one at any time" -}}
 {{- end -}}

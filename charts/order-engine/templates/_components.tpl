@@ -18,6 +18,7 @@ DESIGN section 2), and its `values` after the merge of the three layers.
     "group" .Values.orderWorker
     "urls" (list "DATABASE_URL" "CHAIN_DATABASE_URL" "REDIS_URL" "REDIS_QUEUE_URL")
     "schemas" (list "orders" "chain")
+    "job" (list "VENUE_QUOTE_LATENCY_S" "VENUE_QUOTE_JITTER_S" "VENUE_EXECUTION_MAX_S" "VENUE_POLL_S")
     "queue" (dict "name" "orders" "slots" "QUEUE_MAX_CONCURRENCY" "limit" "QUEUE_RATE_LIMIT_PER_MINUTE"))
   "ws-gateway" (dict
     "group" .Values.wsGateway
