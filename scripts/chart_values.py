@@ -56,6 +56,10 @@ SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.m
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 STRINGS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
 STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+# the chart writes the others, and selects by some of them
+OWN_LABELS: Schema = STRING_MAP | {
+    "propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}
+}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 ANY_OBJECT: Schema = {"type": "object"}
 SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
@@ -121,6 +125,8 @@ BOUNDS: Mapping[str, Schema] = {
     "podDisruptionBudget.maxUnavailable": {
         "oneOf": [whole(1), {"type": "string", "pattern": "^[1-9][0-9]?%$|^100%$"}]
     },
+    "podLabels": OWN_LABELS,
+    "monitoring.labels": OWN_LABELS,
     "affinity": ANY_OBJECT,
     "tolerations": OBJECTS,
     "topologySpreadConstraints": OBJECTS,

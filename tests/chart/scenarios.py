@@ -248,6 +248,14 @@ REFUSED: Mapping[str, Refusal] = {
         presets=("production",),
         says="extraEnv",
     ),
+    "pods-that-no-selector-knows": Refusal(
+        values=SECRETS | {"defaults": {"podLabels": {"app.kubernetes.io/component": "mine"}}},
+        says="podLabels",
+    ),
+    "monitors-of-another-release": Refusal(
+        values=SECRETS | {"monitoring": {"labels": {"app.kubernetes.io/instance": "other"}}},
+        says="labels",
+    ),
     "budget-that-blocks-a-drain": Refusal(
         values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
         says="maxUnavailable",
