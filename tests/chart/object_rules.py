@@ -2,7 +2,15 @@
 
 from collections.abc import Iterator
 
-from chart.deployables import WORKLOADS, component, containers, pod_labels, pod_owners, selects
+from chart.deployables import (
+    DISPATCHERS,
+    WORKLOADS,
+    component,
+    containers,
+    pod_labels,
+    pod_owners,
+    selects,
+)
 from chart.scenarios import Scenario
 from support.helm import NAMESPACE, Object, of_kind
 
@@ -29,13 +37,13 @@ def replicas_are_absent_where_an_autoscaler_owns_them(
     yield from (name for name in owned if "replicas" in deployments[name]["spec"])
 
 
-def an_order_worker_is_always_left(_: Scenario, objects: list[Object]) -> Iterator[str]:
+def a_worker_of_each_queue_is_always_left(_: Scenario, objects: list[Object]) -> Iterator[str]:
     for part in objects:
-        if component(part) == "order-worker":
+        if component(part) in {"order-worker", *DISPATCHERS}:
             spec = part.get("spec", {})
             for key in ("replicas", "minReplicas", "minReplicaCount"):
                 if spec.get(key, 1) < 1:
-                    yield f"{part['kind']} allows {key} {spec[key]}"
+                    yield f"{part['kind']} of {component(part)} allows {key} {spec[key]}"
 
 
 def budgets_block_no_drain(_: Scenario, objects: list[Object]) -> Iterator[str]:
@@ -142,7 +150,7 @@ def nothing_is_of_the_cluster_unless_asked(
 RULES = [
     all_nine_and_the_migration_are_there,
     replicas_are_absent_where_an_autoscaler_owns_them,
-    an_order_worker_is_always_left,
+    a_worker_of_each_queue_is_always_left,
     budgets_block_no_drain,
     selectors_select_their_own_pods,
     services_lead_to_a_port,

@@ -65,6 +65,9 @@ RENDERED: Mapping[str, Scenario] = {
             },
         }
     ),
+    "autoscaled-from-nothing": Scenario(
+        values={**SECRETS, "defaults": {"replicas": 0, **scaled_by("hpa")}}
+    ),
     "one-of-each-autoscaler": Scenario(
         values={**SECRETS, "gateway": scaled_by("hpa"), "orderWorker": scaled_by("keda")}
     ),
@@ -154,7 +157,7 @@ RENDERED: Mapping[str, Scenario] = {
                 "podLabels": {"team": "trading"},
                 "statuses": {
                     status: {
-                        "replicas": count,
+                        "replicas": 1 + count,
                         "podAnnotations": {"for": str(status)},
                         "config": {"WS_WORKER_CONCURRENCY": 10 + count},
                         "extraEnv": [{"name": "PYTHONFAULTHANDLER", "value": "1"}],
@@ -315,7 +318,16 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"orderWorker": {"autoscaling": {"minReplicas": 0}}}, says="minReplicas"
     ),
     "no-order-worker": Refusal(
-        values=SECRETS | {"orderWorker": {"replicas": 0}}, says="recovery needs one"
+        values=SECRETS | {"orderWorker": {"replicas": 0}},
+        says="order-worker: replicas is 0, but one is needed at any time",
+    ),
+    "no-dispatchers": Refusal(
+        values=SECRETS | {"statusDispatcher": {"replicas": 0}},
+        says="replicas is 0, but one is needed at any time",
+    ),
+    "status-without-a-dispatcher": Refusal(
+        values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replicas": 0}}}},
+        says="status-dispatcher-failed: replicas is 0, but one is needed at any time",
     ),
     "cpu-target-without-request": Refusal(
         values=SECRETS

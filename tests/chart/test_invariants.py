@@ -64,7 +64,7 @@ BROKEN: dict[Rule, Callable[[list[Object]], object]] = {
             "spec": {"scaleTargetRef": {"name": "engine-order-engine-gateway"}},
         }
     ),
-    object_rules.an_order_worker_is_always_left: lambda objects: named(
+    object_rules.a_worker_of_each_queue_is_always_left: lambda objects: named(
         objects, "Deployment", "order-worker"
     )["spec"].update(replicas=0),
     object_rules.budgets_block_no_drain: lambda objects: named(

@@ -57,10 +57,10 @@ def test_a_group_counts_more_than_the_defaults_and_a_status_more_than_its_group(
 def test_a_layer_may_set_nothing_over_something(nothing: int | None) -> None:
     values = {
         "defaults": {"replicas": 2},
-        "statusDispatcher": {"statuses": {"failed": {"replicas": nothing}}},
+        "gateway": {"replicas": nothing},
     }
 
-    assert replicas("status-dispatcher-failed", values) == nothing
+    assert replicas("gateway", values) == nothing
 
 
 def test_false_counts_over_true() -> None:

@@ -23,8 +23,10 @@
 {{- end -}}
 {{- end -}}
 
-{{- if and (eq .name "order-worker") (eq (toString $values.replicas) "0") -}}
-{{- fail "orderWorker.replicas is 0, but recovery needs one at any time" -}}
+{{- /* recovery needs an order-worker, and nobody but its dispatcher publishes a status */ -}}
+{{- $isScaled := or $autoscaling.hpa.enabled $autoscaling.keda.enabled -}}
+{{- if and .component.queue (not $isScaled) (eq (toString $values.replicas) "0") -}}
+{{- fail (printf "%s: replicas is 0, but one is needed at any time" .name) -}}
 {{- end -}}
 
 {{- if and $autoscaling.hpa.enabled $autoscaling.keda.enabled -}}
