@@ -76,6 +76,8 @@ def whole(minimum: int, maximum: int | None = None) -> Schema:
 
 # By the whole path, or by its end.
 BOUNDS: Mapping[str, Schema] = {
+    # of a Service's name; empty: none
+    "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
     "auth": one_of("keys", "open"),
     "trustedProxies": STRINGS,
     "corsOrigins": STRINGS,

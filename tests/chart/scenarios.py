@@ -26,6 +26,7 @@ class Refusal:
     values: Mapping[str, Any]
     says: str
     presets: tuple[str, ...] = field(default=())
+    release: str = "engine"
 
 
 def scaled_by(kind: str, **further: Any) -> dict[str, Any]:
@@ -177,6 +178,9 @@ RENDERED: Mapping[str, Scenario] = {
         values=DEVELOPMENT | {"priorityClasses": {"create": True}},
         release="the-longest-release-name-that-helm-takes-is-of-53-chars"[:53],
     ),
+    "release-with-a-dot-and-a-name-of-its-own": Scenario(
+        values={**SECRETS, "fullnameOverride": "a-b"}, release="a.b"
+    ),
     "settings-of-every-deployable": Scenario(
         values={
             **SECRETS,
@@ -193,6 +197,19 @@ REFUSED: Mapping[str, Refusal] = {
     "two-sources-of-a-url": Refusal(
         values=SECRETS | {"redis": {"url": "redis://r/0", "secret": {"name": "rd"}}},
         says="redis: give exactly one of",
+    ),
+    "name-that-no-service-can-have": Refusal(
+        values=SECRETS | {"fullnameOverride": "My_Name"}, says="fullnameOverride"
+    ),
+    "release-with-a-dot": Refusal(
+        values=SECRETS,
+        release="a.b",
+        says="a.b-order-engine cannot begin the names of Services: give fullnameOverride",
+    ),
+    "release-that-begins-with-a-digit": Refusal(
+        values=SECRETS,
+        release="1engine",
+        says="1engine-order-engine cannot begin the names of Services: give fullnameOverride",
     ),
     "misspelt-key": Refusal(values=SECRETS | {"orderWorkers": {}}, says="orderWorkers"),
     "misspelt-key-of-a-group": Refusal(

@@ -14,7 +14,7 @@ def test_the_chart_refuses(name: str) -> None:
     refusal = REFUSED[name]
 
     with pytest.raises(Refused) as refused:
-        rendered(refusal.values, presets=refusal.presets)
+        rendered(refusal.values, presets=refusal.presets, release=refusal.release)
 
     assert refusal.says in str(refused.value)
 
@@ -24,6 +24,6 @@ def test_a_refusal_says_what_is_wrong_with_the_values(name: str) -> None:
     refusal = REFUSED[name]
 
     with pytest.raises(Refused) as refused:
-        rendered(refusal.values, presets=refusal.presets)
+        rendered(refusal.values, presets=refusal.presets, release=refusal.release)
 
     assert not any(word in str(refused.value) for word in OF_A_TEMPLATE)

@@ -39,6 +39,18 @@ def variables(name: str, values: Values) -> dict[str, str]:
     }
 
 
+# Names
+
+
+def test_two_releases_with_a_long_beginning_in_common_have_no_name_in_common() -> None:
+    def names(release: str) -> set[str]:
+        return {part["metadata"]["name"] for part in rendered(SECRETS, release=release)}
+
+    assert not names("the-engine-of-the-trading-department-in-europe") & names(
+        "the-engine-of-the-trading-department-in-asia"
+    )
+
+
 # Three layers
 
 

@@ -1,7 +1,17 @@
-{{/* Leaves room for the longest suffix, -status-dispatcher-submitted, within 63 characters. */}}
+{{/*
+Leaves room for the longest suffix, -status-dispatcher-submitted, within 63 characters. What is cut
+off leaves a trace, or two long names with the same beginning would be one.
+*/}}
 {{- define "order-engine.fullname" -}}
 {{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
-{{- .Values.fullnameOverride | default $own | trunc 35 | trimSuffix "-" -}}
+{{- $name := .Values.fullnameOverride | default $own -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- fail (printf "%s cannot begin the names of Services: give fullnameOverride" $name) -}}
+{{- end -}}
+{{- if gt (len $name) 35 -}}
+{{- $name = printf "%s-%s" ($name | trunc 28 | trimSuffix "-") ($name | sha256sum | trunc 6) -}}
+{{- end -}}
+{{- $name -}}
 {{- end }}
 
 {{/* What a selector may hold: it never changes. Takes root, name. */}}
