@@ -50,7 +50,6 @@ OF_A_DEPLOYMENT = {
     *("replicas", "autoscaling", "podDisruptionBudget"),
     *("preStopSleepSeconds", "terminationGracePeriodSeconds"),
 }
-MAY_BE_MISSING = {"replicas"}
 SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})
 
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
@@ -62,6 +61,7 @@ OWN_LABELS: Schema = STRING_MAP | {
 }
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 ANY_OBJECT: Schema = {"type": "object"}
+QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
 
 
@@ -87,11 +87,11 @@ BOUNDS: Mapping[str, Schema] = {
     "storage": {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[KMGT]i?)?$"},
     "resources": {
         "type": "object",
-        "properties": {"requests": ANY_OBJECT, "limits": ANY_OBJECT},
+        "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
         "additionalProperties": False,
     },
     "config": ANY_OBJECT,  # of each group, from its settings
-    "replicas": {"type": ["integer", "null"], "minimum": 0, "maximum": 1000},
+    "replicas": {"oneOf": [whole(0, 1000), one_of("")]},
     "image.tag": {"type": ["string", "number"]},
     "image.pullPolicy": one_of("Always", "IfNotPresent", "Never"),
     "imagePullSecrets": OBJECTS,
@@ -222,15 +222,15 @@ def _schema(path: Path_, default: Any, comments: Mapping[Path_, str]) -> Schema:
     if schema is None and isinstance(default, dict) and default:
         schema = _strict(
             {key: _schema((*path, key), inner, comments) for key, inner in default.items()},
-            required=[key for key, inner in default.items() if _is_needed(key, inner)],
+            required=[key for key, inner in default.items() if _is_needed(inner)],
         )
     if schema is None:
         schema = _type(path, default)
     return {**schema, "description": comments[path]} if comments.get(path) else schema
 
 
-def _is_needed(key: str, default: Any) -> bool:
-    return key not in MAY_BE_MISSING and (bool(default) or isinstance(default, dict))
+def _is_needed(default: Any) -> bool:
+    return bool(default) or isinstance(default, dict)
 
 
 def _strict(properties: Schema, *, required: list[str]) -> Schema:

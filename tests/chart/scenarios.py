@@ -171,7 +171,7 @@ RENDERED: Mapping[str, Scenario] = {
         }
     ),
     "replicas-left-to-kubectl": Scenario(
-        values={**SECRETS, "defaults": {"replicas": None}, "gateway": {"replicas": 2}}
+        values={**SECRETS, "defaults": {"replicas": ""}, "gateway": {"replicas": 2}}
     ),
     "priority-classes": Scenario(values={**SECRETS, "priorityClasses": {"create": True}}),
     "long-name": Scenario(
@@ -246,6 +246,20 @@ REFUSED: Mapping[str, Refusal] = {
         says="WS_WORKER_CONCURRENCY",
     ),
     "config-taken-away": Refusal(values=SECRETS | {"orderWorker": {"config": None}}, says="config"),
+    "entry-of-an-earlier-layer-taken-away": Refusal(
+        values=SECRETS
+        | {
+            "defaults": {"nodeSelector": {"disk": "fast"}},
+            "gateway": {"nodeSelector": {"disk": None}},
+        },
+        says="disk",
+    ),
+    "bound-of-an-earlier-layer-taken-away": Refusal(
+        values=SECRETS | {"gateway": {"resources": {"limits": {"memory": None}}}}, says="memory"
+    ),
+    "replicas-taken-away": Refusal(
+        values=SECRETS | {"defaults": {"replicas": None}}, says="replicas"
+    ),
     "map-taken-away": Refusal(values=SECRETS | {"networkPolicy": None}, says="networkPolicy"),
     "service-taken-away": Refusal(values=SECRETS | {"gateway": {"service": None}}, says="service"),
     "ingress-for-no-controller": Refusal(
@@ -348,7 +362,10 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "cpu-target-without-request": Refusal(
         values=SECRETS
-        | {"gateway": {**scaled_by("hpa"), "resources": {"requests": {"cpu": None}}}},
+        | {
+            "defaults": {"resources": {"requests": {"cpu": None}}},
+            "gateway": scaled_by("hpa"),
+        },
         says="gateway: autoscaling.hpa needs resources.requests.cpu",
     ),
     "rate-limit-and-plain-queue-length": Refusal(

@@ -65,14 +65,14 @@ def test_a_group_counts_more_than_the_defaults_and_a_status_more_than_its_group(
     assert replicas("status-dispatcher-failed", values) == 4
 
 
-@pytest.mark.parametrize("nothing", [0, None])
-def test_a_layer_may_set_nothing_over_something(nothing: int | None) -> None:
+@pytest.mark.parametrize(("nothing", "written"), [(0, 0), ("", None)])
+def test_a_layer_may_set_nothing_over_something(nothing: int | str, written: int | None) -> None:
     values = {
         "defaults": {"replicas": 2},
         "gateway": {"replicas": nothing},
     }
 
-    assert replicas("gateway", values) == nothing
+    assert replicas("gateway", values) == written
 
 
 def test_false_counts_over_true() -> None:
