@@ -284,11 +284,11 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "pods-that-no-selector-knows": Refusal(
         values=SECRETS | {"defaults": {"podLabels": {"app.kubernetes.io/component": "mine"}}},
-        says="podLabels",
+        says="app.kubernetes.io/component",
     ),
     "monitors-of-another-release": Refusal(
         values=SECRETS | {"monitoring": {"labels": {"app.kubernetes.io/instance": "other"}}},
-        says="labels",
+        says="app.kubernetes.io/instance",
     ),
     "budget-that-blocks-a-drain": Refusal(
         values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
