@@ -40,7 +40,7 @@ def test_the_notes_show_the_key_where_they_show_a_call(noted: Path) -> None:
 
 def test_the_notes_say_for_each_workload_how_long_a_scale_stands(noted: Path) -> None:
     values = {
-        "defaults": {"replicas": None},
+        "defaults": {"replicas": ""},
         "gateway": {"replicas": 2},
         "statusDispatcher": {"autoscaling": {"keda": {"enabled": True}}},
         "wsGateway": {"replicas": 2, "autoscaling": {"hpa": {"enabled": True}}},

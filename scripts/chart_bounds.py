@@ -1,0 +1,117 @@
+"""What the values may be where their defaults do not tell, as JSON Schema."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from execution import settings
+
+Schema = dict[str, Any]
+
+GROUPS: Mapping[str, type[settings.CommonSettings]] = {
+    "defaults": settings.CommonSettings,
+    "gateway": settings.GatewaySettings,
+    "orderWorker": settings.OrderWorkerSettings,
+    "statusDispatcher": settings.StatusDispatcherSettings,
+    "wsGateway": settings.WsGatewaySettings,
+    "migration": settings.MigrateSettings,
+}
+
+SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})
+
+OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
+STRINGS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
+STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+# the chart writes the others, and selects by some of them
+OWN_LABELS: Schema = STRING_MAP | {
+    "propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}
+}
+PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+ANY_OBJECT: Schema = {"type": "object"}
+QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
+
+
+def one_of(*words: str) -> Schema:
+    return {"enum": list(words)}
+
+
+def whole(minimum: int, maximum: int | None = None) -> Schema:
+    bounds = {"minimum": minimum} | ({} if maximum is None else {"maximum": maximum})
+    return {"type": "integer", **bounds}
+
+
+# By the whole path, or by its end.
+BOUNDS: Mapping[str, Schema] = {
+    # of a Service's name; empty: none
+    "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
+    "auth": one_of("keys", "open"),
+    "trustedProxies": STRINGS,
+    "corsOrigins": STRINGS,
+    "tls.mode": one_of("", "require", "verify-ca", "verify-full"),
+    "port": PORT,
+    "ports": {"type": "array", "items": PORT},
+    "storage": {"type": "string", "pattern": r"^([0-9]+(\.[0-9]+)?[KMGT]i?)?$"},
+    "resources": {
+        "type": "object",
+        "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
+        "additionalProperties": False,
+    },
+    "config": ANY_OBJECT,  # of each group, from its settings
+    "replicas": {"oneOf": [whole(0, 1000), one_of("")]},
+    "image.tag": {"type": ["string", "number"]},
+    "image.pullPolicy": one_of("Always", "IfNotPresent", "Never"),
+    "imagePullSecrets": OBJECTS,
+    "drainSeconds": SECONDS,
+    "preStopSleepSeconds": SECONDS,
+    "terminationGracePeriodSeconds": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
+    "withinSeconds": whole(1, 86400),
+    "extraEnv": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                # a setting of the engine would get past `config`, and what reads it; the engine
+                # reads its variables in small letters too
+                "name": {"type": "string", "not": {"pattern": f"^(?i:{'|'.join(SETTINGS)})$"}},
+                "value": {"type": "string"},
+                "valueFrom": ANY_OBJECT,
+            },
+            "additionalProperties": False,
+        },
+    },
+    "minReplicas": whole(1, 1000),
+    "maxReplicas": whole(1, 1000),
+    "behavior": ANY_OBJECT,
+    "hpa.cpuPercent": whole(1, 1000),
+    "hpa.metrics": OBJECTS,
+    "keda.scaleOn": one_of("demand", "queueLength"),
+    "keda.perReplica": {"type": ["number", "null"], "exclusiveMinimum": 0},
+    "keda.orderSeconds": {"type": "number", "exclusiveMinimum": 0},
+    "keda.triggers": OBJECTS,
+    # a percentage is rounded up, so it is never none
+    "podDisruptionBudget.maxUnavailable": {
+        "oneOf": [whole(1), {"type": "string", "pattern": "^[1-9][0-9]?%$|^100%$"}]
+    },
+    "podLabels": OWN_LABELS,
+    "monitoring.labels": OWN_LABELS,
+    "affinity": ANY_OBJECT,
+    "tolerations": OBJECTS,
+    "topologySpreadConstraints": OBJECTS,
+    "priority": whole(0, 1000),
+    "service.type": one_of("ClusterIP", "NodePort", "LoadBalancer"),
+    "priorityClasses.base": whole(1000, 1_000_000_000),
+    "priorityClasses.preemptionPolicy": one_of("Never", "PreemptLowerPriority"),
+    "networkPolicy.clients": OBJECTS,
+    "networkPolicy.scrapers": OBJECTS,
+    "networkPolicy.dns": OBJECTS,
+    "networkPolicy.postgres": OBJECTS,
+    "networkPolicy.redis": OBJECTS,
+    "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},
+    "ingress.controller": one_of("nginx", "traefik", "alb"),
+    "ingress.hosts": STRINGS,
+    "ingress.tls": OBJECTS,
+    "httpRoute.streams": one_of("upgrade", "path"),
+    "httpRoute.parentRefs": OBJECTS,
+    "httpRoute.hostnames": STRINGS,
+}
