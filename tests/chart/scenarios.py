@@ -441,7 +441,7 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"networkPolicy": {"dns": []}}, says="networkPolicy.dns is empty"
     ),
     "dns-taken-away": Refusal(
-        values=SECRETS | {"networkPolicy": {"dns": None}}, says="networkPolicy.dns is empty"
+        values=SECRETS | {"networkPolicy": {"dns": None}}, says="dns is required"
     ),
     "port-of-none": Refusal(
         values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, says="ports"
