@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
@@ -30,6 +31,7 @@ from execution.adapters.scripts import lua
 
 LEASE_S = 20
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
+UNHEARD_MAX = 100
 LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
 
 log = structlog.get_logger()
@@ -67,6 +69,7 @@ class Jobs:
         self._client = client
         self._functions = functions
         self._window = window
+        self._unheard: deque[str] = deque(maxlen=UNHEARD_MAX)  # claims without a reply
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
         self._claim = client.register_script(lua("executions", "claim"))
         self._give_back = client.register_script(lua("give_back"))
@@ -100,8 +103,11 @@ class Jobs:
             *((job, "running") for job in unrecorded),
         ]
         own, started = self._window.reserve_own(places), []
+        claim_id = uuid.uuid4().hex
+        self._unheard.append(claim_id)
         try:
-            answer = self._claim_with(own, outcomes, held)
+            answer = self._claim_with(claim_id, own, outcomes, held)
+            self._unheard.remove(claim_id)
             left, state, room, wait_s, watermark, quarantined, stale, started = answer
         finally:
             started_at = self._window.settle_own(own, started=len(started))
@@ -122,7 +128,11 @@ class Jobs:
         )
 
     def _claim_with(
-        self, own: OwnRoom, outcomes: Iterable[tuple[StartedJob, str]], held: bytes | str
+        self,
+        claim_id: str,
+        own: OwnRoom,
+        outcomes: Iterable[tuple[StartedJob, str]],
+        held: bytes | str,
     ) -> list[Any]:
         answer: list[Any] = self._claim(
             keys=[
@@ -143,7 +153,7 @@ class Jobs:
                 self._window.limit,
                 WINDOW_S,
                 LEASE_S,
-                uuid.uuid4().hex,
+                claim_id,
                 self._worker_name,
                 held,
                 utcformat(now()),
@@ -207,20 +217,24 @@ class Jobs:
         self._window.refund_own([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
-    def recall(self, known: Set[bytes]) -> None:
-        """Puts back what this worker started without learning of it: the claim's reply was lost.
+    def recall(self) -> None:
+        """Puts back what claims have started whose reply was lost.
 
-        `known` are the members of those that it has learned of. A claim that Redis carries out only
-        after this is found when its lease has run out.
+        A claim that Redis carries out only after this is found when its lease has run out.
         """
+        if not self._unheard:
+            return
         started: Set[Any] = self._client.smembers(self._executions_key)
-        if lost := started - known:
-            refunded = self._put_back(sorted(lost, key=_place_in_claim))
+        lost = [member for member in started if _claim_of(member) in self._unheard]
+        if lost:
+            refunded = self._put_back(sorted(lost, key=_place_in_claim), is_unheard=True)
             metrics.TOKENS_REFUNDED.labels(reason="claim_not_learned").inc(refunded)
             metrics.JOBS_RECALLED.labels(queue=self.queue).inc(len(lost))
+        self._unheard.clear()
 
-    def _put_back(self, members: Sequence[bytes]) -> int:
-        arguments: list[Any] = [RQ_KEY_PREFIX]
+    def _put_back(self, members: Sequence[bytes], *, is_unheard: bool = False) -> int:
+        # of what nobody has run or beaten for, the lease tells the moment of the token
+        arguments: list[Any] = [RQ_KEY_PREFIX, LEASE_S if is_unheard else 0]
         for member in members:
             job_id, _, execution = member.rpartition(b":")
             token = job_id if job_id.startswith(self.hint_prefix.encode()) else member
@@ -234,6 +248,10 @@ class Jobs:
             log.warning("keys of a wrong type deleted", queue=self.queue, keys=repr(mended))
         if self._window.key.encode() in mended:
             self._window.forget()
+
+
+def _claim_of(member: bytes) -> str:
+    return member.rpartition(b":")[2].rpartition(b"-")[0].decode(errors="replace")
 
 
 def _place_in_claim(member: bytes) -> tuple[int, bytes]:

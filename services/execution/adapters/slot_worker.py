@@ -12,36 +12,43 @@ until it is written, and after a second of failures the worker says so by `witho
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import redis
 import structlog
 
 from execution import metrics
-from execution.adapters.executions import NOTHING, Claim, EndedJob, JobFunction, StartedJob
+from execution.adapters.executions import (
+    NOTHING,
+    Claim,
+    EndedJob,
+    JobFunction,
+    JobRefused,
+    StartedJob,
+)
 from execution.adapters.jobs import Jobs
 from execution.adapters.listed_worker import ListedWorker
 from execution.adapters.maintenance import Maintenance
 from execution.adapters.rate_window import RateWindow
+from execution.adapters.running_jobs import RunningJobs
 from execution.adapters.slots import Slots
-from execution.domain.errors import ExecutionError, Overloaded, StoreUnavailable
+from execution.adapters.untold import Untold
+from execution.domain.errors import Overloaded, StoreUnavailable
 
 IDLE_BLOCK_S = 0.5
 CALL_EVERY_S = 0.5
 PAUSE_MIN_S = 0.05
 OUTAGE_AFTER_S = 1.0
 BEAT_EVERY_S = 5.0
+CANCELLED_WITHIN_S = 1.0
 RECORD_AFTER_S = 0.1  # a job that is over by then never has the record that RQ's tools look for
 
 RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
 
 log = structlog.get_logger()
-
-
-class JobRefused(ExecutionError):
-    """A job that was not run, or not to its end."""
 
 
 class SlotWorker(ListedWorker):
@@ -89,12 +96,9 @@ class SlotWorker(ListedWorker):
         self._succeeded = metrics.JOBS_FINISHED.labels(queue=queue, outcome="succeeded")
         self._failed = metrics.JOBS_FINISHED.labels(queue=queue, outcome="failed")
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
-        self._running: dict[asyncio.Task[None], StartedJob] = {}
-        # With those that run hardly more than there are slots: a call that claims writes these first.
-        self._ended: list[EndedJob] = []
-        self._unrecorded: dict[bytes, StartedJob] = {}  # plain ones that run
-        self._ended_for_rq: list[EndedJob] = []  # which RQ ends in its own way
-        self._refused: list[StartedJob] = []  # to go back to the head of the queue
+        self._running = RunningJobs()
+        # With those that run hardly more than there are slots: a call that claims tells these first.
+        self._untold = Untold()
         self._store_is_away = False
         self._failing_since: float | None = None
         self._next_beat = 0.0
@@ -118,22 +122,37 @@ class SlotWorker(ListedWorker):
 
     async def drain(self, *, timeout_s: float) -> None:
         """Waits for running jobs, cancels those that outlast `timeout_s`, and signs off."""
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=timeout_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-        try:
-            await self._call(self._exchange, 0)
-            await self._call(self._settle)
-            await self._call(self.register_death)
-        except redis.RedisError as error:
-            log.warning("could not sign off from redis", error=str(error))
+        leases = asyncio.create_task(self._keep_leases())
+        await self._running.end(timeout_s=timeout_s, cancelled_within_s=CANCELLED_WITHIN_S)
+        leases.cancel()
+        await asyncio.gather(leases, return_exceptions=True)
+        await self._sign_off()
         self._redis_thread.shutdown()
+
+    async def _keep_leases(self) -> None:
+        """What a turn does besides claiming, for the jobs that are waited for."""
+        while True:
+            await asyncio.sleep(CALL_EVERY_S)
+            self._running.cancel_overdue()
+            await self._tried(self._exchange, 0)
+
+    async def _sign_off(self) -> None:
+        # once more: the connection may have been dropped while jobs were waited for
+        if not (await self._tried(self._leave) or await self._tried(self._leave)):
+            log.warning("could not sign off from redis", unwritten=self._untold.count)
+
+    async def _tried(self, function: Callable[..., Any], *arguments: Any) -> bool:
+        try:
+            await self._call(function, *arguments)
+        except Exception as error:
+            self._note_failed_call(error)
+            return False
+        self._failing_since = None
+        return True
 
     async def _turn(self, stop: asyncio.Event) -> None:
         """One exchange with Redis: beat, end what has run, claim what there is room for."""
-        self._cancel_overdue()
+        self._running.cancel_overdue()
         places = await self._places()
         if stop.is_set():
             self.slots.give_back(places)
@@ -150,28 +169,30 @@ class SlotWorker(ListedWorker):
             self._failing_since = None
             self.last_claim = claim
         except Exception as error:  # a reply that nobody foresaw must not end the process
-            known = isinstance(error, redis.RedisError)
-            log.warning(
-                "redis call failed",
-                error=str(error),
-                without_redis=self.without_redis,
-                exc_info=None if known else error,
-            )
-            metrics.REDIS_CALLS_FAILED.labels(queue=self._jobs.queue).inc()
-            self.last_claim = None
-            self._failing_since = self._failing_since or time.monotonic()
+            self._note_failed_call(error)
         finally:
             self.slots.give_back(places - len(claim.jobs))
         for job in claim.jobs:
             self._start(job)
         metrics.WITHOUT_REDIS.labels(queue=self._jobs.queue).set(self.without_redis)
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
-        unwritten = len(self._ended) + len(self._ended_for_rq) + len(self._refused)
-        metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(unwritten)
+        metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(self._untold.count)
         if claim.window_unknown:
             await self._unite_window()
         if self.last_claim is None or (places and claim.room == 0) or self._store_is_away:
             await asyncio.sleep(min(max(claim.wait_s, PAUSE_MIN_S), CALL_EVERY_S))
+
+    def _note_failed_call(self, error: Exception) -> None:
+        known = isinstance(error, redis.RedisError)
+        log.warning(
+            "redis call failed",
+            error=str(error),
+            without_redis=self.without_redis,
+            exc_info=None if known else error,
+        )
+        metrics.REDIS_CALLS_FAILED.labels(queue=self._jobs.queue).inc()
+        self.last_claim = None
+        self._failing_since = self._failing_since or time.monotonic()
 
     async def _places(self) -> int:
         """Slots taken for a claim; none for a probe, while Redis or the store is away."""
@@ -208,57 +229,49 @@ class SlotWorker(ListedWorker):
         moment = time.monotonic()
         if self._failing_since is not None:
             self._jobs.mend()
-            self._jobs.recall(self._known())
-        if moment >= self._next_beat:
-            self.beat(self._jobs, list(self._running.values()), busy=bool(self._running))
-            self._next_beat = moment + BEAT_EVERY_S
-        self._settle()
-        ended = list(self._ended)
-        before = moment - RECORD_AFTER_S
-        unrecorded = [job for job in list(self._unrecorded.values()) if job.claimed_at < before]
+            self._jobs.recall()
+        with suppress(redis.exceptions.OutOfMemoryError):  # the ends that follow make room
+            if moment >= self._next_beat:
+                running = self._running.jobs
+                self.beat(self._jobs, running, busy=bool(running))
+                self._next_beat = moment + BEAT_EVERY_S
+            self._settle()
+        ended = list(self._untold.ended)
+        unrecorded = self._untold.unrecorded(claimed_before=moment - RECORD_AFTER_S)
         claim = self._jobs.claim(places, ended=ended, unrecorded=unrecorded)
-        self._ended_for_rq += [each for each in ended if each.job.id in claim.left]
-        del self._ended[: len(ended)]
-        for job in unrecorded:
-            self._unrecorded.pop(job.execution, None)
+        self._untold.for_rq += [each for each in ended if each.job.id in claim.left]
+        del self._untold.ended[: len(ended)]
+        self._untold.note_recorded(unrecorded)
         return claim
 
-    def _known(self) -> Set[bytes]:
-        """What this worker has started, and is not yet written as ended, by its members."""
-        jobs = list(self._running.values())  # before those that leave it for the other lists
-        jobs += [each.job for each in (*self._ended, *self._ended_for_rq)]
-        return {job.member for job in (*jobs, *self._refused)}
+    def _leave(self) -> None:
+        self._exchange(0)
+        self._settle()
+        self.register_death()  # type: ignore[no-untyped-call]  # untyped in rq
 
     def _settle(self) -> None:
         """Writes what no claim call writes; all is kept in memory until Redis has taken it."""
-        while self._ended_for_rq:
-            self.finish_as_rq(self._ended_for_rq[0])
-            del self._ended_for_rq[0]
-        if returning := list(self._refused):
+        while self._untold.for_rq:
+            self.finish_as_rq(self._untold.for_rq[0])
+            del self._untold.for_rq[0]
+        if returning := list(self._untold.refused):
             self._jobs.give_back(returning)
             metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(returning))
-            del self._refused[: len(returning)]
+            del self._untold.refused[: len(returning)]
 
     # On the event loop
 
     def _start(self, job: StartedJob) -> None:
-        task = asyncio.create_task(self._perform(job))
-        self._running[task] = job
-        if job.plain:
-            self._unrecorded[job.execution] = job
-        task.add_done_callback(self._running.pop)
+        self._untold.start(job)
+        self._running.start(job, self._perform(job))
 
     async def _perform(self, job: StartedJob) -> None:
+        began = time.perf_counter()
         try:
-            began = time.perf_counter()
-            try:
-                result = await self._result(job)
-            finally:
-                self._job_seconds.observe(time.perf_counter() - began)
+            result = await self._result(job)
             self._end(EndedJob(job=job, result=result))
         except (StoreUnavailable, Overloaded):
-            self._unrecorded.pop(job.execution, None)
-            self._refused.append(job)
+            self._untold.refuse(job)
             self._store_is_away = True
         except asyncio.CancelledError as cancelled:
             overdue = str(cancelled)
@@ -270,6 +283,7 @@ class SlotWorker(ListedWorker):
             log.exception("job failed", job_id=repr(job.id))
             self._end(EndedJob(job=job, error=error))
         finally:
+            self._job_seconds.observe(time.perf_counter() - began)
             self.slots.give_back(1)
 
     async def _result(self, job: StartedJob) -> object:
@@ -277,14 +291,6 @@ class SlotWorker(ListedWorker):
             raise JobRefused("it names no allowed function")
         return await job.function(*job.arguments, **job.keywords)
 
-    def _cancel_overdue(self) -> None:
-        """Once a turn, which is at least every second: a timer for each job would cost more."""
-        moment = time.monotonic()
-        for task, job in self._running.items():
-            if moment > job.claimed_at + job.timeout_s and not task.cancelling():
-                task.cancel(f"it outlasted its timeout of {job.timeout_s:g} s")
-
     def _end(self, ended: EndedJob) -> None:
         (self._failed if ended.error else self._succeeded).inc()
-        self._unrecorded.pop(ended.job.execution, None)
-        (self._ended if ended.job.plain else self._ended_for_rq).append(ended)
+        self._untold.end(ended)

@@ -6,7 +6,7 @@ local KEEP_MAX_S = 31536000
 local function record_execution(job_id, id, prefix, worker_name, now, lease_s)
     local key, registry = prefix .. ':execution:' .. job_id .. ':' .. id, prefix .. ':executions:' .. job_id
     local moment = string.format('%.6f', now)
-    redis.call('HSET', key, 'id', id, 'job_id', job_id, 'created_at', moment, 'last_heartbeat', moment,
+    replacing('HSET', key, 'id', id, 'job_id', job_id, 'created_at', moment, 'last_heartbeat', moment,
         'worker_name', worker_name)
     redis.call('EXPIRE', key, lease_s)
     replacing('ZADD', registry, now + lease_s + 60, id)
@@ -30,6 +30,11 @@ local function fail(job_id, key, at)
         redis.call('EXPIRE', key, keep_s)
         redis.call('ZADD', at.failed, math.floor(at.now) + keep_s, job_id)
     end
+end
+
+-- Figures for `rq info`: one that is no number any more must hold up nothing.
+local function count(worker, outcome, times)
+    if times > 0 then redis.pcall('HINCRBY', worker, outcome .. '_job_count', times) end
 end
 
 -- The ids of those whose jobs have got dependents; one question for all: nearly always there is none.
@@ -65,41 +70,45 @@ local function tell_executions(executions, at)
     end
     if #told == 0 then return left end
 
-    -- they stay in the registry until the last of these writes: a call that fails half-way can be made again
     local leases = redis.call('ZMSCORE', at.started, unpack(members))
-    local gone, ended, successful, failed = {}, {}, 0, 0
+    local gone, ended, failed, running = {}, {}, {}, {}
     for i, execution in ipairs(told) do
-        local job_id, outcome = execution.job_id, execution.outcome
-        local key, registry = at.prefix .. ':job:' .. job_id, at.prefix .. ':executions:' .. job_id
-        if outcome == 'running' then
-            if leases[i] then
-                record_execution(job_id, execution.id, at.prefix, at.worker_name, at.now, at.lease_s)
-                -- who has listed the worker's executions meanwhile has taken out the one without a record
-                redis.call('SADD', at.worker_executions, members[i])
-            end
+        if execution.outcome == 'running' then
+            if leases[i] then running[#running + 1] = i end
         else
             ended[#ended + 1] = members[i]
             gone[#gone + 1] = at.prefix .. ':execution:' .. members[i]
-            if leases[i] and outcome == 'succeeded' then
-                gone[#gone + 1], gone[#gone + 2] = key, registry
-                successful = successful + 1
+            if leases[i] and execution.outcome == 'succeeded' then
+                gone[#gone + 1] = at.prefix .. ':job:' .. execution.job_id
+                gone[#gone + 1] = at.prefix .. ':executions:' .. execution.job_id
             else
-                replacing('ZREM', registry, execution.id)
-                if leases[i] then
-                    fail(job_id, key, at)
-                    failed = failed + 1
-                end
+                failed[#failed + 1] = i
             end
         end
     end
-    if #ended == 0 then return left end
-    redis.call('DEL', unpack(gone))
-    redis.call('SREM', at.worker_executions, unpack(ended))
-    redis.call('ZREM', at.started, unpack(ended))
-
-    -- figures for `rq info`: one that is no number any more must hold up nothing
-    if successful > 0 then redis.pcall('HINCRBY', at.worker, 'successful_job_count', successful) end
-    if failed > 0 then redis.pcall('HINCRBY', at.worker, 'failed_job_count', failed) end
+    -- what makes room comes first; they stay in the registry until the last of these writes, so that a call that
+    -- fails half-way can be made again
+    if #gone > 0 then redis.call('DEL', unpack(gone)) end
+    local failures = 0
+    for _, i in ipairs(failed) do
+        local job_id = told[i].job_id
+        replacing('ZREM', at.prefix .. ':executions:' .. job_id, told[i].id)
+        if leases[i] then
+            fail(job_id, at.prefix .. ':job:' .. job_id, at)
+            failures = failures + 1
+        end
+    end
+    if #ended > 0 then
+        redis.call('SREM', at.worker_executions, unpack(ended))
+        redis.call('ZREM', at.started, unpack(ended))
+        count(at.worker, 'successful', #ended - #failed)
+        count(at.worker, 'failed', failures)
+    end
+    for _, i in ipairs(running) do
+        record_execution(told[i].job_id, told[i].id, at.prefix, at.worker_name, at.now, at.lease_s)
+        -- who has listed the worker's executions meanwhile has taken out the one without a record
+        redis.call('SADD', at.worker_executions, members[i])
+    end
     return left
 end
 

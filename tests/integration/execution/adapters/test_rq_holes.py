@@ -48,6 +48,7 @@ from support.rq import (
     WINDOW,
     WORK,
     a_worker,
+    claims_again,
     enqueue,
     nothing,
     places,
@@ -91,20 +92,24 @@ async def fail(*_: object) -> None:
     raise RuntimeError("as it was asked to")
 
 
-def claimed_by_a_worker_that_died(client: redis.Redis, most: int) -> None:
-    """Jobs started as ours starts them, and nobody there to end them."""
-    jobs = Jobs(
+def jobs_of(client: redis.Redis, *, limit: int = 0) -> Jobs:
+    """The queue as a worker of ours sees it."""
+    return Jobs(
         QUEUE,
         client=client,
         functions={WORK: nothing},
-        window=RateWindow(client, key=WINDOW, limit=0),
+        window=RateWindow(client, key=WINDOW, limit=limit),
         worker_name="dead",
         worker_key="rq:worker:dead",
         executions_key="rq:worker:dead:executions",
         stale_after_s=0,
         hint_prefix=HINT_PREFIX,
     )
-    jobs.claim(most)
+
+
+def claimed_by_a_worker_that_died(client: redis.Redis, most: int) -> None:
+    """Jobs started as ours starts them, and nobody there to end them."""
+    jobs_of(client).claim(most)
 
 
 def lease_s(client: redis.Redis) -> float:
@@ -457,6 +462,71 @@ def test_ours_writes_a_success_once_when_the_reply_is_lost_at_its_end(
 
     assert asyncio.run(work()) == b"3"
     assert client.zcard(FAILED) == 0
+
+
+def test_a_job_that_is_left_to_rqs_maintenance_does_not_run_again(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
+) -> None:
+    """Its callback is not allowed, so that nobody can end it in order."""
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 7, on_success=Callback("os.getpid"))
+        async with working(behind_proxy, note, slots=2) as worker:
+            await until(lambda: ran)
+            await claims_again(worker)
+            proxy.cut(Loss.REQUEST, lambda command: is_call(command, b"EVALSHA"))
+            await until(proxy.was_cut.is_set)
+            await claims_again(worker)
+
+    asyncio.run(work())
+
+    assert ran == [7]
+
+
+@pytest.mark.parametrize("loss", Loss)
+def test_a_job_whose_failure_could_not_be_written_does_not_run_again(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis, loss: Loss
+) -> None:
+    ran: list[int] = []
+
+    async def fail_once(n: int) -> None:
+        ran.append(n)
+        raise RuntimeError("as it was asked to")
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 7)
+        proxy.cut(loss, lambda command: is_call(command, b"EXEC") and bool(ran), for_good=True)
+        async with working(behind_proxy, fail_once, slots=2) as worker:
+            await until(proxy.was_cut.is_set)
+            await until(lambda: worker.last_claim is None)
+            proxy.mend()
+            await claims_again(worker)
+
+    asyncio.run(work())
+
+    assert ran == [7]
+
+
+def test_what_is_called_back_leaves_the_token_of_another_start(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
+) -> None:
+    window = RateWindow(client, key=WINDOW, limit=5, shared=True)
+    window.unite({})
+    enqueue(client, 1)
+    ours = jobs_of(behind_proxy, limit=5)
+    ours.claim(0)
+    proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA"))
+    with pytest.raises(redis.RedisError):
+        ours.claim(1)
+    window.settle(window.take(1), started=["job-0"])  # as recovery starts it elsewhere
+    ours.recall()
+
+    assert places(client, "job-0") == ["list"]
+    assert client.zcard(WINDOW) == 1
 
 
 @pytest.mark.parametrize("producer", ["ours", "stock"])

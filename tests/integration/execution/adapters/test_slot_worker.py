@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -550,6 +551,123 @@ def test_a_job_of_another_producer_is_never_stale(client: redis.Redis) -> None:
     write(client, "job-new", age_s=0)
 
     assert ran_with_stale_after_5_s(client, 2) == ["foreign", "job-new"]
+
+
+def test_a_timeout_that_is_over_before_its_job_begins_costs_no_slot(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 2)
+        client.hset("rq:job:job-0", "timeout", 0)
+        async with working(client, note, slots=1):
+            await until(lambda: 1 in ran)
+
+    asyncio.run(work())
+
+
+# What is left to do when it stops
+
+
+@asynccontextmanager
+async def draining(worker: SlotWorker) -> AsyncIterator[None]:
+    """The worker from its stop on, once it has begun a job; it has left when the context ends."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(worker.run(stop))
+    await until(lambda: worker.connection.zcard(STARTED))
+    stop.set()
+    await running
+    leaving = asyncio.create_task(worker.drain(timeout_s=60))
+    yield
+    await leaving
+
+
+def leases(client: redis.Redis) -> list[tuple[bytes, float]]:
+    return client.zrange(STARTED, 0, -1, withscores=True)
+
+
+def test_jobs_that_are_waited_for_keep_their_leases_and_others_are_ended(
+    client: redis.Redis,
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def hold(n: int) -> None:
+        await gates[n].wait()
+
+    async def work() -> None:
+        enqueue(client, 2)
+        async with draining(a_worker(client, hold)):
+            await until(lambda: client.zcard(STARTED) == 2)
+            lease = max(until_s for _, until_s in leases(client))
+            gates[0].set()
+            await until(lambda: not client.exists("rq:job:job-0"))
+            await until(lambda: [until_s > lease for _, until_s in leases(client)] == [True])
+            gates[1].set()
+
+    asyncio.run(work())
+
+    assert client.zcard(STARTED) == 0
+
+
+def test_timeouts_hold_while_jobs_are_waited_for(client: redis.Redis) -> None:
+    async def hold(_: int) -> None:
+        await asyncio.Event().wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        client.hset("rq:job:job-0", "timeout", 1)
+        async with draining(a_worker(client, hold)):
+            await until(lambda: client.zscore(FAILED, "job-0") is not None)
+
+    asyncio.run(work())
+
+
+def test_a_call_that_is_lost_when_it_signs_off_is_made_again(
+    client: redis.Redis, redis_url: str
+) -> None:
+    gate = asyncio.Event()
+
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+            async with draining(a_worker(behind_proxy, hold)):
+                proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", b"succeeded"))
+                gate.set()
+
+    asyncio.run(work())
+
+    assert client.keys("rq:job:*") == []
+    assert client.smembers("rq:workers") == set()
+
+
+# A Redis that is full
+
+
+def test_what_ends_makes_room_beside_a_job_that_goes_on(client: redis.Redis) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def hold(n: int) -> None:
+        await gates[n].wait()
+
+    async def work() -> None:
+        enqueue(client, 2)
+        async with working(client, hold, slots=2) as worker:
+            await until(lambda: client.zcard(STARTED) == 2)
+            client.config_set("maxmemory", 1)
+            try:
+                await until(lambda: worker.without_redis)  # the record of those that run, or a beat
+                gates[0].set()
+                await until(lambda: not client.exists("rq:job:job-0"))
+            finally:
+                client.config_set("maxmemory", 0)
+                gates[1].set()
+
+    asyncio.run(work())
 
 
 # What a job says of itself

@@ -18,6 +18,7 @@ from execution.adapters.allowlist import allowlisted
 from execution.adapters.job_data import CALL_BYTES_MAX
 from execution.adapters.rate_window import WINDOW_S, RateWindow
 from execution.adapters.slot_worker import SlotWorker
+from execution.domain.errors import StoreUnavailable
 from support.rq import (
     FAILED,
     FINISHED,
@@ -381,3 +382,51 @@ def test_a_worker_at_its_own_limit_does_not_spin_and_holds_no_job(client: redis.
 
     assert asyncio.run(work()) > 0.5
     assert (client.llen(LIST), client.llen(INTERMEDIATE)) == (3, 0)
+
+
+# What one job leaves or meets
+
+
+def test_a_record_that_was_forged_before_it_was_written_holds_nothing_up(
+    client: redis.Redis,
+) -> None:
+    gate, ran = asyncio.Event(), []
+
+    async def hold(n: int) -> None:
+        ran.append(n)
+        if n == 0:
+            await gate.wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, hold, slots=2):
+            await until(lambda: client.zcard(STARTED))
+            (member,) = client.zrange(STARTED, 0, -1)
+            client.delete(b"rq:execution:" + member)
+            client.set(b"rq:execution:" + member, "x")
+            enqueue(client, 1, first=1)
+            await until(lambda: not client.exists("rq:job:job-1"))
+            gate.set()
+
+    asyncio.run(work())
+
+    assert ran == [0, 1]
+
+
+def test_a_job_that_goes_back_to_what_is_no_queue_any_more_is_not_lost(
+    client: redis.Redis,
+) -> None:
+    ran: list[int] = []
+
+    async def meet_no_store(n: int) -> None:
+        ran.append(n)
+        if len(ran) == 1:
+            client.set(LIST, "x")
+            raise StoreUnavailable("as it was asked to")
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, meet_no_store):
+            await until(lambda: ran == [0, 0])
+
+    asyncio.run(work())
