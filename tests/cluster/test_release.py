@@ -44,6 +44,7 @@ QUIET = {
     "datastores: Statements sent again: {{statement}}: {{reason}}",
     "overview: Share of 5xx: 5xx",
     "queues: Not written: {{queue}}",
+    "queues: Taken away: recalled {{queue}}",
     "queues: Taken away: returned {{queue}}",
     "venues: Failed calls about sent orders: {{venue}}",
     "venues: Quotes that failed: {{venue}}",

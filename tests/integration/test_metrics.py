@@ -21,6 +21,7 @@ UNMOVED = {
     "invariant_violations": "a program has a fault",
     "jobs_expelled": "a job has been in quarantine for a day",
     "jobs_quarantined": "a job cannot be read",
+    "jobs_recalled": "Redis carries out a call whose reply is lost",
     "jobs_returned": "PostgreSQL is away",
     "jobs_stale": "a dispatcher was away",
     "jobs_swept": "a worker was killed",
