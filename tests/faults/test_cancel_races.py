@@ -21,6 +21,7 @@ RACES = 1_000
 AT_ONCE = 50
 SETTINGS = {
     **INSTANT,
+    "VENUE_QUOTE_JITTER_S": "0.2",  # long enough for a cancel to come in between, now and then
     "QUEUE_RATE_LIMIT_PER_MINUTE": "0",
     "WS_WORKER_RATE_LIMIT": "0",
     "QUEUE_MAX_CONCURRENCY": "20",

@@ -71,7 +71,7 @@ local function tell_executions(executions, at)
     if #told == 0 then return left end
 
     local leases = redis.call('ZMSCORE', at.started, unpack(members))
-    local gone, ended, failed, running = {}, {}, {}, {}
+    local gone, ended, others, running = {}, {}, {}, {}  -- others: failed, or ended by somebody else
     for i, execution in ipairs(told) do
         if execution.outcome == 'running' then
             if leases[i] then running[#running + 1] = i end
@@ -82,7 +82,7 @@ local function tell_executions(executions, at)
                 gone[#gone + 1] = at.prefix .. ':job:' .. execution.job_id
                 gone[#gone + 1] = at.prefix .. ':executions:' .. execution.job_id
             else
-                failed[#failed + 1] = i
+                others[#others + 1] = i
             end
         end
     end
@@ -90,7 +90,7 @@ local function tell_executions(executions, at)
     -- fails half-way can be made again
     if #gone > 0 then redis.call('DEL', unpack(gone)) end
     local failures = 0
-    for _, i in ipairs(failed) do
+    for _, i in ipairs(others) do
         local job_id = told[i].job_id
         replacing('ZREM', at.prefix .. ':executions:' .. job_id, told[i].id)
         if leases[i] then
@@ -101,7 +101,7 @@ local function tell_executions(executions, at)
     if #ended > 0 then
         redis.call('SREM', at.worker_executions, unpack(ended))
         redis.call('ZREM', at.started, unpack(ended))
-        count(at.worker, 'successful', #ended - #failed)
+        count(at.worker, 'successful', #ended - #others)
         count(at.worker, 'failed', failures)
     end
     for _, i in ipairs(running) do
