@@ -154,8 +154,16 @@ def rolled(release: Release, act: Callable[[], None]) -> str:
 
 @pytest.mark.parametrize(
     ("component", "grace_s"),
-    # by force, a StatefulSet's pod may live on beside the next one: no good on one volume
-    [*((name, 0) for name in EVERY_DEPLOYABLE), ("redis", 0), ("postgres", 1)],
+    [
+        *((name, 0) for name in EVERY_DEPLOYABLE if name not in ANSWER),
+        ("redis", 0),
+        # Last of all: a client on the node itself whose connection was refused, as the Service led
+        # nowhere, leaves an entry in the node's table of connections that passes over the Service's
+        # rules; the next one from the same port, within two minutes, is refused by it.
+        # By force, a StatefulSet's pod may live on beside the next one: no good on one volume.
+        ("postgres", 1),
+        ("gateway", 0),
+    ],
 )
 def test_a_killed_pod_costs_time_only(
     release: Release, loaded: Loaded, component: str, grace_s: int
