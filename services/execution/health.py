@@ -1,12 +1,8 @@
-"""What a door answers to load balancers, which ask each process for itself."""
-
-from datetime import datetime
+"""The answer to the health checks of load balancers."""
 
 from starlette.responses import JSONResponse, Response
 
-from execution.adapters.frames import timestamp
 
-
-def healthy(now: datetime) -> Response:
-    """The seed's body: this process takes requests."""
-    return JSONResponse({"status": "ok", "timestamp": timestamp(now)})
+def healthy(timestamp: str) -> Response:
+    """This process takes requests; `timestamp` is the current time, as the API writes times."""
+    return JSONResponse({"status": "ok", "timestamp": timestamp})

@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from execution.adapters.closing import close_together
+from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
@@ -56,7 +57,7 @@ async def keys(request: Request) -> Response:
 
 
 async def health(_: Request) -> Response:
-    return healthy(datetime.now(UTC))
+    return healthy(timestamp(datetime.now(UTC)))
 
 
 ROUTES = [

@@ -28,6 +28,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from execution import metrics
+from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
@@ -156,7 +157,7 @@ async def unknown(websocket: WebSocket) -> None:
 
 
 async def health(_: Request) -> Response:
-    return healthy(datetime.now(UTC))
+    return healthy(timestamp(datetime.now(UTC)))
 
 
 ROUTES = [
