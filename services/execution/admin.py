@@ -11,9 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from execution import metrics
+from execution import serving_metrics as metrics
 from execution.serving import serving
-from execution.settings import CommonSettings
 
 Check = Callable[[], Awaitable[bool]]
 
@@ -50,12 +49,12 @@ async def _passes(check: Check) -> bool:
 
 
 @asynccontextmanager
-async def admin_port(settings: CommonSettings, checks: Mapping[str, Check]) -> AsyncIterator[None]:
+async def admin_port(checks: Mapping[str, Check], *, host: str, port: int) -> AsyncIterator[None]:
     """Serves the admin port, and notes how late the event loop is, while the context is open."""
     metrics.BUILD.info({"version": version("order-execution-engine")})
     noting = asyncio.create_task(_note_lag())
     try:
-        async with serving(admin_app(checks), host=settings.admin_host, port=settings.admin_port):
+        async with serving(admin_app(checks), host=host, port=port):
             yield
     finally:
         noting.cancel()

@@ -10,7 +10,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
 from execution import connection_bounds as bounds
-from execution import metrics
+from execution import serving_metrics as metrics
 from execution.paced import Paced
 
 WIRE = "wire"  # where an application finds the WebSocketConnection in its scope's state

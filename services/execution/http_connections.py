@@ -10,7 +10,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from execution import connection_bounds as bounds
-from execution import metrics
+from execution import serving_metrics as metrics
 from execution.paced import Paced
 from execution.peers import Peers
 from execution.refusals import BAD, TOO_LARGE, TOO_MANY, refusal

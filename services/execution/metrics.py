@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import product
 
-from prometheus_client import Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from execution.domain.status import OrderStatus
 
@@ -13,11 +13,6 @@ FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5,
 ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
 JOB_BUCKETS = (0.001, 0.005, 0.01, 0.05, *ORDER_SECONDS)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-
-BUILD = Info("engine_build", "Version of the running code")
-LOOP_LAG = Histogram(
-    "event_loop_lag_seconds", "By how much the event loop woke up late", buckets=FAST_SECONDS
-)
 
 # HTTP
 HTTP_REQUESTS = Counter("http_requests_total", "Requests answered", ["route", "method", "code"])
@@ -131,21 +126,12 @@ SUBSCRIPTIONS = Gauge("ws_subscriptions", "Orders followed, counted for each soc
 SOCKETS_REFUSED = Counter(
     "ws_connections_refused_total", "Sockets beyond a limit, by whose it is", ["limit"]
 )
-SOCKETS_CUT_OFF = Counter(
-    "ws_connections_cut_off_total", "Sockets ended because the client did not answer their close"
-)
 SLOW_READERS = Counter(
     "ws_slow_readers_total", "Sockets closed because nothing was read, by the bound", ["bound"]
 )
 ERRORS_SENT = Counter("ws_errors_sent_total", "Requests of multiplexed streams refused", ["code"])
 READS_HELD = Counter(
     "ws_reads_held_total", "Times that a client was not read because too much was under way"
-)
-HEADS_LATE = Counter(
-    "connections_late_total", "Connections ended because a request's head did not come in time"
-)
-CONNECTIONS_ENDED = Counter(
-    "connections_ended_total", "Connections ended for the client's breach of a bound", ["bound"]
 )
 
 
@@ -164,7 +150,4 @@ _stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
 _stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
 _stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
 _stand_at_zero(SOCKETS_REFUSED, limit=("process", "key", "address"))
-_stand_at_zero(
-    CONNECTIONS_ENDED, bound=("address", "connections", "head", "frames", "message", "unread")
-)
 _stand_at_zero(SLOW_READERS, bound=("frames", "bytes", "time"))

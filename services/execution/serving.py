@@ -1,15 +1,12 @@
-"""The life of a process: what it serves while it lives, and the signal that ends it."""
+"""An HTTP and WebSocket server with bounds, as a context of its process."""
 
 import asyncio
-import signal
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any
 
 import uvicorn
-import uvloop
 from starlette.types import ASGIApp
 
 from execution.connection_bounds import ADDRESS_SHARE, CONNECTIONS_MAX
@@ -17,7 +14,6 @@ from execution.connections import WebSocketConnection
 from execution.http_connections import HttpConnection
 from execution.open_files import make_room_for
 from execution.peers import Peers
-from execution.settings import DoorSettings
 
 DRAIN_REQUESTS_S = 10
 
@@ -81,16 +77,23 @@ async def serving(
         await task
 
 
-def serving_door(app: ASGIApp, settings: DoorSettings) -> AbstractAsyncContextManager[None]:
-    """Serves an application for clients as its settings say, with its lifespan."""
-    make_room_for(settings.connections_max)
+def serving_door(
+    app: ASGIApp,
+    *,
+    host: str,
+    port: int,
+    trusted_proxies: Sequence[str] = (),
+    connections_max: int = CONNECTIONS_MAX,
+) -> AbstractAsyncContextManager[None]:
+    """Serves an application to clients, with its lifespan and open files for all connections."""
+    make_room_for(connections_max)
     return serving(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
         lifespan=True,
-        trusted_proxies=settings.trusted_proxies,
-        connections_max=settings.connections_max,
+        trusted_proxies=trusted_proxies,
+        connections_max=connections_max,
     )
 
 
@@ -105,18 +108,3 @@ def _bound(host: str, port: int) -> socket.socket:
         listener.close()
         raise SystemExit(f"cannot start: {host} port {port}: {error.strerror}") from None
     return listener
-
-
-def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; call it from the running event loop."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a deployable to its end."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main)

@@ -5,14 +5,12 @@ and defaults that the Node engine had are kept as they were; `0` lifts a limit o
 """
 
 import re
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-
-from execution import connection_bounds as bounds
-from execution.addresses import is_loopback
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
@@ -112,21 +110,16 @@ class DoorSettings(EngineSettings):
     )
 
     @property
-    def connections_max(self) -> int:
-        """Connections of every kind that the door keeps."""
-        return bounds.CONNECTIONS_MAX
-
-    @property
     def is_open(self) -> bool:
         """Whether everybody may do everything, as the account `local`."""
-        return self.auth == "open" or (self.auth == "" and is_loopback(self.host))
+        return self.auth == "open" or (self.auth == "" and _is_loopback(self.host))
 
     @property
     def is_for_this_machine(self) -> bool:
         """Open because nobody else can connect: then a name that is not this machine's was given
         to a page by somebody who rebinds DNS.
         """
-        return self.auth == "" and is_loopback(self.host)
+        return self.auth == "" and _is_loopback(self.host)
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -220,10 +213,6 @@ class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSet
         default=1_000, ge=1, le=100_000, description="Orders followed at once by one socket"
     )
 
-    @property
-    def connections_max(self) -> int:
-        return self.ws_connections_max + bounds.SPARE_CONNECTIONS
-
 
 class MigrateSettings(CommonSettings, ChainSettings):
     pass
@@ -255,6 +244,16 @@ def _address(url: str, *, schemes: tuple[str, ...]) -> str:
 def _is_host(host: str) -> bool:
     found = HOST.fullmatch(host)
     return found is not None and int(found["port"] or 0) <= 65535
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to what listens at `host`."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 Read = TypeVar("Read", bound=EngineSettings)

@@ -4,7 +4,8 @@ import structlog
 
 from execution.admin import admin_port
 from execution.logs import configure_logs
-from execution.serving import run, serving_door, stop_signal
+from execution.process import run, stop_signal
+from execution.serving import serving_door
 from execution.settings import GatewaySettings, read_settings
 from gateway.api import NAME, gateway_app
 
@@ -15,8 +16,14 @@ async def serve(settings: GatewaySettings) -> None:
     stop = stop_signal()
     app = gateway_app(settings)
     async with (
-        serving_door(app, settings),
-        admin_port(settings, {"postgres": app.state.orders.answers}),
+        serving_door(
+            app, host=settings.host, port=settings.port, trusted_proxies=settings.trusted_proxies
+        ),
+        admin_port(
+            {"postgres": app.state.orders.answers},
+            host=settings.admin_host,
+            port=settings.admin_port,
+        ),
     ):
         log.info("started", host=settings.host, port=settings.port)
         if settings.is_open:

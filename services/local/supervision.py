@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.exc import OperationalError
 
 from execution.migrations.main import migrate
-from execution.serving import stop_signal
+from execution.process import stop_signal
 from local.datastores import Datastores
 from local.fleet import Fleet
 from local.sources import Sources

@@ -3,8 +3,10 @@
 import structlog
 
 from execution.admin import admin_port
+from execution.connection_bounds import SPARE_CONNECTIONS
 from execution.logs import configure_logs
-from execution.serving import run, serving_door, stop_signal
+from execution.process import run, stop_signal
+from execution.serving import serving_door
 from execution.settings import GatewaySettings, WsGatewaySettings, read_settings
 from gateway.api import gateway_app
 from local.web import web_app
@@ -21,8 +23,14 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     register = streams.state.register
     checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
     async with (
-        serving_door(web_app(gateway, streams), stream_settings),  # has room for sockets
-        admin_port(settings, checks),
+        serving_door(
+            web_app(gateway, streams),
+            host=stream_settings.host,
+            port=stream_settings.port,
+            trusted_proxies=stream_settings.trusted_proxies,
+            connections_max=stream_settings.ws_connections_max + SPARE_CONNECTIONS,
+        ),
+        admin_port(checks, host=settings.admin_host, port=settings.admin_port),
     ):
         log.info("started", host=settings.host, port=settings.port)
         await stop.wait()

@@ -17,7 +17,7 @@ from execution.adapters.slots import Slots
 from execution.admin import admin_port
 from execution.domain.errors import Overloaded, StoreUnavailable
 from execution.logs import configure_logs
-from execution.serving import run, stop_signal
+from execution.process import run, stop_signal
 from execution.settings import OrderWorkerSettings, read_settings
 from order_worker.recovery import Recovery
 from order_worker.runtime import NAME, runtime
@@ -63,7 +63,9 @@ async def serve(settings: OrderWorkerSettings) -> None:
             recent_starts=recent_starts,
         )
         recovery = Recovery(running.orders, worker, slots, window, running.executor.carry)
-        async with admin_port(settings, {"postgres": running.orders.answers}):
+        async with admin_port(
+            {"postgres": running.orders.answers}, host=settings.admin_host, port=settings.admin_port
+        ):
             log.info("started", slots=slots.count, per_minute=window.limit)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worker.run(stop))

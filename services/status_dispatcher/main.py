@@ -17,7 +17,7 @@ from execution.adapters.slots import Slots
 from execution.admin import admin_port
 from execution.domain.status import OrderStatus
 from execution.logs import configure_logs
-from execution.serving import run, stop_signal
+from execution.process import run, stop_signal
 from execution.settings import StatusDispatcherSettings, read_settings
 
 STALE_AFTER_S = 5.0  # by then the position check has delivered the event
@@ -53,7 +53,9 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
     async def redis_answers() -> bool:
         return not worker.without_redis
 
-    async with admin_port(settings, {"redis": redis_answers}):
+    async with admin_port(
+        {"redis": redis_answers}, host=settings.admin_host, port=settings.admin_port
+    ):
         log.info("started", queue=queue, slots=slots.count)
         await worker.run(stop)
         await worker.drain(timeout_s=settings.drain_s)

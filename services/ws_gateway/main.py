@@ -3,8 +3,10 @@
 import structlog
 
 from execution.admin import admin_port
+from execution.connection_bounds import SPARE_CONNECTIONS
 from execution.logs import configure_logs
-from execution.serving import run, serving_door, stop_signal
+from execution.process import run, stop_signal
+from execution.serving import serving_door
 from execution.settings import WsGatewaySettings, read_settings
 from ws_gateway.api import NAME, ws_gateway_app
 
@@ -18,8 +20,18 @@ async def serve(settings: WsGatewaySettings) -> None:
     app = ws_gateway_app(settings)
     register = app.state.register
     async with (
-        serving_door(app, settings),
-        admin_port(settings, {"postgres": app.state.orders.answers, "accepting": register.accepts}),
+        serving_door(
+            app,
+            host=settings.host,
+            port=settings.port,
+            trusted_proxies=settings.trusted_proxies,
+            connections_max=settings.ws_connections_max + SPARE_CONNECTIONS,
+        ),
+        admin_port(
+            {"postgres": app.state.orders.answers, "accepting": register.accepts},
+            host=settings.admin_host,
+            port=settings.admin_port,
+        ),
     ):
         log.info("started", host=settings.host, port=settings.port)
         if settings.is_open:

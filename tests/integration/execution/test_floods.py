@@ -17,7 +17,9 @@ from starlette.websockets import WebSocket
 from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
-from execution import connection_bounds, connections, http_connections, serving
+from execution import connection_bounds, connections, http_connections
+from execution.process import run
+from execution.serving import serving
 from support.fleet import free_port
 
 WITHIN_S = 30
@@ -87,7 +89,7 @@ async def a_server(
 ) -> AsyncIterator[int]:
     APP.state.answered = 0
     port = free_port()
-    async with serving.serving(
+    async with serving(
         APP,
         host="127.0.0.1",
         port=port,
@@ -154,7 +156,7 @@ def test_a_flood_of_frames_without_messages_is_closed(kind: str) -> None:
             assert sent_close(1008) in await received
         assert ended("frames") == before + 1
 
-    serving.run(work())
+    run(work())
 
 
 @pytest.mark.parametrize("opcode", [Opcode.PING, Opcode.TEXT])
@@ -169,7 +171,7 @@ def test_a_flood_after_the_close_is_cut_off(opcode: Opcode) -> None:
 
         assert ended("frames") == before + 1
 
-    serving.run(work())
+    run(work())
 
 
 def test_fragments_of_one_message_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +185,7 @@ def test_fragments_of_one_message_are_counted(monkeypatch: pytest.MonkeyPatch) -
 
             assert sent_close(1008) in await to_the_end(client)
 
-    serving.run(work())
+    run(work())
 
 
 def sent_close(code: int) -> bytes:
@@ -210,7 +212,7 @@ def test_others_are_answered_while_somebody_floods() -> None:
             for task in (flooding, reading):
                 task.cancel()
 
-    serving.run(work())
+    run(work())
 
 
 TOO_LONG = {
@@ -235,7 +237,7 @@ def test_a_head_that_is_too_long_is_refused(kind: str) -> None:
             assert (await to_the_end(client)).startswith(b"HTTP/1.1 431 ")
         assert ended("head") == before + 1
 
-    serving.run(work())
+    run(work())
 
 
 @pytest.mark.parametrize("overhead", [LINE * 110, b"X: " + b"y" * 20_000])
@@ -249,7 +251,7 @@ def test_trailers_that_are_too_long_end_the_connection(overhead: bytes) -> None:
             assert await to_the_end(client) == b""
         assert ended("head") == before + 1
 
-    serving.run(work())
+    run(work())
 
 
 def test_a_head_and_a_body_as_long_as_they_may_be_are_taken() -> None:
@@ -262,7 +264,7 @@ def test_a_head_and_a_body_as_long_as_they_may_be_are_taken() -> None:
 
                 assert (await client[0].readuntil(b"300000")).startswith(b"HTTP/1.1 200 ")
 
-    serving.run(work())
+    run(work())
 
 
 UNENDING = {
@@ -293,7 +295,7 @@ def test_an_answered_client_cannot_put_its_end_off(
         self.timeout_keep_alive = 1
 
     monkeypatch.setattr(http_connections.HttpConnection, "__init__", made_to_wait_less)
-    serving.run(work())
+    run(work())
 
 
 def test_an_early_answer_is_read_whole_and_says_that_it_is_the_last() -> None:
@@ -307,7 +309,7 @@ def test_an_early_answer_is_read_whole_and_says_that_it_is_the_last() -> None:
         assert b"connection: close" in answer
         assert answer.endswith(b"hello")
 
-    serving.run(work())
+    run(work())
 
 
 REFUSED_UPGRADES = {
@@ -326,7 +328,7 @@ def test_an_upgrade_that_cannot_be_is_answered(kind: str) -> None:
 
             assert (await to_the_end(client)).startswith(b"HTTP/1.1 " + status)
 
-    serving.run(work())
+    run(work())
 
 
 @pytest.mark.usefixtures("_soon")
@@ -345,7 +347,7 @@ def test_a_client_that_reads_no_answers_is_ended() -> None:
 
         assert APP.state.answered < connection_bounds.PIPELINED_MAX
 
-    serving.run(work())
+    run(work())
 
 
 def test_many_requests_at_once_are_all_answered() -> None:
@@ -355,7 +357,7 @@ def test_many_requests_at_once_are_all_answered() -> None:
             for _ in range(3_000):
                 await client[0].readuntil(b"hello")
 
-    serving.run(work())
+    run(work())
 
 
 def test_beyond_so_many_connections_the_answer_is_503() -> None:
@@ -373,7 +375,7 @@ def test_beyond_so_many_connections_the_answer_is_503() -> None:
             await socket_of_one.send("still here")
             assert await socket_of_one.recv() == "still here"
 
-    serving.run(work())
+    run(work())
 
 
 REFUSED = {
@@ -404,7 +406,7 @@ def test_a_refusal_before_the_application_is_a_problem_too(kind: str) -> None:
         problem = json.loads(body)
         assert (problem["success"], problem["status"], problem["code"]) == (False, status, code)
 
-    serving.run(work())
+    run(work())
 
 
 async def is_answered(connection: Connection) -> bool:
@@ -433,7 +435,7 @@ def test_one_address_holds_no_more_than_a_fourth_of_the_connections() -> None:
             async with a_connection(port) as another:
                 assert await is_answered(another)
 
-    serving.run(work())
+    run(work())
 
 
 def test_a_connection_that_became_a_socket_is_the_applications_to_count() -> None:
@@ -449,7 +451,7 @@ def test_a_connection_that_became_a_socket_is_the_applications_to_count() -> Non
             async with a_connection(port) as third:
                 assert await is_answered(third)
 
-    serving.run(work())
+    run(work())
 
 
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8", "*"])
@@ -463,7 +465,7 @@ def test_a_trusted_proxy_brings_the_connections_of_many(trusted: str) -> None:
             for _ in range(4):
                 assert await is_answered(await stack.enter_async_context(a_connection(port)))
 
-    serving.run(work())
+    run(work())
 
 
 @pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", UNENDING["another protocol"]])
@@ -474,6 +476,6 @@ def test_what_anybody_can_send_is_not_logged(head: bytes, caplog: pytest.LogCapt
             await to_the_end(client)
 
     with caplog.at_level(logging.WARNING):
-        serving.run(work())
+        run(work())
 
     assert caplog.records == []

@@ -7,18 +7,14 @@ START = """
 import resource
 from execution.logs import configure_logs
 from execution.serving import serving_door
-from execution.settings import WsGatewaySettings
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 configure_logs(level="INFO", deployable="test")
-settings = WsGatewaySettings(
-    _env_file=None, database_url="postgresql://localhost/orders", ws_connections_max=10
-)
-serving_door(None, settings)
+serving_door(None, host="127.0.0.1", port=0, connections_max=10)
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 WARNING = "too few open files for all connections"
-NEEDED = 1_210
+NEEDED = 210
 
 
 def started(*, soft: int = 100, hard: int) -> str:

@@ -11,7 +11,6 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from execution import connection_bounds
 from execution.adapters.keys import Keys
 from execution.adapters.orders import Orders
 from execution.domain.access import Scope
@@ -373,21 +372,21 @@ def test_beside_the_sockets_there_is_room_to_tell_one_more_its_code(
     stores: Stores,
     spare: int,
     answer: int,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_bounds, "SPARE_CONNECTIONS", spare)
     port = free_port()
     settings = WsGatewaySettings(
         _env_file=None,
         database_url=databases.orders_url,
         redis_url=stores.redis_url,
-        port=port,
         ws_connections_max=2,
     )
 
     async def work() -> None:
         address = f"127.0.0.1:{port}"
-        async with serving_door(ws_gateway_app(settings), settings), AsyncExitStack() as stack:
+        served = serving_door(
+            ws_gateway_app(settings), host="127.0.0.1", port=port, connections_max=2 + spare
+        )
+        async with served, AsyncExitStack() as stack:
             for _ in range(2):
                 socket = await stack.enter_async_context(a_multiplexed_socket(address))
                 await ask(socket, "subscribe", "x")

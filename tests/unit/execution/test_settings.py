@@ -370,11 +370,3 @@ def test_no_password_is_said(monkeypatch: pytest.MonkeyPatch, name: str, value: 
     monkeypatch.setenv(name, value)
 
     assert SECRET not in refusal(OrderWorkerSettings)
-
-
-def test_a_door_for_streams_keeps_more_connections_than_there_may_be_sockets(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("WS_CONNECTIONS_MAX", "40000")
-
-    assert read_settings(WsGatewaySettings).connections_max > 40_000
