@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import ApiKey, Keys
+from execution.adapters.keys import ApiKey, ApiKeys
 from execution.adapters.postgres import Reader
 from execution.domain.access import ACCOUNT_PATTERN, LABEL_CHARS_MAX, Scope
 from execution.domain.errors import StoreUnavailable
@@ -38,7 +38,7 @@ def create(
     if len(label) > LABEL_CHARS_MAX or not label.isprintable():
         raise typer.BadParameter(f"a label has up to {LABEL_CHARS_MAX} visible characters")
 
-    async def created(keys: Keys) -> int:
+    async def created(keys: ApiKeys) -> int:
         _, secret = await keys.make(AccountId(account), scope, label=label)
         print(secret)  # noqa: T201 - alone on stdout, for a script to take
         return 0
@@ -52,7 +52,7 @@ def list_(
 ) -> None:
     """Show which keys there are, and when each was used last."""
 
-    async def listed(keys: Keys) -> int:
+    async def listed(keys: ApiKeys) -> int:
         table = Table("key", "account", "scopes", "label", "last used", "revoked", box=None)
         for key in await keys.all(None if account is None else AccountId(account)):
             table.add_row(*_row(key))
@@ -66,7 +66,7 @@ def list_(
 def revoke(key_id: Annotated[str, typer.Argument(help="The 16 digits after oe_.")]) -> None:
     """Refuse a key from now on."""
 
-    async def revoked(keys: Keys) -> int:
+    async def revoked(keys: ApiKeys) -> int:
         if await keys.revoke(key_id) is None:
             console.print(f"no key {key_id}", style="red", markup=False)
             return 1
@@ -76,11 +76,11 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The 16 digits after oe_."
     _end(revoked)
 
 
-def _end(work: Callable[[Keys], Awaitable[int]]) -> None:
+def _end(work: Callable[[ApiKeys], Awaitable[int]]) -> None:
     raise typer.Exit(asyncio.run(_guarded(work)))
 
 
-async def _guarded(work: Callable[[Keys], Awaitable[int]]) -> int:
+async def _guarded(work: Callable[[ApiKeys], Awaitable[int]]) -> int:
     try:
         async with _keys() as keys:
             return await work(keys)
@@ -90,12 +90,12 @@ async def _guarded(work: Callable[[Keys], Awaitable[int]]) -> int:
 
 
 @asynccontextmanager
-async def _keys() -> AsyncIterator[Keys]:
+async def _keys() -> AsyncIterator[ApiKeys]:
     url = read_settings(PostgresSettings).database_url
     commits = GroupCommit(url, application_name=NAME)
     reader = Reader(url, application_name=NAME, connections_max=1)
     try:
-        yield Keys(commits, reader)
+        yield ApiKeys(commits, reader)
     finally:
         commits.close()
         reader.close()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from starlette.requests import Request
 from starlette.responses import Response
 
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.addresses import names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope, shown_key
 from execution.origins import is_welcome
@@ -43,7 +43,7 @@ def _refuse_foreign_page(request: Request) -> None:
 
 
 async def _caller(request: Request) -> Caller:
-    keys: Keys | None = request.app.state.keys_asked_for
+    keys: ApiKeys | None = request.app.state.keys_asked_for
     if keys is None:
         is_ours = names_this_machine(request.headers.get("host", ""))
         if request.app.state.is_for_this_machine and not is_ours:

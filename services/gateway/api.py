@@ -15,12 +15,13 @@ from starlette.routing import Route
 from execution.adapters.closing import close_together
 from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.queues import Hints
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.seals import Seal
+from execution.adapters.stream_tokens import StreamTokens
 from execution.domain.access import Scope
 from execution.domain.errors import ExecutionError
 from execution.health import healthy
@@ -93,7 +94,7 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         )
         hints = Hints(redis_client(settings.queue_url), now=lambda: datetime.now(UTC))
         orders = Orders(commits, reader, claimer=NAME)
-        known_keys = Keys(looks, reader)
+        known_keys = ApiKeys(looks, reader)
         seal = Seal()
         watch = Watch(
             orders,
@@ -103,6 +104,7 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         )
         app.state.orders = orders
         app.state.keys = known_keys
+        app.state.stream_tokens = StreamTokens(looks)
         app.state.keys_asked_for = None if settings.is_open else known_keys
         app.state.is_for_this_machine = settings.is_for_this_machine
         app.state.cors_origins = settings.cors_origins

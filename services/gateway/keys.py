@@ -3,7 +3,8 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from execution.adapters.keys import STREAM_TOKEN_S, Keys
+from execution.adapters.keys import ApiKeys
+from execution.adapters.stream_tokens import STREAM_TOKEN_S, StreamTokens
 from execution.domain.access import Caller
 from execution.domain.ids import AccountId
 from gateway import answers
@@ -15,7 +16,7 @@ from gateway.texts import KEY_ID
 
 
 async def make_key(request: Request, _: Caller) -> Response:
-    keys: Keys = request.app.state.keys
+    keys: ApiKeys = request.app.state.keys
     form = read_form(KeyForm, await read_body(request))
     key, secret = await keys.make(AccountId(form.account_id), form.scopes, label=form.label)
     made = answers.NewKey(key=answers.key_body(key), secret=secret)
@@ -23,14 +24,14 @@ async def make_key(request: Request, _: Caller) -> Response:
 
 
 async def list_keys(request: Request, _: Caller) -> Response:
-    keys: Keys = request.app.state.keys
+    keys: ApiKeys = request.app.state.keys
     account = read_query(KeyQuery, request.query_params).account_id
     known = await keys.all(None if account is None else AccountId(account))
     return answers.AllKeys(keys=[answers.key_body(key) for key in known]).response()
 
 
 async def revoke_key(request: Request, _: Caller) -> Response:
-    keys: Keys = request.app.state.keys
+    keys: ApiKeys = request.app.state.keys
     key_id = request.path_params["key_id"]
     revoked = await keys.revoke(key_id) if KEY_ID.fullmatch(key_id) else None
     if revoked is None:
@@ -39,7 +40,7 @@ async def revoke_key(request: Request, _: Caller) -> Response:
 
 
 async def issue_stream_token(request: Request, caller: Caller) -> Response:
-    keys: Keys = request.app.state.keys
-    token = await keys.issue_stream_token(caller)
+    tokens: StreamTokens = request.app.state.stream_tokens
+    token = await tokens.issue(caller)
     answer = answers.StreamToken(token=token, expires_in=STREAM_TOKEN_S)
     return answer.response(201, headers={"Cache-Control": "no-store"})

@@ -30,11 +30,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from execution import metrics
 from execution.adapters.frames import timestamp
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.redis_clients import async_redis_client
 from execution.adapters.seals import Seal
+from execution.adapters.stream_tokens import StreamTokens
 from execution.connection_bounds import CLOSE_WITHIN_S
 from execution.connections import WIRE, WebSocketConnection
 from execution.domain.access import Caller
@@ -185,7 +186,7 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
             connections_max=settings.database_connections_max,
         )
         client = async_redis_client(settings.pubsub_url)
-        orders, keys, seal = Orders(commits, reader, claimer=NAME), Keys(commits, reader), Seal()
+        orders, keys, seal = Orders(commits, reader, claimer=NAME), ApiKeys(commits, reader), Seal()
 
         def on_message(order_id: OrderId, message: bytes) -> None:
             published = opened(message, order_id=order_id, seal=seal)
@@ -197,6 +198,7 @@ def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
         app.state.feeds, app.state.orders, app.state.seal = feeds, orders, seal
         app.state.door = Door(
             None if settings.is_open else keys,
+            StreamTokens(commits),
             origins=settings.cors_origins,
             is_for_this_machine=settings.is_for_this_machine,
         )

@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 from starlette.websockets import WebSocket
 
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
+from execution.adapters.stream_tokens import StreamTokens
 from execution.addresses import counted_address, names_this_machine
 from execution.domain.access import ANYONE, Caller, Scope, shown_key
 from execution.origins import is_welcome
@@ -17,10 +18,16 @@ class Door:
     """`keys` is None where the engine is open."""
 
     def __init__(
-        self, keys: Keys | None, *, origins: Collection[str], is_for_this_machine: bool
+        self,
+        keys: ApiKeys | None,
+        tokens: StreamTokens,
+        *,
+        origins: Collection[str],
+        is_for_this_machine: bool,
     ) -> None:
         self._is_for_this_machine = is_for_this_machine
         self._keys = keys
+        self._tokens = tokens
         self._origins = origins
         self._turns = Turns()
         self._looks: dict[str, asyncio.Task[Caller | None]] = {}
@@ -41,7 +48,7 @@ class Door:
             raise Refused(Close.FORBIDDEN)
         return caller
 
-    async def _caller(self, websocket: WebSocket, keys: Keys) -> Caller | None:
+    async def _caller(self, websocket: WebSocket, keys: ApiKeys) -> Caller | None:
         authorization = websocket.headers.get("authorization", "")
         shown, token = shown_key(authorization), websocket.query_params.get("token")
         if shown is not None:
@@ -49,17 +56,17 @@ class Door:
             return await self._look(shown, keys)
         if not authorization and token is not None:
             await self._turns.turn()
-            return await keys.redeem(token)
+            return await self._tokens.redeem(token)
         return None
 
-    async def _look(self, key: str, keys: Keys) -> Caller | None:
+    async def _look(self, key: str, keys: ApiKeys) -> Caller | None:
         """Who shows this key, by a look that begins after this call, which others may share."""
         look = self._looks.get(key)
         if look is None:
             look = self._looks[key] = asyncio.create_task(self._begin_look(key, keys))
         return await asyncio.shield(look)
 
-    async def _begin_look(self, key: str, keys: Keys) -> Caller | None:
+    async def _begin_look(self, key: str, keys: ApiKeys) -> Caller | None:
         del self._looks[key]  # who comes from now on needs another: a key may be revoked meanwhile
         return await keys.caller(key)
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import structlog
 
 from execution import metrics
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.domain.errors import ExecutionError
 from ws_gateway.closing import Close, Refused
 from ws_gateway.progress import LOOK_EVERY_S
@@ -66,7 +66,7 @@ class Register:
                     metrics.SLOW_READERS.labels(bound=bound).inc()
                     socket.end(Close.SLOW_READER)
 
-    async def check_keys(self, keys: Keys, *, every_s: float) -> None:
+    async def check_keys(self, keys: ApiKeys, *, every_s: float) -> None:
         """Ends, for ever, the sockets whose key has been revoked: one query for all of them."""
         while True:
             await asyncio.sleep(every_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.postgres import Reader
 from execution.domain.access import Scope
 from execution.domain.ids import AccountId
@@ -30,7 +30,7 @@ async def labelled(url: str, label: str) -> str:
     commits = GroupCommit(url, application_name="test")
     reader = Reader(url, application_name="test", connections_max=1)
     try:
-        key, _ = await Keys(commits, reader).make(AccountId("alice"), [Scope.READ], label=label)
+        key, _ = await ApiKeys(commits, reader).make(AccountId("alice"), [Scope.READ], label=label)
         return key.id
     finally:
         commits.close()

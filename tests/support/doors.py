@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import ApiKey, Keys
+from execution.adapters.keys import ApiKey, ApiKeys
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.domain.access import Scope
@@ -49,7 +49,9 @@ def a_new_key(
 
     async def make() -> tuple[ApiKey, str]:
         commits = GroupCommit(databases.orders_url, application_name=NAME)
-        keys = Keys(commits, Reader(databases.orders_url, application_name=NAME, connections_max=1))
+        keys = ApiKeys(
+            commits, Reader(databases.orders_url, application_name=NAME, connections_max=1)
+        )
         made, secret = await keys.make(AccountId(account), scopes, label="test")
         if revoked:
             await keys.revoke(made.id)

@@ -1,7 +1,7 @@
-"""API keys and stream tokens. PostgreSQL keeps only their SHA-256; each is 256 bits of chance, so that
-a plain hash is enough.
+"""API keys. PostgreSQL holds only the SHA-256 of each; a key has 256 random bits, so a plain hash is
+enough.
 
-Every look goes to PostgreSQL, those of one moment in one statement: a key that has been revoked is
+Every check reads PostgreSQL, and concurrent checks share a statement. A revoked key is therefore
 refused from the next request on, by every process.
 """
 
@@ -11,7 +11,6 @@ import itertools
 import re
 import secrets
 import time
-import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,8 +21,6 @@ from execution.domain.access import Caller, Scope
 from execution.domain.ids import AccountId
 
 KEY = re.compile(r"oe_([0-9a-f]{16})_([0-9a-f]{64})")
-TOKEN = re.compile(r"oest_[0-9a-f]{64}")
-STREAM_TOKEN_S = 60
 USE_NOTED_EVERY_S = 60.0
 KEYS_MAX = 1_000
 
@@ -47,13 +44,7 @@ class _Look:
     key_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Redemption:
-    token_hash: str
-    by: str
-
-
-class Keys:
+class ApiKeys:
     """The keys in PostgreSQL. Calls raise StoreUnavailable while it is away."""
 
     def __init__(self, commits: GroupCommit, reader: Reader) -> None:
@@ -70,10 +61,10 @@ class Keys:
         key_id, secret = parts.groups()
         row = await self._commits.run(LOOK, _Look(n=next(self._numbers), key_id=key_id))
         stored = bytes(row["secret_hash"]) if row else bytes(32)
-        if not hmac.compare_digest(_hash(secret), stored) or row is None:
+        if not hmac.compare_digest(hashed(secret), stored) or row is None:
             return None
         await self._note_use(key_id)
-        return _caller(row)
+        return caller_from(row)
 
     async def make(
         self, account_id: AccountId, scopes: Collection[Scope], *, label: str = ""
@@ -83,7 +74,7 @@ class Keys:
         row = {
             "id": key_id,
             "account_id": account_id,
-            "secret_hash": _hash(secret).hex(),
+            "secret_hash": hashed(secret).hex(),
             "scopes": sorted(scopes),
             "label": label,
         }
@@ -104,26 +95,6 @@ class Keys:
         rows = await self._reader.rows(VALID, {"key_ids": list(key_ids)})
         return frozenset(row["id"] for row in rows)
 
-    async def issue_stream_token(self, caller: Caller) -> str:
-        """What opens one stream as `caller`, once, within a minute."""
-        token = f"oest_{secrets.token_hex(32)}"
-        row = {
-            "token_hash": _hash(token).hex(),
-            "account_id": caller.account_id,
-            "key_id": caller.key_id,
-            "lasts_s": STREAM_TOKEN_S,
-        }
-        await self._commits.run(ISSUE, row)
-        return token
-
-    async def redeem(self, token: str) -> Caller | None:
-        """Who may open a stream with this token; None where it is unknown, used, or too old."""
-        if TOKEN.fullmatch(token) is None:
-            return None
-        redemption = _Redemption(token_hash=_hash(token).hex(), by=str(uuid.uuid4()))
-        row = await self._commits.run(REDEEM, redemption)
-        return None if row is None else _caller(row)
-
     async def _note_use(self, key_id: str) -> None:
         """Writes when the key was used; once a minute, or hot keys would queue for their own row."""
         now = time.monotonic()
@@ -132,11 +103,11 @@ class Keys:
             await self._commits.run(NOTE_USE, key_id)
 
 
-def _hash(secret: str) -> bytes:
+def hashed(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
 
 
-def _caller(row: Row) -> Caller:
+def caller_from(row: Row) -> Caller:
     return Caller(
         account_id=AccountId(row["account_id"]),
         scopes=frozenset(map(Scope, row["scopes"])),
@@ -156,7 +127,7 @@ def _api_key(row: Row) -> ApiKey:
     )
 
 
-def _first(_: object, rows: Sequence[Row]) -> Row | None:
+def first_row(_: object, rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
@@ -173,7 +144,7 @@ LOOK: Statement[_Look, Row | None] = Statement(
     key=lambda look: look.n,
     row=lambda look: {"n": look.n, "key_id": look.key_id},
     answer_key=lambda row: row["n"],
-    result=_first,
+    result=first_row,
 )
 
 NOTE_USE_SQL = """
@@ -189,7 +160,7 @@ NOTE_USE: Statement[str, Row | None] = Statement(
     key=lambda key_id: key_id,
     row=lambda key_id: {"key_id": key_id},
     answer_key=lambda row: row["id"],
-    result=_first,
+    result=first_row,
 )
 
 MAKE_SQL = """
@@ -245,53 +216,3 @@ REVOKE: Statement[str, ApiKey | None] = Statement(
 )
 
 VALID = "SELECT id FROM api_keys WHERE id = ANY(%(key_ids)s) AND revoked_at IS NULL"
-
-# expired ones leave with the next that is made
-ISSUE_SQL = """
-WITH expired AS (
-    DELETE FROM stream_tokens
-    WHERE token_hash IN (
-        SELECT token_hash FROM stream_tokens WHERE expires_at < now() - interval '1 minute'
-        LIMIT 1000 FOR UPDATE SKIP LOCKED)
-)
-INSERT INTO stream_tokens (token_hash, account_id, key_id, expires_at)
-SELECT decode(token_hash, 'hex'), account_id, key_id, now() + make_interval(secs => lasts_s)
-FROM json_to_recordset(%(rows)s::json) AS v(
-    token_hash text, account_id text, key_id text, lasts_s double precision)
-ON CONFLICT DO NOTHING
-RETURNING encode(token_hash, 'hex') AS token_hash
-"""
-
-ISSUE: Statement[Row, None] = Statement(
-    name="issue_stream_token",
-    sql=ISSUE_SQL,
-    key=lambda row: row["token_hash"],
-    row=lambda row: row,
-    answer_key=lambda row: row["token_hash"],
-    result=lambda _, __: None,
-)
-
-# once: but a repeat after a lost reply finds that it was this very call
-REDEEM_SQL = """
-WITH redeemed AS (
-    UPDATE stream_tokens t SET used_by = v.by
-    FROM json_to_recordset(%(rows)s::json) AS v(token_hash text, by uuid)
-    WHERE t.token_hash = decode(v.token_hash, 'hex') AND t.expires_at > now()
-      AND (t.used_by IS NULL OR t.used_by = v.by)
-    RETURNING t.*
-)
-SELECT encode(r.token_hash, 'hex') AS token_hash, r.used_by::text AS used_by, r.account_id, r.key_id,
-       ARRAY['read'] AS scopes
-FROM redeemed r
-LEFT JOIN api_keys k ON k.id = r.key_id
-WHERE k.revoked_at IS NULL
-"""
-
-REDEEM: Statement[_Redemption, Row | None] = Statement(
-    name="redeem_stream_token",
-    sql=REDEEM_SQL,
-    key=lambda redemption: (redemption.token_hash, redemption.by),
-    row=lambda redemption: {"token_hash": redemption.token_hash, "by": redemption.by},
-    answer_key=lambda row: (row["token_hash"], row["used_by"]),
-    result=_first,
-)

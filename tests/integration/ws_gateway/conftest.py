@@ -4,11 +4,12 @@ import pytest
 import redis
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
 from execution.adapters.pubsub import Publisher
 from execution.adapters.redis_clients import redis_client
+from execution.adapters.stream_tokens import StreamTokens
 from support.stores import Databases, Stores, fresh_databases
 from support.streaming import NEVER_S, OFTEN_S, Announcer, streaming, the_seal
 
@@ -40,8 +41,13 @@ def orders(commits: GroupCommit, reader: Reader) -> Orders:
 
 
 @pytest.fixture(scope="module")
-def keys(commits: GroupCommit, reader: Reader) -> Keys:
-    return Keys(commits, reader)
+def keys(commits: GroupCommit, reader: Reader) -> ApiKeys:
+    return ApiKeys(commits, reader)
+
+
+@pytest.fixture
+def tokens(commits: GroupCommit) -> StreamTokens:
+    return StreamTokens(commits)
 
 
 @pytest.fixture(scope="module")

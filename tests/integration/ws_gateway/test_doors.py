@@ -11,8 +11,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
+from execution.adapters.stream_tokens import StreamTokens
 from execution.domain.access import Scope
 from execution.domain.ids import AccountId
 from execution.domain.status import OrderStatus
@@ -57,7 +58,7 @@ def bearer(key: str) -> dict[str, dict[str, str]]:
     return {"additional_headers": {"Authorization": f"Bearer {key}"}}
 
 
-async def a_key(keys: Keys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
+async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
     _, shown = await keys.make(account_id, scopes or {Scope.READ})
     return shown
 
@@ -91,7 +92,7 @@ def test_who_shows_no_key_of_ours_is_told_4401(
 
 
 @both_doors
-def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: Keys, door: Door) -> None:
+def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: ApiKeys, door: Door) -> None:
     async def work() -> None:
         key = await a_key(keys)
         wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
@@ -104,7 +105,7 @@ def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: Keys, door: 
 @both_doors
 @pytest.mark.parametrize("scopes", [[Scope.TRADE], [Scope.ADMIN], [Scope.TRADE, Scope.ADMIN]])
 def test_a_key_that_may_not_read_is_told_4403(
-    guarded: str, keys: Keys, door: Door, scopes: list[Scope]
+    guarded: str, keys: ApiKeys, door: Door, scopes: list[Scope]
 ) -> None:
     async def work() -> None:
         key = await a_key(keys, OWNER, *scopes)
@@ -116,7 +117,7 @@ def test_a_key_that_may_not_read_is_told_4403(
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_a_key_opens_the_orders_of_its_account(
-    guarded: str, orders: Orders, keys: Keys, scheme: str
+    guarded: str, orders: Orders, keys: ApiKeys, scheme: str
 ) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
@@ -128,7 +129,7 @@ def test_a_key_opens_the_orders_of_its_account(
 
 
 def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
-    guarded: str, orders: Orders, keys: Keys
+    guarded: str, orders: Orders, keys: ApiKeys
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
@@ -157,7 +158,7 @@ def test_an_open_engine_asks_nobody(listening: str, orders: Orders) -> None:
 
 @both_doors
 def test_a_revoked_key_is_told_4401_from_the_next_socket_on(
-    guarded: str, keys: Keys, door: Door
+    guarded: str, keys: ApiKeys, door: Door
 ) -> None:
     async def work() -> None:
         key = await a_key(keys)
@@ -170,14 +171,14 @@ def test_a_revoked_key_is_told_4401_from_the_next_socket_on(
 
 
 def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
-    guarded: str, orders: Orders, keys: Keys
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)
         revoked, kept = await a_key(keys), await a_key(keys)
         caller = await keys.caller(revoked)
         assert caller is not None
-        token = await keys.issue_stream_token(caller)
+        token = await tokens.issue(caller)
         async with (
             a_socket(guarded, life.order_id, **bearer(revoked)) as one,
             a_multiplexed_socket(guarded, **bearer(revoked)) as many,
@@ -198,16 +199,18 @@ def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
 # Stream tokens
 
 
-async def a_token(keys: Keys, account_id: AccountId = OWNER) -> str:
+async def a_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = OWNER) -> str:
     caller = await keys.caller(await a_key(keys, account_id))
     assert caller is not None
-    return await keys.issue_stream_token(caller)
+    return await tokens.issue(caller)
 
 
-def test_a_stream_token_opens_one_socket(guarded: str, orders: Orders, keys: Keys) -> None:
+def test_a_stream_token_opens_one_socket(
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
-        token = await a_token(keys)
+        token = await a_token(keys, tokens)
         async with a_socket(guarded, life.order_id, f"?after=2&token={token}") as socket:
             assert await to_the_end(socket) == ([3, 4, 5], 1000)
         assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4401
@@ -217,7 +220,7 @@ def test_a_stream_token_opens_one_socket(guarded: str, orders: Orders, keys: Key
 
 
 def test_of_many_who_come_with_one_token_one_gets_in(
-    guarded: str, orders: Orders, keys: Keys
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def come(token: str, life_id: object) -> int | None:
         async with a_socket(guarded, life_id, f"?token={token}") as socket:
@@ -225,7 +228,7 @@ def test_of_many_who_come_with_one_token_one_gets_in(
 
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
-        token = await a_token(keys)
+        token = await a_token(keys, tokens)
         codes = await asyncio.gather(*(come(token, life.order_id) for _ in range(20)))
 
         assert sorted(codes, key=str) == [1000] + [4401] * 19
@@ -234,11 +237,11 @@ def test_of_many_who_come_with_one_token_one_gets_in(
 
 
 def test_a_stream_token_opens_the_orders_of_its_account_only(
-    guarded: str, orders: Orders, keys: Keys
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
-        token = await a_token(keys, STRANGER)
+        token = await a_token(keys, tokens, STRANGER)
 
         assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4404
 
@@ -254,10 +257,10 @@ def test_an_unknown_token_is_told_4401(guarded: str, token: str) -> None:
 
 
 def test_a_token_that_is_too_old_is_told_4401(
-    databases: Databases, guarded: str, keys: Keys
+    databases: Databases, guarded: str, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
-        token = await a_token(keys)
+        token = await a_token(keys, tokens)
         execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
 
         assert await close_code(one_order(guarded, f"?token={token}")) == 4401
@@ -340,7 +343,7 @@ def test_any_page_may_come_where_all_are_allowed(
     ],
 )
 def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
-    databases: Databases, stores: Stores, keys: Keys, limit: str, setting: str
+    databases: Databases, stores: Stores, keys: ApiKeys, limit: str, setting: str
 ) -> None:
     async def work(address: str) -> None:
         key = await a_key(keys)
@@ -406,7 +409,7 @@ async def refusal_of(opening: connect) -> int | None:
 
 
 def test_a_key_at_its_limit_takes_nothing_from_another(
-    databases: Databases, stores: Stores, keys: Keys
+    databases: Databases, stores: Stores, keys: ApiKeys
 ) -> None:
     async def work(address: str) -> None:
         full, other = await a_key(keys), await a_key(keys)
@@ -497,7 +500,7 @@ def test_the_first_look_at_a_key_that_cannot_be_had_sends_the_client_away(stores
 
 
 def test_sockets_that_come_together_note_the_use_of_their_key(
-    databases: Databases, guarded: str, keys: Keys
+    databases: Databases, guarded: str, keys: ApiKeys
 ) -> None:
     async def work() -> None:
         key = await a_key(keys)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
 from execution.adapters.pubsub import channel
 from execution.domain.access import Scope
@@ -272,7 +272,7 @@ def test_a_monstrous_id_is_not_sent_back(listening: str, order_id: str) -> None:
 
 
 def test_an_order_of_another_account_is_not_found_while_its_owner_follows_it(
-    guarded: str, orders: Orders, keys: Keys
+    guarded: str, orders: Orders, keys: ApiKeys
 ) -> None:
     async def work() -> None:
         life = await a_life(orders)

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.orders import Orders
 from execution.domain.access import Scope
 from execution.domain.ids import AccountId, OrderId
@@ -49,7 +49,7 @@ def queries() -> float:
 
 @pytest.mark.parametrize("orders_followed", [1, CLIENTS])
 def test_two_thousand_clients_that_come_at_once_share_their_queries(
-    databases: Databases, stores: Stores, orders: Orders, keys: Keys, orders_followed: int
+    databases: Databases, stores: Stores, orders: Orders, keys: ApiKeys, orders_followed: int
 ) -> None:
     async def failed_order() -> OrderId:
         life = await a_life(orders)

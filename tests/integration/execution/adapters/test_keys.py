@@ -1,4 +1,4 @@
-"""API keys and stream tokens, as PostgreSQL keeps them."""
+"""API keys in PostgreSQL."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -8,9 +8,9 @@ import pytest
 from prometheus_client import REGISTRY
 
 from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import Keys
+from execution.adapters.keys import ApiKeys
 from execution.adapters.postgres import Reader
-from execution.domain.access import ANYONE, Caller, Scope
+from execution.domain.access import Caller, Scope
 from execution.domain.errors import StoreUnavailable
 from execution.domain.ids import AccountId
 from support.evidence import rows
@@ -21,17 +21,17 @@ BOTH = [Scope.TRADE, Scope.READ]
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Keys]:
+async def opened(url: str) -> AsyncIterator[ApiKeys]:
     commits = GroupCommit(url, application_name="test", deadline_s=1)
     reader = Reader(url, application_name="test", connections_max=1)
     try:
-        yield Keys(commits, reader)
+        yield ApiKeys(commits, reader)
     finally:
         commits.close()
         reader.close()
 
 
-def run(databases: Databases, work: Callable[[Keys], Awaitable[None]]) -> None:
+def run(databases: Databases, work: Callable[[ApiKeys], Awaitable[None]]) -> None:
     async def bounded() -> None:
         async with asyncio.timeout(30), opened(databases.orders_url) as keys:
             await work(keys)
@@ -45,7 +45,7 @@ def statements_of(name: str) -> float:
 
 
 def test_a_key_opens_what_it_was_made_for(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         made, secret = await keys.make(ALICE, BOTH, label="the bot")
 
         assert await keys.caller(secret) == Caller(
@@ -55,14 +55,12 @@ def test_a_key_opens_what_it_was_made_for(databases: Databases) -> None:
     run(databases, work)
 
 
-def test_the_secret_is_kept_nowhere(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
+def test_the_secret_is_stored_nowhere(databases: Databases) -> None:
+    async def work(keys: ApiKeys) -> None:
         _, secret = await keys.make(ALICE, BOTH)
-        token = await keys.issue_stream_token(ANYONE)
-        kept = str(rows(databases.orders_url, "SELECT * FROM api_keys, stream_tokens"))
+        stored = str(rows(databases.orders_url, "SELECT * FROM api_keys"))
 
-        assert secret.rpartition("_")[2] not in kept
-        assert token.rpartition("_")[2] not in kept
+        assert secret.rpartition("_")[2] not in stored
 
     run(databases, work)
 
@@ -84,7 +82,7 @@ def test_the_secret_is_kept_nowhere(databases: Databases) -> None:
 def test_what_is_not_the_key_opens_nothing(
     databases: Databases, change: Callable[[str], str]
 ) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         _, secret = await keys.make(ALICE, BOTH)
 
         assert await keys.caller(change(secret)) is None
@@ -95,7 +93,7 @@ def test_what_is_not_the_key_opens_nothing(
 def test_a_revoked_key_opens_nothing_from_the_next_look_on_in_any_process(
     databases: Databases,
 ) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         made, secret = await keys.make(ALICE, BOTH)
         async with opened(databases.orders_url) as elsewhere:
             assert await elsewhere.caller(secret) is not None
@@ -110,7 +108,7 @@ def test_a_revoked_key_opens_nothing_from_the_next_look_on_in_any_process(
 
 
 def test_a_key_revoked_again_keeps_its_moment(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         made, _ = await keys.make(ALICE, BOTH)
 
         assert await keys.revoke(made.id) == await keys.revoke(made.id)
@@ -120,7 +118,7 @@ def test_a_key_revoked_again_keeps_its_moment(databases: Databases) -> None:
 
 
 def test_keys_are_listed_newest_first_with_their_last_use(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         first, secret = await keys.make(ALICE, BOTH)
         second, _ = await keys.make(BOB, [Scope.ADMIN])
         await keys.caller(secret)
@@ -134,7 +132,7 @@ def test_keys_are_listed_newest_first_with_their_last_use(databases: Databases) 
 
 
 def test_a_hundred_looks_at_once_share_statements(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
+    async def work(keys: ApiKeys) -> None:
         _, secret = await keys.make(ALICE, BOTH)
         before = statements_of("look_key")
         callers = await asyncio.gather(*(keys.caller(secret) for _ in range(100)))
@@ -150,58 +148,6 @@ def test_the_database_refuses_a_key_that_opens_what_nobody_knows(databases: Data
 
     with pytest.raises(Exception, match="api_keys_scopes_check"):
         execute(databases.orders_url, f"{made} ('{'0' * 16}', 'a', sha256(''), '{{\"root\"}}')")
-
-
-def test_a_stream_token_opens_once_and_only_streams(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
-        made, secret = await keys.make(ALICE, BOTH)
-        caller = await keys.caller(secret)
-        assert caller is not None
-        token = await keys.issue_stream_token(caller)
-        outcomes = await asyncio.gather(*(keys.redeem(token) for _ in range(20)))
-
-        [redeemed] = [outcome for outcome in outcomes if outcome is not None]
-        assert redeemed == Caller(account_id=ALICE, scopes=frozenset({Scope.READ}), key_id=made.id)
-        assert await keys.redeem(token) is None
-        assert await keys.caller(token) is None
-
-    run(databases, work)
-
-
-def test_a_stream_token_that_is_too_old_opens_nothing(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
-        token = await keys.issue_stream_token(ANYONE)
-        execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
-
-        assert await keys.redeem(token) is None
-
-    run(databases, work)
-
-
-def test_a_stream_token_of_a_revoked_key_opens_nothing(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
-        made, secret = await keys.make(ALICE, BOTH)
-        caller = await keys.caller(secret)
-        assert caller is not None
-        token = await keys.issue_stream_token(caller)
-        await keys.revoke(made.id)
-
-        assert await keys.redeem(token) is None
-
-    run(databases, work)
-
-
-def test_expired_stream_tokens_leave_with_the_next_one(databases: Databases) -> None:
-    async def work(keys: Keys) -> None:
-        await asyncio.gather(*(keys.issue_stream_token(ANYONE) for _ in range(20)))
-        execute(
-            databases.orders_url, "UPDATE stream_tokens SET expires_at = now() - interval '1 hour'"
-        )
-        await keys.issue_stream_token(ANYONE)
-
-        assert len(rows(databases.orders_url, "SELECT 1 FROM stream_tokens")) == 1
-
-    run(databases, work)
 
 
 def test_without_postgresql_nobody_is_let_in_and_nobody_is_turned_away() -> None:
