@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from execution.adapters.keys import ApiKeys
 from execution.addresses import names_this_machine
-from execution.domain.access import ANYONE, Caller, Scope, shown_key
+from execution.bearer import bearer_key
+from execution.domain.access import ANYONE, Caller, Scope
 from execution.origins import is_welcome
 from gateway.limits import RequestLimits
 from gateway.problems import Forbidden, ForeignPage, Unauthorized
@@ -49,7 +50,7 @@ async def _caller(request: Request) -> Caller:
         if request.app.state.is_for_this_machine and not is_ours:
             raise Forbidden("this engine is open to its own machine alone, by a name of its own")
         return ANYONE
-    shown = shown_key(request.headers.get("authorization", ""))
+    shown = bearer_key(request.headers.get("authorization", ""))
     if shown is None:
         raise Unauthorized("send an API key: Authorization: Bearer oe_...")
     caller = await keys.caller(shown)

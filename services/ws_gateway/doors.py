@@ -8,7 +8,8 @@ from starlette.websockets import WebSocket
 from execution.adapters.keys import ApiKeys
 from execution.adapters.stream_tokens import StreamTokens
 from execution.addresses import counted_address, names_this_machine
-from execution.domain.access import ANYONE, Caller, Scope, shown_key
+from execution.bearer import bearer_key
+from execution.domain.access import ANYONE, Caller, Scope
 from execution.origins import is_welcome
 from ws_gateway.closing import Close, Refused
 from ws_gateway.turns import Turns
@@ -50,7 +51,7 @@ class Door:
 
     async def _caller(self, websocket: WebSocket, keys: ApiKeys) -> Caller | None:
         authorization = websocket.headers.get("authorization", "")
-        shown, token = shown_key(authorization), websocket.query_params.get("token")
+        shown, token = bearer_key(authorization), websocket.query_params.get("token")
         if shown is not None:
             await self._turns.turn()
             return await self._look(shown, keys)

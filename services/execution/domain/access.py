@@ -28,9 +28,3 @@ class Caller:
 
 
 ANYONE = Caller(account_id=LOCAL_ACCOUNT, scopes=frozenset(Scope))
-
-
-def shown_key(authorization: str) -> str | None:
-    """The key in an Authorization header; None where the header is of another scheme, or empty."""
-    scheme, _, key = authorization.partition(" ")
-    return key.strip() if scheme.lower() == "bearer" else None
