@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
+from execution.adapters.catalogue import venues
 from execution.adapters.closing import close_together
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
@@ -14,8 +15,6 @@ from execution.adapters.postgres import Reader
 from execution.adapters.queues import Hints
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.seals import Seal
-from execution.adapters.simulated_chain import Ledger
-from execution.adapters.simulated_venue import Conduct, simulated_venues
 from execution.settings import OrderWorkerSettings
 from order_worker.executor import Executor, RetryPolicy
 from order_worker.leases import Leases
@@ -49,11 +48,7 @@ async def runtime(
         commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
     )
     market = Market(
-        venues=simulated_venues(
-            Ledger(chain),
-            _conduct(settings),
-            luck=random.Random(settings.venue_seed),  # noqa: S311
-        ),
+        venues=venues(settings, chain=chain),
         quote_timeout_s=settings.quote_timeout_s,
         poll_s=settings.venue_poll_s,
         now=now,
@@ -68,22 +63,6 @@ async def runtime(
         unlocking.cancel()
         await asyncio.gather(unlocking, return_exceptions=True)
         close_together(leases, hints, chain, orders)
-
-
-def _conduct(settings: OrderWorkerSettings) -> Conduct:
-    return Conduct(
-        quote_latency_s=settings.venue_quote_latency_s,
-        quote_jitter_s=settings.venue_quote_jitter_s,
-        execution_min_s=settings.venue_execution_min_s,
-        execution_max_s=settings.venue_execution_max_s,
-        validity_s=settings.venue_validity_s,
-        quote_lifetime_s=settings.quote_lifetime_s,
-        price_drift_max=settings.venue_price_drift_max,
-        call_failure_share=settings.venue_call_failure_share,
-        lost_reply_share=settings.venue_lost_reply_share,
-        never_lands_share=settings.venue_never_lands_share,
-        rejection_share=settings.venue_rejection_share,
-    )
 
 
 def _start_mark() -> str:
