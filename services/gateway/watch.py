@@ -13,9 +13,10 @@ import redis
 import structlog
 
 from execution import metrics
+from execution.adapters.enqueue import queue_states
 from execution.adapters.orders import Orders
 from execution.adapters.orders.audit import AuditedOrder, Change
-from execution.adapters.queues import ORDER_QUEUE, look_at, status_queue
+from execution.adapters.queues import ORDER_QUEUE, status_queue
 from execution.domain.errors import ExecutionError
 from execution.domain.ids import OrderId
 from execution.domain.status import OrderStatus
@@ -72,10 +73,10 @@ class Watch:
         metrics.ORDERS_STUCK.set(await self._orders.count_stuck(patience_s=STUCK_PATIENCE_S))
 
     async def look_at_queues(self) -> None:
-        looks = await asyncio.to_thread(look_at, self._client, QUEUES)
-        for queue, look in looks.items():
-            metrics.QUEUE_DEPTH.labels(queue=queue).set(look.depth)
-            age_s = 0.0 if look.head is None else self._now().timestamp() - look.head
+        states = await asyncio.to_thread(queue_states, self._client, QUEUES)
+        for queue, state in states.items():
+            metrics.QUEUE_DEPTH.labels(queue=queue).set(state.depth)
+            age_s = 0.0 if state.head is None else self._now().timestamp() - state.head
             metrics.QUEUE_OLDEST_SECONDS.labels(queue=queue).set(max(age_s, 0.0))
 
     async def audit(self) -> None:

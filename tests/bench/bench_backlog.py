@@ -16,7 +16,8 @@ from pathlib import Path
 
 import redis
 
-from execution.adapters.queues import order_hint, write_hints
+from execution.adapters.enqueue import enqueue
+from execution.adapters.queues import order_hint
 from execution.domain.ids import OrderId
 from support.evidence import rows
 from support.fleet import Fleet, running_fleet
@@ -57,7 +58,7 @@ def load(databases: Databases, client: redis.Redis) -> str:
             order_hint(OrderId(order["id"]), created_at=order["created_at"])
             for order in orders[first : first + 1_000]
         ]
-        write_hints(client, hints, now=now)
+        enqueue(client, hints, now=now)
     [loaded] = rows(databases.orders_url, "SELECT DISTINCT xmin::text AS xmin FROM orders")
     return str(loaded["xmin"])
 

@@ -23,7 +23,7 @@ import uvloop
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from execution.adapters.queues import Hint, write_hints
+from execution.adapters.enqueue import NewJob, enqueue
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.slot_worker import SlotWorker
@@ -50,7 +50,7 @@ def ours(server: RedisProcess) -> tuple[float, float]:
     now = datetime.fromtimestamp(time.time(), UTC)
     began = time.perf_counter()
     for first in range(0, JOBS, 500):
-        write_hints(client, [_hint(n, now) for n in range(first, first + 500)], now=now)
+        enqueue(client, [_hint(n, now) for n in range(first, first + 500)], now=now)
     enqueued_s = time.perf_counter() - began
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         worked_s = runner.run(_work_off(client))
@@ -86,13 +86,13 @@ async def _work_off(client: redis.Redis) -> float:
     return worked_s
 
 
-def _hint(n: int, now: datetime) -> Hint:
-    return Hint(
+def _hint(n: int, now: datetime) -> NewJob:
+    return NewJob(
         queue="bench",
         job_id=f"j-{n}",
         function="bench_worker.noop",
         arguments=(n,),
-        committed_at=now,
+        created_at=now,
         failure_ttl_s=30,
         meta={"created_at": now.timestamp()},
     )

@@ -12,8 +12,9 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
+from execution.adapters.enqueue import NewJob
+from execution.adapters.enqueue import enqueue as enqueue_jobs
 from execution.adapters.executions import JobFunction
-from execution.adapters.queues import Hint, write_hints
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.slot_worker import RecentStarts, SlotWorker
 from execution.adapters.slots import Slots
@@ -43,21 +44,21 @@ SETS = {
 }
 
 
-def a_hint(n: int, function: str = WORK) -> Hint:
-    return Hint(
+def a_hint(n: int, function: str = WORK) -> NewJob:
+    return NewJob(
         queue=QUEUE,
         job_id=f"{HINT_PREFIX}{n}",
         function=function,
         arguments=(n,),
-        committed_at=datetime.fromtimestamp(1_700_000_000 + n, UTC),
+        created_at=datetime.fromtimestamp(1_700_000_000 + n, UTC),
         failure_ttl_s=30,
         meta={"created_at": 1_700_000_000.0 + n},
     )
 
 
 def enqueue(client: redis.Redis, count: int, first: int = 0, function: str = WORK) -> None:
-    hints = [a_hint(n, function) for n in range(first, first + count)]
-    write_hints(client, hints, now=datetime.fromtimestamp(time.time(), UTC))
+    jobs = [a_hint(n, function) for n in range(first, first + count)]
+    enqueue_jobs(client, jobs, now=datetime.fromtimestamp(time.time(), UTC))
 
 
 def a_worker(

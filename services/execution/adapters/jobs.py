@@ -23,9 +23,9 @@ from rq.utils import now, utcformat
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from execution import metrics
+from execution.adapters.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
 from execution.adapters.executions import Claim, EndedJob, JobFunction, StartedJob
 from execution.adapters.job_data import CALL_BYTES_MAX, call_in, moment_in
-from execution.adapters.queues import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
 from execution.adapters.rate_window import WINDOW_S, OwnRoom, RateWindow
 from execution.adapters.scripts import lua
 

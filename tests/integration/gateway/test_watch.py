@@ -11,10 +11,11 @@ import pytest
 import redis
 from prometheus_client import REGISTRY
 
+from execution.adapters.enqueue import enqueue
 from execution.adapters.group_commit import GroupCommit
 from execution.adapters.orders import Orders
 from execution.adapters.postgres import Reader
-from execution.adapters.queues import order_hint, write_hints
+from execution.adapters.queues import order_hint
 from execution.adapters.redis_clients import redis_client
 from execution.domain.ids import OrderId
 from gateway import watch
@@ -84,7 +85,7 @@ def test_the_depth_and_age_of_a_queue_are_seen(orders: Orders, redis_url: str) -
     created_at = datetime(2029, 12, 31, 23, 59, tzinfo=UTC)
     with redis_client(redis_url) as client:
         hints = [order_hint(OrderId(uuid.uuid4()), created_at=created_at) for _ in range(3)]
-        write_hints(client, hints, now=NOW)
+        enqueue(client, hints, now=NOW)
 
     asyncio.run(a_watch(orders, redis_url).look_at_queues())
 

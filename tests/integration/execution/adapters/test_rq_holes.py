@@ -17,6 +17,7 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from execution.adapters.allowlist import FunctionNotAllowed, allowlisted
+from execution.adapters.enqueue import enqueue as enqueue_jobs
 from execution.adapters.jobs import Jobs
 from execution.adapters.queues import (
     EXECUTE,
@@ -26,7 +27,6 @@ from execution.adapters.queues import (
     order_hint,
     status_hint,
     status_queue,
-    write_hints,
 )
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.redis_clients import redis_client
@@ -877,7 +877,7 @@ def test_an_order_hint_that_failed_is_kept_for_30_s(client: redis.Redis) -> None
     hint = order_hint(ORDER_ID, created_at=NOON)
 
     async def work() -> None:
-        write_hints(client, [hint], now=NOON)
+        enqueue_jobs(client, [hint], now=NOON)
         async with working(
             client, functions={EXECUTE: fail}, queue=ORDER_QUEUE, hint_prefix=ORDER_HINT_PREFIX
         ):
@@ -893,7 +893,7 @@ def test_a_status_hint_that_failed_is_kept_for_an_hour(client: redis.Redis) -> N
     queue = status_queue(OrderStatus(an_event().status))
 
     async def work() -> None:
-        write_hints(client, [hint], now=NOON)
+        enqueue_jobs(client, [hint], now=NOON)
         functions: dict[str, Any] = {hint.function: fail}
         async with working(
             client, functions=functions, queue=queue, hint_prefix=STATUS_HINT_PREFIX

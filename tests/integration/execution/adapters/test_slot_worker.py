@@ -15,8 +15,9 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
+from execution.adapters.enqueue import NewJob
+from execution.adapters.enqueue import enqueue as enqueue_jobs
 from execution.adapters.jobs import WAIT_MAX_S
-from execution.adapters.queues import Hint, write_hints
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.scripts import lua
 from execution.adapters.slot_worker import SlotWorker
@@ -496,16 +497,16 @@ def test_no_more_waits_to_be_written_than_there_are_slots(
 def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
     created_at = time.time() - age_s
     moment = datetime.fromtimestamp(created_at, UTC)
-    hint = Hint(
+    hint = NewJob(
         queue=QUEUE,
         job_id=job_id,
         function=WORK,
         arguments=(job_id,),
-        committed_at=moment,
+        created_at=moment,
         failure_ttl_s=30,
         meta={"created_at": created_at},
     )
-    write_hints(client, [hint], now=moment)
+    enqueue_jobs(client, [hint], now=moment)
 
 
 def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:

@@ -9,14 +9,13 @@ import redis
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
 
+from execution.adapters.enqueue import NewJob, job_hash
 from execution.adapters.frames import frame
 from execution.adapters.queues import (
     EXECUTE,
     ORDER_QUEUE,
     PUBLISH,
     STATUS_PRIORITIES,
-    Hint,
-    _job_hash,
     order_hint,
     status_hint,
     status_queue,
@@ -30,10 +29,10 @@ SEAL = Seal(b"s" * 32)
 ENQUEUED_AT = NOON + timedelta(milliseconds=3)
 
 
-def restored(hint: Hint, *, enqueued_at: datetime = ENQUEUED_AT) -> Job:
+def restored(hint: NewJob, *, enqueued_at: datetime = ENQUEUED_AT) -> Job:
     """The job that RQ reads from the hash; the client is never asked for anything."""
     job = Job(hint.job_id, connection=redis.Redis(), serializer=JSONSerializer)
-    job.restore(as_stored(_job_hash(hint, now=enqueued_at)))
+    job.restore(as_stored(job_hash(hint, now=enqueued_at)))
     return job
 
 
@@ -153,7 +152,7 @@ HINTS = [
 
 @pytest.mark.parametrize(("hint", "failure_ttl_s"), HINTS)
 def test_rq_knows_where_a_hint_stands_and_how_long_it_is_kept(
-    hint: Hint, failure_ttl_s: int
+    hint: NewJob, failure_ttl_s: int
 ) -> None:
     job = restored(hint)
 
@@ -164,7 +163,7 @@ def test_rq_knows_where_a_hint_stands_and_how_long_it_is_kept(
 
 
 @pytest.mark.parametrize(("hint", "_"), HINTS)
-def test_rq_reads_both_times_of_a_hint(hint: Hint, _: int) -> None:
+def test_rq_reads_both_times_of_a_hint(hint: NewJob, _: int) -> None:
     job = restored(hint)
 
     assert (job.created_at, job.enqueued_at) == (NOON, ENQUEUED_AT)
@@ -178,7 +177,7 @@ def test_a_commit_time_of_another_zone_is_written_in_utc() -> None:
 
 
 @pytest.mark.parametrize(("hint", "_"), HINTS)
-def test_a_hint_never_asks_rq_to_try_again(hint: Hint, _: int) -> None:
+def test_a_hint_never_asks_rq_to_try_again(hint: NewJob, _: int) -> None:
     job = restored(hint)
 
     assert (job.retries_left, job.retry_intervals) == (None, None)
