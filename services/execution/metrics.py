@@ -11,7 +11,6 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series fo
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
-JOB_BUCKETS = (0.001, 0.005, 0.01, 0.05, *ORDER_SECONDS)
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 # HTTP
@@ -76,36 +75,8 @@ HINTS_WRITTEN = Counter("hints_written_total", "Jobs written to Redis", ["queue"
 HINTS_DROPPED = Counter(
     "hints_dropped_total", "Jobs not written: Redis away or buffer full", ["queue"]
 )
-JOBS_STARTED = Counter("jobs_started_total", "Jobs claimed from a queue", ["queue"])
-JOBS_FINISHED = Counter("jobs_finished_total", "Jobs ended", ["queue", "outcome"])
-JOBS_QUARANTINED = Counter("jobs_quarantined_total", "Jobs set aside: malformed", ["queue"])
-JOBS_SWEPT = Counter("jobs_swept_total", "Hints deleted that nobody would finish", ["queue"])
-JOBS_EXPELLED = Counter(
-    "jobs_expelled_total", "Jobs deleted from quarantine: too old, or too many", ["queue"]
-)
-JOBS_RETURNED = Counter("jobs_returned_total", "Jobs put back: PostgreSQL away", ["queue"])
-JOBS_RECALLED = Counter(
-    "jobs_recalled_total", "Jobs put back: the reply that said they had started was lost", ["queue"]
-)
-JOBS_UNWRITTEN = Gauge(
-    "jobs_unwritten", "Jobs ended or put back that Redis does not know of yet", ["queue"]
-)
-REDIS_CALLS_FAILED = Counter(
-    "redis_calls_failed_total", "Times when a worker's call to Redis failed", ["queue"]
-)
-TOKENS_REFUNDED = Counter(
-    "tokens_refunded_total", "Starts of the rate window given back: they did not happen", ["reason"]
-)
-JOBS_STALE = Counter("jobs_stale_total", "Jobs dropped: too old to be of use", ["queue"])
-JOB_WAIT_SECONDS = Histogram(
-    "job_wait_seconds", "From enqueued to started", ["queue"], buckets=JOB_BUCKETS
-)
-JOB_SECONDS = Histogram("job_seconds", "From started to ended", ["queue"], buckets=JOB_BUCKETS)
-SLOTS = Gauge("slots", "Places for jobs in this process", ["queue"])
-SLOTS_BUSY = Gauge("slots_busy", "Places taken", ["queue"])
 QUEUE_OLDEST_SECONDS = Gauge("queue_oldest_job_seconds", "Age of the head's job", ["queue"])
 QUEUE_DEPTH = Gauge("queue_depth_jobs", "Jobs waiting in Redis", ["queue"])
-WITHOUT_REDIS = Gauge("without_redis", "1 while this process works without Redis", ["queue"])
 
 # Delivery
 EVENTS_PUBLISHED = Counter("events_published_total", "Events published to subscribers", ["status"])
@@ -145,7 +116,6 @@ _stand_at_zero(ORDERS_MOVED, status=OrderStatus)
 _stand_at_zero(ORDERS_CLAIMED, way=("hint", "refused", "started", "watermark", "without_redis"))
 _stand_at_zero(ORDER_ATTEMPTS, step=OrderStatus)
 _stand_at_zero(REQUESTS_LIMITED, who=("address", "key"))
-_stand_at_zero(TOKENS_REFUNDED, reason=("claim_not_learned", "job_not_begun", "no_such_order"))
 _stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
 _stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
 _stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 import psycopg2
 import structlog
 
-from execution import metrics
 from execution.adapters.queues import EXECUTE, ORDER_HINT_PREFIX, ORDER_QUEUE, order_job_id
 from execution.adapters.rate_window import WINDOW_S, RateWindow
 from execution.adapters.redis_clients import redis_client
@@ -36,7 +35,6 @@ async def serve(settings: OrderWorkerSettings) -> None:
     window = RateWindow(
         client, key=WINDOW_KEY, limit=settings.queue_rate_limit_per_minute, shared=True
     )
-    metrics.SLOTS.labels(queue=ORDER_QUEUE).set(slots.count)
     async with runtime(settings, now=now) as running:
 
         async def recent_starts() -> dict[str, float]:
@@ -59,6 +57,7 @@ async def serve(settings: OrderWorkerSettings) -> None:
             slots=slots,
             window=window,
             hint_prefix=ORDER_HINT_PREFIX,
+            not_begun=(StoreUnavailable, Overloaded),
             store_answers=store_answers,
             recent_starts=recent_starts,
         )

@@ -31,7 +31,6 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
     publisher = Publisher(redis_client(settings.pubsub_url))
     queue = status_queue(status)
     slots = Slots(settings.ws_worker_concurrency)
-    metrics.SLOTS.labels(queue=queue).set(slots.count)
 
     async def publish(order_id: str, message: str, committed_at: float) -> None:
         await publisher.publish(order_id, message)

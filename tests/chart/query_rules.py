@@ -10,6 +10,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from chart.alert_cases import WORKLOADS
 from execution import metrics, serving_metrics
+from execution.adapters import rq_metrics
 from execution.domain.status import OrderStatus
 from gateway.watch import QUEUES
 from support.promql import Use, uses
@@ -64,8 +65,8 @@ class Series:
 
 
 def own_metrics() -> Iterator[MetricWrapperBase]:
-    everything = (*vars(metrics).values(), *vars(serving_metrics).values())
-    return (value for value in everything if isinstance(value, MetricWrapperBase))
+    values = (*vars(metrics).values(), *vars(serving_metrics).values(), *vars(rq_metrics).values())
+    return (value for value in values if isinstance(value, MetricWrapperBase))
 
 
 def family_of(metric: MetricWrapperBase) -> str:

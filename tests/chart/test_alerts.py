@@ -12,6 +12,7 @@ from prometheus_client import REGISTRY
 
 from chart.alert_cases import ALL_UP, CASES, WORKLOADS, Case, Series, up
 from execution import metrics  # noqa: F401 - fills the registry
+from execution.adapters import rq_metrics  # noqa: F401 - fills the registry
 from execution.domain.status import OrderStatus
 from support.prometheus_programs import program
 

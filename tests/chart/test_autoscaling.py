@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 
 from chart.scenarios import RENDERED, SECRETS, scaled_by
 from execution import metrics
+from execution.adapters import rq_metrics
 from execution.adapters.queues import ORDER_QUEUE, status_queue
 from execution.domain.status import OrderStatus
 from support.helm import NAMESPACE, RELEASE, Object, Values, named, of_kind, rendered
@@ -41,7 +42,8 @@ def queries(scenario: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_every_metric_that_is_asked_for_exists(scenario: str) -> None:
-    assert metrics  # registers them
+    assert metrics
+    assert rq_metrics  # both register them
 
     for query in queries(scenario).values():
         assert {use.metric for use in uses(query)} <= KNOWN

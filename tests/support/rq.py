@@ -44,6 +44,10 @@ SETS = {
 }
 
 
+class NotBegun(Exception):
+    """Raised by a job's function that could not begin."""
+
+
 def a_hint(n: int, function: str = WORK) -> NewJob:
     return NewJob(
         queue=QUEUE,
@@ -86,6 +90,7 @@ def a_worker(
         slots=Slots(slots),
         window=window,
         hint_prefix=hint_prefix,
+        not_begun=(NotBegun,),
         store_answers=store_answers,
         recent_starts=recent_starts,
         stale_after_s=stale_after_s,

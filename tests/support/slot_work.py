@@ -17,8 +17,7 @@ from pathlib import Path
 import structlog
 
 from execution.adapters.redis_clients import redis_client
-from execution.domain.errors import StoreUnavailable
-from support.rq import a_worker
+from support.rq import NotBegun, a_worker
 
 SLOTS = 2
 LIMIT = 100
@@ -72,7 +71,7 @@ async def _work(redis_url: str, runs: Path) -> None:
         nonlocal was_away
         if n == AWAY_AT_FIRST and not was_away:
             was_away = True
-            raise StoreUnavailable("as it was asked to")
+            raise NotBegun("as it was asked to")
         with runs.open("a") as lines:
             lines.write(f"{n}\n")
         if n == FAILING:

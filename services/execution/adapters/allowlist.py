@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.utils import import_attribute
 
 from execution.adapters.job_data import inflated
-from execution.domain.errors import ExecutionError
+from execution.adapters.rq_errors import FunctionNotAllowed
 
 HASH_BYTES_MAX = 1_048_576
 
@@ -27,10 +27,6 @@ log = structlog.get_logger()
 
 class UnreadableJob(NoSuchJobError):
     """There is something in the job's place that is no job, or more than one may hold."""
-
-
-class FunctionNotAllowed(ExecutionError):
-    """The job names a function that is not on the list of its worker."""
 
 
 def allowlisted(names: Container[str]) -> type[Job]:

@@ -4,13 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from execution.domain.errors import ExecutionError
-
 JobFunction = Callable[..., Awaitable[object]]
-
-
-class JobRefused(ExecutionError):
-    """A job that was not run, or not to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
-from execution import metrics
+from execution.adapters import rq_metrics as metrics
 from execution.adapters.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
 from execution.adapters.executions import Claim, EndedJob, JobFunction, StartedJob
 from execution.adapters.job_data import CALL_BYTES_MAX, call_in, moment_in

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import redis
 from rq.defaults import RQ_KEY_PREFIX
 
-from execution import metrics
+from execution.adapters import rq_metrics as metrics
 from execution.adapters.jobs import Jobs
 from execution.adapters.scripts import lua
 

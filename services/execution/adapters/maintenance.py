@@ -26,7 +26,7 @@ from rq.registry import (
 )
 from rq.worker_registration import clean_worker_registry
 
-from execution import metrics
+from execution.adapters import rq_metrics as metrics
 from execution.adapters.allowlist import UnreadableJob
 from execution.adapters.jobs import Jobs
 from execution.adapters.leftovers import Leftovers

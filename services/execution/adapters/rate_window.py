@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import redis
 
-from execution import metrics
+from execution.adapters import rq_metrics as metrics
 from execution.adapters.scripts import lua
 
 WINDOW_S = 60

@@ -20,23 +20,22 @@ from typing import Any
 import redis
 import structlog
 
-from execution import metrics
+from execution.adapters import rq_metrics as metrics
 from execution.adapters.executions import (
     NOTHING,
     Claim,
     EndedJob,
     JobFunction,
-    JobRefused,
     StartedJob,
 )
 from execution.adapters.jobs import Jobs
 from execution.adapters.listed_worker import ListedWorker
 from execution.adapters.maintenance import Maintenance
 from execution.adapters.rate_window import RateWindow
+from execution.adapters.rq_errors import JobRefused
 from execution.adapters.running_jobs import RunningJobs
 from execution.adapters.slots import Slots
 from execution.adapters.untold import Untold
-from execution.domain.errors import Overloaded, StoreUnavailable
 
 IDLE_BLOCK_S = 0.5
 CALL_EVERY_S = 0.5
@@ -56,8 +55,8 @@ class SlotWorker(ListedWorker):
 
     Jobs whose id begins with `hint_prefix` are hints of ours, which may be deleted where nobody
     will finish them; those created `stale_after_s` (0: never) before the newest in the queue, and so
-    long ago, are dropped without a token. A function that raises StoreUnavailable or Overloaded has
-    not begun: its job goes back to the head, and no other is claimed until `store_answers`.
+    long ago, are dropped without a token. A function that raises one of `not_begun` has not
+    begun: its job goes back to the head, and no other is claimed until `store_answers`.
     `recent_starts` gives job ids and ages in seconds for a shared window that Redis has lost.
     """
 
@@ -71,6 +70,7 @@ class SlotWorker(ListedWorker):
         window: RateWindow,
         hint_prefix: str,
         stale_after_s: float = 0,
+        not_begun: tuple[type[Exception], ...] = (),
         store_answers: Callable[[], Awaitable[bool]] | None = None,
         recent_starts: RecentStarts | None = None,
     ) -> None:
@@ -89,7 +89,10 @@ class SlotWorker(ListedWorker):
             stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
         )
+        metrics.SLOTS.labels(queue=queue).set(slots.count)
         self._maintenance = Maintenance(self, self._jobs)
+        self._not_begun = not_begun
+        self._retried = (*not_begun, redis.RedisError)
         self._store_answers = store_answers
         self._recent_starts = recent_starts
         self._job_seconds = metrics.JOB_SECONDS.labels(queue=queue)
@@ -215,7 +218,7 @@ class SlotWorker(ListedWorker):
             starts = await self._recent_starts() if self._recent_starts else {}
             await self._call(self._window.unite, starts)
             log.info("rate window united", starts=len(starts))
-        except (StoreUnavailable, Overloaded, redis.RedisError) as error:
+        except self._retried as error:
             log.warning("rate window not united, tries again", error=str(error))
             await asyncio.sleep(CALL_EVERY_S)
 
@@ -270,7 +273,7 @@ class SlotWorker(ListedWorker):
         try:
             result = await self._result(job)
             self._end(EndedJob(job=job, result=result))
-        except (StoreUnavailable, Overloaded):
+        except self._not_begun:
             self._untold.refuse(job)
             self._store_is_away = True
         except asyncio.CancelledError as cancelled:

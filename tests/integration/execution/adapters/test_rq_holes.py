@@ -16,7 +16,7 @@ from rq.job import Job
 from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
-from execution.adapters.allowlist import FunctionNotAllowed, allowlisted
+from execution.adapters.allowlist import allowlisted
 from execution.adapters.enqueue import enqueue as enqueue_jobs
 from execution.adapters.jobs import Jobs
 from execution.adapters.queues import (
@@ -30,6 +30,7 @@ from execution.adapters.queues import (
 )
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.redis_clients import redis_client
+from execution.adapters.rq_errors import FunctionNotAllowed
 from execution.adapters.seals import Seal
 from execution.adapters.slot_worker import SlotWorker
 from execution.domain.status import OrderStatus

@@ -21,7 +21,6 @@ from execution.adapters.jobs import WAIT_MAX_S
 from execution.adapters.redis_clients import redis_client
 from execution.adapters.scripts import lua
 from execution.adapters.slot_worker import SlotWorker
-from execution.domain.errors import ExecutionError, Overloaded, StoreUnavailable
 from support.cutting_proxy import cutting_proxy, is_call
 from support.lossy_proxy import Loss
 from support.rq import (
@@ -31,6 +30,7 @@ from support.rq import (
     STARTED,
     WINDOW,
     WORK,
+    NotBegun,
     a_worker,
     claims_again,
     enqueue,
@@ -336,16 +336,13 @@ def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_start
     assert started == [0, 1, 2, 20, 21, 22]
 
 
-@pytest.mark.parametrize("refusal", [StoreUnavailable, Overloaded])
-def test_a_job_that_meets_a_store_that_is_away_goes_back_with_its_token(
-    client: redis.Redis, refusal: type[ExecutionError]
-) -> None:
+def test_a_job_that_could_not_begin_goes_back_with_its_token(client: redis.Redis) -> None:
     ran: list[int] = []
     away = True
 
     async def need_the_store(n: int) -> None:
         if away:
-            raise refusal("away")
+            raise NotBegun("away")
         ran.append(n)
 
     async def answers() -> bool:
@@ -404,7 +401,7 @@ def test_a_job_that_is_refused_comes_again_where_no_store_is_asked(client: redis
     async def refuse_at_first(n: int) -> None:
         ran.append(n)
         if len(ran) == 1:
-            raise Overloaded("full")
+            raise NotBegun("full")
 
     async def work() -> None:
         enqueue(client, 1)

@@ -18,7 +18,6 @@ from execution.adapters.allowlist import allowlisted
 from execution.adapters.job_data import CALL_BYTES_MAX
 from execution.adapters.rate_window import WINDOW_S, RateWindow
 from execution.adapters.slot_worker import SlotWorker
-from execution.domain.errors import StoreUnavailable
 from support.rq import (
     FAILED,
     FINISHED,
@@ -30,6 +29,7 @@ from support.rq import (
     STARTED,
     WINDOW,
     WORK,
+    NotBegun,
     claims_again,
     enqueue,
     places,
@@ -422,7 +422,7 @@ def test_a_job_that_goes_back_to_what_is_no_queue_any_more_is_not_lost(
         ran.append(n)
         if len(ran) == 1:
             client.set(LIST, "x")
-            raise StoreUnavailable("as it was asked to")
+            raise NotBegun("as it was asked to")
 
     async def work() -> None:
         enqueue(client, 1)
