@@ -39,7 +39,7 @@ OUTAGE = (
 log = structlog.get_logger()
 
 
-class ListedWorker(BaseWorker):
+class RqRegistration(BaseWorker):
     """A worker as `rq info` lists it, for one queue: only then RQ's intermediate list is used."""
 
     death_penalty_class = TimerDeathPenalty  # RQ's other one needs the main thread

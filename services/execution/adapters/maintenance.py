@@ -30,7 +30,7 @@ from execution.adapters import rq_metrics as metrics
 from execution.adapters.allowlist import UnreadableJob
 from execution.adapters.jobs import Jobs
 from execution.adapters.leftovers import Leftovers
-from execution.adapters.listed_worker import OUTAGE, ListedWorker
+from execution.adapters.listed_worker import OUTAGE, RqRegistration
 
 EVERY_S = 10.0
 LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
@@ -43,11 +43,11 @@ log = structlog.get_logger()
 class Maintenance:
     """Of one queue, in the name of a worker of it."""
 
-    def __init__(self, worker: ListedWorker, jobs: Jobs) -> None:
-        self._worker = worker
-        self._queue = worker.queues[0]
+    def __init__(self, registration: RqRegistration, jobs: Jobs) -> None:
+        self._registration = registration
+        self._queue = registration.queues[0]
         self._jobs = jobs
-        self._leftovers = Leftovers(jobs, client=worker.connection)
+        self._leftovers = Leftovers(jobs, client=registration.connection)
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round each 10 s until `stop` is set; the first one is made in any case."""
@@ -83,7 +83,9 @@ class Maintenance:
     def _is_its_turn(self) -> bool:
         """One worker of the queue at a time."""
         lock = f"{RQ_KEY_PREFIX}:maintenance:{self._queue.name}"
-        return bool(self._worker.connection.set(lock, self._worker.name, nx=True, ex=LOCK_S))
+        return bool(
+            self._registration.connection.set(lock, self._registration.name, nx=True, ex=LOCK_S)
+        )
 
     def _maintain_as_rq(self, is_stopping: Callable[[], bool]) -> None:
         """What rq.registry.clean_registries and IntermediateQueue.cleanup do, each step by itself."""
@@ -116,7 +118,7 @@ class Maintenance:
     def _enqueue_ready(self) -> None:
         """Jobs that wait for nothing any more, left by a producer that died before it enqueued them."""
         ready = self._registry(ReadyJobRegistry)
-        entries: list[Any] = self._worker.connection.zrange(ready.key, 0, READY_MAX - 1)
+        entries: list[Any] = self._registration.connection.zrange(ready.key, 0, READY_MAX - 1)
         self._end_each(entries, ready.key, lambda entry, _: ready.enqueue_jobs([entry.decode()]))
 
     def _end_each(
@@ -140,7 +142,7 @@ class Maintenance:
         """Fails a job that was popped and never begun; drops the entry of one that has gone on."""
         job = self._fetched(job_id)
         if job is not None and job.get_status(refresh=False) == JobStatus.QUEUED:
-            self._worker.handle_job_failure(
+            self._registration.handle_job_failure(
                 job, self._queue, exc_string="Job was stuck in intermediate queue."
             )
         self._leftovers.drop_stuck(job_id)
@@ -148,10 +150,10 @@ class Maintenance:
     def _fetched(self, job_id: bytes) -> Job | None:
         """The job, None where there is none; raises where something else is in its place."""
         try:
-            return self._worker.job_class.fetch(
+            return self._registration.job_class.fetch(
                 job_id.decode(),
-                connection=self._worker.connection,
-                serializer=self._worker.serializer,
+                connection=self._registration.connection,
+                serializer=self._registration.serializer,
             )
         except UnreadableJob:
             raise
@@ -161,10 +163,10 @@ class Maintenance:
     def _registry(self, kind: type[BaseRegistry]) -> Any:
         return kind(
             queue=self._queue,
-            job_class=self._worker.job_class,
-            death_penalty_class=self._worker.death_penalty_class,
+            job_class=self._registration.job_class,
+            death_penalty_class=self._registration.death_penalty_class,
         )
 
     def _clean_rate_limits(self) -> None:
-        for each in RateLimitRegistry.all(self._worker.connection):
+        for each in RateLimitRegistry.all(self._registration.connection):
             each.cleanup()

@@ -29,7 +29,7 @@ from execution.adapters.executions import (
     StartedJob,
 )
 from execution.adapters.jobs import Jobs
-from execution.adapters.listed_worker import ListedWorker
+from execution.adapters.listed_worker import RqRegistration
 from execution.adapters.maintenance import Maintenance
 from execution.adapters.rate_window import RateWindow
 from execution.adapters.rq_errors import JobRefused
@@ -50,7 +50,7 @@ RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
 log = structlog.get_logger()
 
 
-class SlotWorker(ListedWorker):
+class SlotWorker:
     """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
 
     Jobs whose id begins with `hint_prefix` are hints of ours, which may be deleted where nobody
@@ -74,7 +74,7 @@ class SlotWorker(ListedWorker):
         store_answers: Callable[[], Awaitable[bool]] | None = None,
         recent_starts: RecentStarts | None = None,
     ) -> None:
-        super().__init__(queue, client=client, functions=functions)
+        self.registration = RqRegistration(queue, client=client, functions=functions)
         self.slots = slots
         self.last_claim: Claim | None = None
         self._window = window
@@ -83,16 +83,16 @@ class SlotWorker(ListedWorker):
             client=client,
             functions=functions,
             window=window,
-            worker_name=self.name,
-            worker_key=self.key,
-            executions_key=self.executions_key,
+            worker_name=self.registration.name,
+            worker_key=self.registration.key,
+            executions_key=self.registration.executions_key,
             stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
         )
         metrics.SLOTS.labels(queue=queue).set(slots.count)
-        self._maintenance = Maintenance(self, self._jobs)
+        self._maintenance = Maintenance(self.registration, self._jobs)
         self._not_begun = not_begun
-        self._retried = (*not_begun, redis.RedisError)
+        self._retried: tuple[type[Exception], ...] = (*not_begun, redis.RedisError)
         self._store_answers = store_answers
         self._recent_starts = recent_starts
         self._job_seconds = metrics.JOB_SECONDS.labels(queue=queue)
@@ -236,7 +236,7 @@ class SlotWorker(ListedWorker):
         with suppress(redis.exceptions.OutOfMemoryError):  # the ends that follow make room
             if moment >= self._next_beat:
                 running = self._running.jobs
-                self.beat(self._jobs, running, busy=bool(running))
+                self.registration.beat(self._jobs, running, busy=bool(running))
                 self._next_beat = moment + BEAT_EVERY_S
             self._settle()
         ended = list(self._untold.ended)
@@ -250,12 +250,12 @@ class SlotWorker(ListedWorker):
     def _leave(self) -> None:
         self._exchange(0)
         self._settle()
-        self.register_death()  # type: ignore[no-untyped-call]  # untyped in rq
+        self.registration.register_death()  # type: ignore[no-untyped-call]  # untyped in rq
 
     def _settle(self) -> None:
         """Writes what no claim call writes; all is kept in memory until Redis has taken it."""
         while self._untold.for_rq:
-            self.finish_as_rq(self._untold.for_rq[0])
+            self.registration.finish_as_rq(self._untold.for_rq[0])
             del self._untold.for_rq[0]
         if returning := list(self._untold.refused):
             self._jobs.give_back(returning)

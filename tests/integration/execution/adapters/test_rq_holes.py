@@ -459,7 +459,7 @@ def test_ours_writes_a_success_once_when_the_reply_is_lost_at_its_end(
             await until(proxy.was_cut.is_set)
             await until(lambda: client.keys("rq:job:*") == [])
             await until(lambda: worker.last_claim)
-            return client.hget(worker.key, "successful_job_count")
+            return client.hget(worker.registration.key, "successful_job_count")
 
     assert asyncio.run(work()) == b"3"
     assert client.zcard(FAILED) == 0
@@ -810,8 +810,8 @@ def test_a_worker_of_ours_starts_beside_what_is_left_of_one_that_was_killed(
 
     async def work() -> str:
         async with working(client) as worker:
-            await until(lambda: client.exists(worker.key))
-            return worker.name
+            await until(lambda: client.exists(worker.registration.key))
+            return worker.registration.name
 
     assert asyncio.run(work()) != killed.name
     assert 0 < client.ttl(killed.key) <= 90
@@ -830,7 +830,7 @@ def test_a_stock_worker_stretches_the_socket_timeout_to_415_s(redis_url: str) ->
 def test_a_worker_of_ours_leaves_the_socket_timeout_at_1_s(client: redis.Redis) -> None:
     worker = a_worker(client)
 
-    assert worker.connection.connection_pool.connection_kwargs["socket_timeout"] == 1
+    assert worker.registration.connection.connection_pool.connection_kwargs["socket_timeout"] == 1
 
 
 def test_ours_notices_a_redis_that_does_not_answer(own_redis: RedisProcess) -> None:

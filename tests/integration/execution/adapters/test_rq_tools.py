@@ -79,10 +79,10 @@ def test_rq_info_lists_our_worker_and_its_queue(redis_url: str, client: redis.Re
     async def work() -> tuple[str, str]:
         enqueue(client, 5)
         async with working(client, wait_at_gate, slots=2) as worker:
-            await until(lambda: client.exists(worker.key) and client.llen(LIST) == 3)
+            await until(lambda: client.exists(worker.registration.key) and client.llen(LIST) == 3)
             listed = await asyncio.to_thread(rq, redis_url, "info", "--raw")
             gate.set()
-        return worker.name, listed
+        return worker.registration.name, listed
 
     name, listed = asyncio.run(work())
     lines = listed.splitlines()
@@ -95,7 +95,9 @@ def test_rq_info_counts_what_our_worker_has_done(redis_url: str, client: redis.R
     async def work() -> str:
         enqueue(client, 3)
         async with working(client) as worker:
-            await until(lambda: client.hget(worker.key, "successful_job_count") == b"3")
+            await until(
+                lambda: client.hget(worker.registration.key, "successful_job_count") == b"3"
+            )
             return await asyncio.to_thread(rq, redis_url, "info", "--only-workers")
 
     assert "jobs: 3 finished, 0 failed" in asyncio.run(work())
@@ -109,11 +111,13 @@ def test_rq_sees_our_worker_again_after_a_flush_under_load(client: redis.Redis) 
 
     async def work() -> tuple[str, list[str]]:
         async with working(client, note) as worker:
-            await until(lambda: client.exists(worker.key))
+            await until(lambda: client.exists(worker.registration.key))
             client.flushall()
             enqueue(client, 1)
-            await until(lambda: client.hexists(worker.key, "last_heartbeat"))
-            return worker.name, [each.name for each in BaseWorker.all(connection=client)]
+            await until(lambda: client.hexists(worker.registration.key, "last_heartbeat"))
+            return worker.registration.name, [
+                each.name for each in BaseWorker.all(connection=client)
+            ]
 
     name, listed = asyncio.run(work())
 
@@ -249,7 +253,7 @@ def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: 
         async with working(client, hold) as worker:
             await until(lambda: worker.slots.free < worker.slots.count)
             worker.get_current_executions(refresh=True)  # it forgets those without a record
-            await until(lambda: runners() == [worker.name])
+            await until(lambda: runners() == [worker.registration.name])
             listed = worker.get_current_executions(refresh=True)
             assert [each.job_id for each in listed] == ["job-0"]
             gate.set()
@@ -267,7 +271,7 @@ def test_a_stock_producer_gets_the_result(client: redis.Redis) -> None:
         queue_of(client).enqueue(WORK, 1, 2, job_id="sum")
         async with working(client, add) as worker:
             await until(lambda: is_finished(client, "sum"))
-            await until(lambda: not client.exists(worker.executions_key))
+            await until(lambda: not client.exists(worker.registration.executions_key))
 
     asyncio.run(work())
     job = fetched(client, "sum")

@@ -263,7 +263,10 @@ def test_rq_sees_the_worker_while_it_lives(client: redis.Redis) -> None:
     async def work() -> None:
         async with working(client) as worker:
             await until(
-                lambda: [w.name for w in BaseWorker.all(connection=client)] == [worker.name]
+                lambda: (
+                    [w.name for w in BaseWorker.all(connection=client)]
+                    == [worker.registration.name]
+                )
             )
 
     asyncio.run(work())
@@ -279,11 +282,11 @@ def test_a_worker_signs_on_again_after_a_flush(client: redis.Redis) -> None:
 
     async def work() -> None:
         async with working(client, note) as worker:
-            await until(lambda: client.exists(worker.key))
+            await until(lambda: client.exists(worker.registration.key))
             client.flushall()
             enqueue(client, 1)
             await until(lambda: ran == [0])
-            await until(lambda: client.exists(worker.key))
+            await until(lambda: client.exists(worker.registration.key))
 
     asyncio.run(work())
 
@@ -574,7 +577,7 @@ async def draining(worker: SlotWorker) -> AsyncIterator[None]:
     """The worker from its stop on, once it has begun a job; it has left when the context ends."""
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
-    await until(lambda: worker.connection.zcard(STARTED))
+    await until(lambda: worker.registration.connection.zcard(STARTED))
     stop.set()
     await running
     leaving = asyncio.create_task(worker.drain(timeout_s=60))

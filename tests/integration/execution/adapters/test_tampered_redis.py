@@ -255,7 +255,9 @@ def test_a_key_of_a_wrong_type_that_only_producers_meet_is_deleted_too(client: r
 
 @pytest.mark.parametrize("key", ["key", "executions_key"])
 def test_a_workers_own_key_of_a_wrong_type_is_made_anew(client: redis.Redis, key: str) -> None:
-    worker = goes_on(client, lambda worker: of_another_type(client, getattr(worker, key)))
+    worker = goes_on(
+        client, lambda worker: of_another_type(client, getattr(worker.registration, key))
+    )
 
     assert not worker.without_redis
 
@@ -307,7 +309,7 @@ def test_a_jobs_own_key_of_a_wrong_type_stops_nobody(
 
 def test_a_count_that_is_no_number_keeps_no_job_from_ending(client: redis.Redis) -> None:
     def tamper(worker: SlotWorker) -> None:
-        client.hset(worker.key, "successful_job_count", "many")
+        client.hset(worker.registration.key, "successful_job_count", "many")
 
     goes_on(client, tamper)
 
