@@ -14,13 +14,13 @@ help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: .venv/.stamp ## Run the whole engine on 127.0.0.1:3000 until Ctrl-C
-	@.venv/bin/python -m local
+	@.venv/bin/python -m order_engine.local
 
 dev: .venv/.stamp ## The same, starting again whenever a source changes
-	@.venv/bin/python -m local --reload
+	@.venv/bin/python -m order_engine.local --reload
 
 demo: .venv/.stamp ## Send orders to a running engine and show what becomes of them
-	@.venv/bin/python -m cli demo
+	@.venv/bin/python -m order_engine.cli demo
 
 test: .venv/.stamp ## Unit and integration tests, on real stores (PYTEST_ARGS="-k routing" for some)
 	.venv/bin/pytest tests --ignore=tests/faults $(PYTEST_ARGS)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from execution import settings
+from order_engine.execution import settings
 
 Schema = dict[str, Any]
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 from chart_bounds import BOUNDS, GROUPS, STRING_MAP, Schema
 
-from execution import settings
+from order_engine.execution import settings
 
 CHART = Path(__file__).parents[1] / "charts/order-engine"
 VALUES, SCHEMA, README = CHART / "values.yaml", CHART / "values.schema.json", CHART / "README.md"

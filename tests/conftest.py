@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from execution.adapters.redis_clients import redis_client
+from order_engine.execution.stores.redis_clients import redis_client
 from support.stores import (
     Databases,
     Stores,

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import redis
 
-from execution.adapters.enqueue import enqueue
-from execution.adapters.queues import order_hint
-from execution.domain.ids import OrderId
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.messages.hints import order_hint
+from rq_slots.enqueue import enqueue
 from support.evidence import rows
 from support.fleet import Fleet, running_fleet
 from support.redis_process import redis_process

@@ -23,11 +23,11 @@ import uvloop
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from execution.adapters.enqueue import NewJob, enqueue
-from execution.adapters.rate_window import RateWindow
-from execution.adapters.redis_clients import redis_client
-from execution.adapters.slot_worker import SlotWorker
-from execution.adapters.slots import Slots
+from order_engine.execution.stores.redis_clients import redis_client
+from rq_slots.enqueue import NewJob, enqueue
+from rq_slots.rate_window import RateWindow
+from rq_slots.slots import Slots
+from rq_slots.worker import SlotWorker
 from support.redis_process import RedisProcess, redis_process
 
 ROUNDS = 5

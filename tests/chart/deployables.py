@@ -1,7 +1,7 @@
 """The deployables, what each may know, and where to find them among rendered objects."""
 
-from execution.domain.status import OrderStatus
-from execution.settings import (
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.settings import (
     CommonSettings,
     GatewaySettings,
     MigrateSettings,

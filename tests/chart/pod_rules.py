@@ -13,7 +13,7 @@ from chart.deployables import (
     pod_owners,
 )
 from chart.scenarios import Scenario
-from execution.serving import DRAIN_REQUESTS_S
+from order_engine.serving.server import DRAIN_REQUESTS_S
 from support.helm import Object, of_kind
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")

@@ -9,10 +9,11 @@ from prometheus_client import REGISTRY, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
 from chart.alert_cases import WORKLOADS
-from execution import metrics, serving_metrics
-from execution.adapters import rq_metrics
-from execution.domain.status import OrderStatus
-from gateway.watch import QUEUES
+from order_engine.execution import metrics
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.gateway.monitor import QUEUES
+from order_engine.serving import metrics as serving_metrics
+from rq_slots import metrics as rq_metrics
 from support.promql import Use, uses
 
 SERVICES = Path(__file__).parents[2] / "services"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.helm import Object, rendered
 
 SECRETS = {"postgres": {"secret": {"name": "pg"}}, "redis": {"secret": {"name": "rd"}}}

@@ -11,9 +11,9 @@ import yaml
 from prometheus_client import REGISTRY
 
 from chart.alert_cases import ALL_UP, CASES, WORKLOADS, Case, Series, up
-from execution import metrics  # noqa: F401 - fills the registry
-from execution.adapters import rq_metrics  # noqa: F401 - fills the registry
-from execution.domain.status import OrderStatus
+from order_engine.execution import metrics  # noqa: F401 - fills the registry
+from order_engine.execution.domain.status import OrderStatus
+from rq_slots import metrics as rq_metrics  # noqa: F401 - fills the registry
 from support.prometheus_programs import program
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client import REGISTRY
 
 from chart.scenarios import RENDERED, SECRETS, scaled_by
-from execution import metrics
-from execution.adapters import rq_metrics
-from execution.adapters.queues import ORDER_QUEUE, status_queue
-from execution.domain.status import OrderStatus
+from order_engine.execution import metrics
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.hints import ORDER_QUEUE, status_queue
+from rq_slots import metrics as rq_metrics
 from support.helm import NAMESPACE, RELEASE, Object, Values, named, of_kind, rendered
 from support.promql import uses
 

@@ -10,8 +10,8 @@ from fnmatch import fnmatchcase
 import pytest
 from starlette.routing import Route
 
-import gateway.api
-import ws_gateway.api
+import order_engine.gateway.app
+import order_engine.ws_gateway.app
 from chart.scenarios import RENDERED
 from support.helm import Object, of_kind
 
@@ -71,7 +71,7 @@ def test_a_load_balancer_asks_what_both_doors_answer() -> None:
     (ingress,) = of_kind(RENDERED["ingress-alb"].objects(), "Ingress")
     path = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/healthcheck-path"]
 
-    for routes in (gateway.api.ROUTES, ws_gateway.api.ROUTES):
+    for routes in (order_engine.gateway.app.ROUTES, order_engine.ws_gateway.app.ROUTES):
         assert path in {route.path for route in routes if isinstance(route, Route)}
 
 

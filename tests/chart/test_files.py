@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from execution.domain.status import OrderStatus
-from execution.settings import CommonSettings, DoorSettings
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.settings import CommonSettings, DoorSettings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/order-engine"

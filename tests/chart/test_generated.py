@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 import yaml
 
-from execution.settings import OrderWorkerSettings
+from order_engine.execution.settings import OrderWorkerSettings
 from support.helm import CHART
 
 SCRIPT = Path(__file__).parents[2] / "scripts/chart_values.py"

@@ -13,7 +13,7 @@ from chart.alert_cases import WORKLOADS
 from chart.monitored import ALERTS, BOARDS, QUERIES, ROOT, RULES
 from chart.query_rules import EXPORTED, OF_THE_SCRAPE, SHARED, family_of, faults, own_metrics
 from chart.scenarios import RENDERED
-from execution import metrics
+from order_engine.execution import metrics
 from support.helm import NAMESPACE, RELEASE, of_kind
 from support.promql import uses
 
@@ -80,7 +80,7 @@ def test_every_metric_is_shown_or_said_not_to_be() -> None:
 
 
 def test_what_every_gateway_exports_is_what_its_watch_moves() -> None:
-    watch = (ROOT / "services/gateway/watch.py").read_text()
+    watch = (ROOT / "services/order_engine/gateway/monitor.py").read_text()
     moved = {family_of(vars(metrics)[name]) for name in re.findall(r"metrics\.([A-Z_]+)", watch)}
 
     assert {EXPORTED[name].family for name in SHARED} == moved

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from chart.scenarios import RENDERED, SECRETS
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.helm import Object, Values, named, of_kind, rendered
 
 DISPATCHERS = {f"status-dispatcher-{status}" for status in OrderStatus}

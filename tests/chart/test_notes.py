@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chart.scenarios import SECRETS
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.helm import CHART, Values, of_kind, rendered
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from chart.monitored import BOARDS, ROOT, RULES, panels
 from chart.query_rules import SOURCES
-from execution.settings import (
+from order_engine.execution.settings import (
     GatewaySettings,
     OrderWorkerSettings,
     StatusDispatcherSettings,

@@ -6,11 +6,11 @@ import pytest
 import yaml
 
 from chart.scenarios import RENDERED, SECRETS
-from execution.adapters.queues import STATUS_PRIORITIES
-from execution.domain.status import OrderStatus
-from execution.serving import DRAIN_REQUESTS_S
-from execution.settings import OrderWorkerSettings, StatusDispatcherSettings
-from order_worker.main import DRAIN_SHARE
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.hints import STATUS_PRIORITIES
+from order_engine.execution.settings import OrderWorkerSettings, StatusDispatcherSettings
+from order_engine.order_worker.main import DRAIN_SHARE
+from order_engine.serving.server import DRAIN_REQUESTS_S
 from support.helm import CHART, Object, Values, named, of_kind, rendered
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())

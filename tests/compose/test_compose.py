@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.fleet import free_port
 
 ROOT = Path(__file__).parents[2]

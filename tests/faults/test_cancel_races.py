@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from client import EngineClient, RequestRefused
-from execution.domain.status import OrderStatus
+from order_engine.client import EngineClient, RequestRefused
+from order_engine.execution.domain.status import OrderStatus
 from support.evidence import rows
 from support.fleet import INSTANT, running_fleet
 from support.stores import Databases

@@ -22,12 +22,12 @@ import pytest
 import redis
 from redis.client import PubSub
 
-from client import EngineClient
-from execution.adapters.pubsub import channel
-from execution.adapters.queues import EXECUTE, ORDER_QUEUE, PUBLISH, status_queue
-from execution.adapters.seals import Seal
-from execution.domain.status import OrderStatus
-from order_worker.main import WINDOW_KEY
+from order_engine.client import EngineClient
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.hints import EXECUTE, ORDER_QUEUE, PUBLISH, status_queue
+from order_engine.execution.messages.pubsub import channel
+from order_engine.execution.messages.seals import Seal
+from order_engine.order_worker.main import WINDOW_KEY
 from support.evidence import rows
 from support.fleet import Fleet, running_fleet
 from support.redis_process import RedisProcess, redis_process

@@ -18,9 +18,9 @@ from uuid import UUID
 
 import pytest
 
-from client import EngineClient
-from client.errors import EngineUnavailable
-from execution.domain.status import OrderStatus
+from order_engine.client import EngineClient
+from order_engine.client.errors import EngineUnavailable
+from order_engine.execution.domain.status import OrderStatus
 from support.evidence import rows
 from support.fleet import Deployable, Fleet, running_fleet
 from support.stores import Databases, emptied, fresh_databases, running_stores

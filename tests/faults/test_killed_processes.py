@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.evidence import rows
 from support.fleet import DISPATCHERS, Fleet, running_fleet
 from support.stores import Databases

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from client import EngineClient
+from order_engine.client import EngineClient
 from support.fleet import INSTANT, Fleet, running_fleet
 from support.redis_process import RedisProcess, redis_process
 from support.stores import Stores, fresh_databases

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from order_worker.main import WINDOW_KEY
+from order_engine.order_worker.main import WINDOW_KEY
 from support.evidence import rows
 from support.fleet import EVERY_DEPLOYABLE, INSTANT, Fleet, running_fleet
 from support.stores import Databases

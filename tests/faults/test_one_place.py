@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from execution.adapters.rate_window import WINDOW_S, RateWindow
+from rq_slots.rate_window import WINDOW_S, RateWindow
 from support.cutting_proxy import Command, CuttingProxy, cutting_proxy
 from support.lossy_proxy import Loss
 from support.rq import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.evidence import rows
 from support.fleet import EVERY_DEPLOYABLE, running_fleet
 from support.stores import Databases

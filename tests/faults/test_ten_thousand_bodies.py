@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from gateway.operations import OPERATIONS
-from gateway.problems import ANSWERS
+from order_engine.gateway.contract.operations import OPERATIONS
+from order_engine.gateway.contract.problems import ANSWERS
 from support.doors import running_gateway
 from support.evidence import rows
 from support.stores import Databases, Stores

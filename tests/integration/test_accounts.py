@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from client import EngineClient, OrderNotFound, RequestRefused, StreamRefused
+from order_engine.client import EngineClient, OrderNotFound, RequestRefused, StreamRefused
 from support.fleet import INSTANT, Fleet, running_fleet
 from support.stores import Databases
 from support.trading import SOL_USDC, Trading

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 from support.evidence import rows
 from support.fleet import INSTANT, Fleet, running_fleet
 from support.stores import Stores, emptied, fresh_databases

@@ -21,7 +21,7 @@ from rq.serializers import JSONSerializer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from execution.adapters.queues import EXECUTE, ORDER_QUEUE
+from order_engine.execution.messages.hints import EXECUTE, ORDER_QUEUE
 from support.fleet import INSTANT, Deployable, Fleet, free_port, running_fleet
 from support.redis_process import redis_process
 from support.stores import Databases, Stores, execute, fresh_databases, stores_kind

@@ -14,8 +14,8 @@ import psycopg2
 import pytest
 import redis
 
-from execution.adapters.postgres import connect
-from execution.adapters.redis_clients import async_redis_client, redis_client
+from order_engine.execution.stores.postgres import connect
+from order_engine.execution.stores.redis_clients import async_redis_client, redis_client
 from support.certificates import Authority, Certificate
 from support.evidence import rows
 from support.fleet import INSTANT, Deployable, running_fleet

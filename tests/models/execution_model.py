@@ -35,7 +35,6 @@ from enum import StrEnum
 from functools import partial
 from typing import NamedTuple
 
-from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 from models.execution_state import (
     NO_TX,
     NOBODY,
@@ -51,6 +50,7 @@ from models.execution_state import (
     broken,
 )
 from models.search import Model, Step
+from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 

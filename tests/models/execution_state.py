@@ -4,7 +4,7 @@ from enum import StrEnum
 from itertools import pairwise
 from typing import NamedTuple
 
-from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 
 NOBODY = 0  # who holds a lease; workers count from 1
 NO_TX = 0  # transactions count from 1

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from execution.domain.status import FINAL
 from models.execution_model import BUILDING, CONFIRMED, FAILED, SUBMITTED, Flaw, execution_model
 from models.execution_state import NO_TX, NOBODY, Doing, Fate, Intent, State, Transaction
 from models.search import END_OUT_OF_REACH, Explored, Violation, explore
+from order_engine.execution.domain.status import FINAL
 
 
 @pytest.fixture(scope="module")

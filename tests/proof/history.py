@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Literal
 from uuid import UUID
 
-from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 
 Promise = Literal["P1", "P2", "P3"]
 

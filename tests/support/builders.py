@@ -6,12 +6,12 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from execution.domain.event import OrderEvent
-from execution.domain.ids import AccountId, OrderId
-from execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
-from execution.domain.quote import Quote, VenueName
-from execution.domain.status import OrderStatus
-from execution.domain.transaction import Fill, Intent, Signature, Transaction
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
+from order_engine.execution.domain.quote import Quote, VenueName
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Fill, Intent, Signature, Transaction
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ORDER_ID = OrderId(UUID("019c0000-0000-7000-8000-000000000001"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from client import EngineClient
+from order_engine.client import EngineClient
 from support.helm import CHART, Object, Values, needed_helm
 from support.stores import Databases
 

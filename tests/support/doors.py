@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import ApiKey, ApiKeys
-from execution.adapters.orders import Orders
-from execution.adapters.postgres import Reader
-from execution.domain.access import Scope
-from execution.domain.ids import AccountId
-from execution.settings import GatewaySettings
-from gateway.api import gateway_app
+from order_engine.execution.accounts.api_keys import ApiKey, ApiKeys
+from order_engine.execution.domain.accounts import Scope
+from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.settings import GatewaySettings
+from order_engine.execution.stores.group_commit import GroupCommit
+from order_engine.execution.stores.postgres import Reader
+from order_engine.gateway.app import gateway_app
 from support.serving import running
 from support.stores import Databases, Stores
 

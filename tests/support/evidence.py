@@ -7,8 +7,8 @@ from uuid import UUID
 import psycopg2
 import psycopg2.extras
 
-from client import StatusFrame
-from execution.domain.status import OrderStatus
+from order_engine.client import StatusFrame
+from order_engine.execution.domain.status import OrderStatus
 from proof.history import (
     Acknowledged,
     ClientLog,

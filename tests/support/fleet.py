@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from client import EngineClient
-from execution.domain.status import OrderStatus
+from order_engine.client import EngineClient
+from order_engine.execution.domain.status import OrderStatus
 from support.stores import Databases
 from support.waiting import wait_until
 

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from execution.adapters.orders import Orders
-from execution.domain.errors import VenueRejected
-from execution.domain.event import OrderEvent
-from execution.domain.ids import OrderId
-from execution.domain.order import ClaimedOrder
-from execution.domain.quote import VenueName
-from execution.domain.status import OrderStatus
-from execution.domain.transaction import Fill, Intent, Signature, Transaction
+from order_engine.execution.domain.errors import VenueRejected
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.order import ClaimedOrder
+from order_engine.execution.domain.quote import VenueName
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Fill, Intent, Signature, Transaction
+from order_engine.execution.orders.repository import Orders
 from support.builders import a_new_order
 
 HAPPY_PATH = (

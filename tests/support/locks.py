@@ -3,7 +3,7 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
-from execution.domain.ids import OrderId
+from order_engine.execution.domain.ids import OrderId
 from support.evidence import rows
 
 WAITING_FOR_LOCK = """

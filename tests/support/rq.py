@@ -12,12 +12,12 @@ from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
-from execution.adapters.enqueue import NewJob
-from execution.adapters.enqueue import enqueue as enqueue_jobs
-from execution.adapters.executions import JobFunction
-from execution.adapters.rate_window import RateWindow
-from execution.adapters.slot_worker import RecentStarts, SlotWorker
-from execution.adapters.slots import Slots
+from rq_slots.enqueue import NewJob
+from rq_slots.enqueue import enqueue as enqueue_jobs
+from rq_slots.executions import JobFunction
+from rq_slots.rate_window import RateWindow
+from rq_slots.slots import Slots
+from rq_slots.worker import RecentStarts, SlotWorker
 
 QUEUE = "work"
 WORK = "tests.work"

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, contextmanager
 from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp
 
-from execution.serving import serving
+from order_engine.serving.server import serving
 from support.fleet import free_port
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from execution.adapters.redis_clients import redis_client
+from order_engine.execution.stores.redis_clients import redis_client
 from support.rq import NotBegun, a_worker
 
 SLOTS = 2

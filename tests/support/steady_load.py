@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from client import EngineClient, EngineUnavailable
-from execution.domain.status import FINAL
+from order_engine.client import EngineClient, EngineUnavailable
+from order_engine.execution.domain.status import FINAL
 from proof.history import Violation
 from support.evidence import rows
 from support.stores import Databases

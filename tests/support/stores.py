@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg2
 import redis
 
-from execution.migrations.main import migrate
+from order_engine.execution.migrations.main import migrate
 
 TEMPLATES = {"orders": "template_orders", "chain": "template_chain"}
 
@@ -60,7 +60,7 @@ def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
             postgres_url = stack.enter_context(postgres_container())
             redis_url = stack.enter_context(redis_container())
         else:
-            from local.datastores import embedded_postgres, embedded_redis
+            from order_engine.local.datastores import embedded_postgres, embedded_redis
 
             postgres_url = stack.enter_context(embedded_postgres(directory / "postgres"))
             redis_url = stack.enter_context(embedded_redis(directory / "redis"))

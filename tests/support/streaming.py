@@ -12,18 +12,18 @@ from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from execution.adapters.frames import frame
-from execution.adapters.pubsub import Publisher, channel
-from execution.adapters.redis_clients import redis_client
-from execution.adapters.seals import Seal
-from execution.domain.event import OrderEvent
-from execution.domain.ids import OrderId
-from execution.settings import WsGatewaySettings
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.pubsub import Publisher, channel
+from order_engine.execution.messages.seals import Seal
+from order_engine.execution.settings import WsGatewaySettings
+from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.ws_gateway.app import ws_gateway_app
+from order_engine.ws_gateway.subscriptions import HEARTBEAT_CHANNEL
 from support.evidence import rows
 from support.serving import running
 from support.waiting import wait_until
-from ws_gateway.api import ws_gateway_app
-from ws_gateway.subscriptions import HEARTBEAT_CHANNEL
 
 WITHIN_S = 60
 NEVER_S = 3600.0  # between two position checks: only pub/sub brings news in time

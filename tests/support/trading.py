@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from client import EngineClient, StatusFrame
+from order_engine.client import EngineClient, StatusFrame
 from proof.history import Violation, violations
 from support.evidence import evidence
 from support.stores import Databases

@@ -8,7 +8,7 @@ import pytest
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
-from execution import settings
+from order_engine.execution import settings
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 SETTING = re.compile(r"#([A-Z_]+)=(.*)")

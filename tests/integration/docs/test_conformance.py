@@ -18,9 +18,9 @@ from jsonschema import Draft7Validator
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from client import EngineClient, OrderNotFound, StatusFrame, StreamRefused
-from execution.domain.status import FINAL
-from gateway.asyncapi import CLOSE_CODES, document
+from order_engine.client import EngineClient, OrderNotFound, StatusFrame, StreamRefused
+from order_engine.execution.domain.status import FINAL
+from order_engine.gateway.contract.asyncapi import CLOSE_CODES, document
 from support.fleet import INSTANT, running_fleet
 from support.stores import Databases
 

@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 import redis
 
-from local.datastores import (
+from order_engine.local.datastores import (
     Kind,
     create_database,
     embedded,
@@ -17,7 +17,7 @@ from local.datastores import (
     embedded_redis,
     local_datastores,
 )
-from local.settings import LocalSettings
+from order_engine.local.settings import LocalSettings
 from support.waiting import wait_until
 
 ASKS_AND_STAYS = """

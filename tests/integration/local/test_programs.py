@@ -3,8 +3,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.programs import listening_port, local_programs, origin
-from local.settings import LocalSettings
+from order_engine.local.programs import listening_port, local_programs, origin
+from order_engine.local.settings import LocalSettings
 
 
 @pytest.fixture

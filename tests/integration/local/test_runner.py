@@ -22,7 +22,7 @@ TIMEOUT_S = 60
 
 
 class Run:
-    """One `python -m local`. Every process under it carries its mark in its environment."""
+    """One `python -m order_engine.local`. Every process under it carries its mark in its environment."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         self._mark = uuid.uuid4().hex
@@ -31,7 +31,7 @@ class Run:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}  # noqa: TID251
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "local"],
+                [sys.executable, "-m", "order_engine.local"],
                 cwd=directory,
                 env={**kept, **settings, "RUN_MARK": self._mark},
                 stdout=log,

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from execution.domain.ids import OrderId
-from execution.settings import OrderWorkerSettings
-from order_worker.runtime import runtime
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.settings import OrderWorkerSettings
+from order_engine.order_worker.wiring import runtime
 from support.builders import a_new_order
 from support.evidence import rows
 from support.stores import Databases

@@ -3,13 +3,13 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from execution.adapters.group_commit import GroupCommit
-from execution.adapters.keys import ApiKeys
-from execution.adapters.orders import Orders
-from execution.adapters.postgres import Reader
-from execution.adapters.pubsub import Publisher
-from execution.adapters.redis_clients import redis_client
-from execution.adapters.stream_tokens import StreamTokens
+from order_engine.execution.accounts.api_keys import ApiKeys
+from order_engine.execution.accounts.stream_tokens import StreamTokens
+from order_engine.execution.messages.pubsub import Publisher
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.group_commit import GroupCommit
+from order_engine.execution.stores.postgres import Reader
+from order_engine.execution.stores.redis_clients import redis_client
 from support.stores import Databases, Stores, fresh_databases
 from support.streaming import NEVER_S, OFTEN_S, Announcer, streaming, the_seal
 

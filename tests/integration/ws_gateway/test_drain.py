@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from execution.adapters.orders import Orders
-from execution.domain.status import OrderStatus
-from execution.serving import serving
-from execution.settings import WsGatewaySettings
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.settings import WsGatewaySettings
+from order_engine.serving.server import serving
+from order_engine.ws_gateway.app import ws_gateway_app
 from support.fleet import free_port, running_fleet
 from support.lives import a_life
 from support.stores import Databases, Stores
 from support.streaming import a_multiplexed_socket, a_socket, close_code, next_seqs, run, to_the_end
-from ws_gateway.api import ws_gateway_app
 
 S = OrderStatus
 

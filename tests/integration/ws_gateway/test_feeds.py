@@ -2,14 +2,14 @@
 
 import json
 
-from execution.adapters.frames import frame
-from execution.adapters.orders import Orders
-from execution.domain.order import LOCAL_ACCOUNT
-from execution.domain.status import FINAL, OrderStatus
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
+from order_engine.execution.domain.status import FINAL, OrderStatus
+from order_engine.execution.messages.frames import frame
+from order_engine.execution.orders.repository import Orders
+from order_engine.ws_gateway.feeds import Feed
+from order_engine.ws_gateway.incoming import Published
 from support.lives import a_life, events_of
 from support.streaming import run
-from ws_gateway.feeds import Feed
-from ws_gateway.published import Published
 
 
 def test_an_order_that_ends_before_its_history_is_read_still_has_an_owner(orders: Orders) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import redis
 
-from execution.adapters.keys import ApiKeys
-from execution.adapters.orders import Orders
-from execution.adapters.pubsub import channel
-from execution.domain.access import Scope
-from execution.domain.ids import AccountId
-from execution.domain.status import OrderStatus
+from order_engine.execution.accounts.api_keys import ApiKeys
+from order_engine.execution.domain.accounts import Scope
+from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.pubsub import channel
+from order_engine.execution.orders.repository import Orders
 from support.lives import Life, a_life
 from support.serving import a_closed_port
 from support.stores import Databases, Stores

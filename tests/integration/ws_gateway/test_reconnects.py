@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from execution.adapters.keys import ApiKeys
-from execution.adapters.orders import Orders
-from execution.domain.access import Scope
-from execution.domain.ids import AccountId, OrderId
-from execution.domain.status import FINAL, OrderStatus
+from order_engine.execution.accounts.api_keys import ApiKeys
+from order_engine.execution.domain.accounts import Scope
+from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.status import FINAL, OrderStatus
+from order_engine.execution.orders.repository import Orders
 from proof.history import ClientLog, Frame, violations
 from support.evidence import evidence
 from support.lives import Life, a_life

@@ -10,9 +10,9 @@ import redis
 from websockets.client import ClientProtocol
 from websockets.uri import parse_uri
 
-from execution.adapters.orders import Orders
-from execution.domain.ids import OrderId
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.repository import Orders
 from support.lives import Life, a_life
 from support.streaming import (
     Announcer,

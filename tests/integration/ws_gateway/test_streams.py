@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from execution.adapters.frames import timestamp
-from execution.adapters.orders import Orders
-from execution.adapters.pubsub import Publisher, channel
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.frames import timestamp
+from order_engine.execution.messages.pubsub import Publisher, channel
+from order_engine.execution.orders.repository import Orders
 from support.lives import Life, a_life, events_of
 from support.locks import locked_orders, waiting_for_lock
 from support.redis_process import RedisProcess, redis_process

@@ -1,12 +1,12 @@
 import asyncio
 from uuid import uuid4
 
-from execution.adapters.pubsub import channel
-from execution.adapters.redis_clients import async_redis_client
-from execution.domain.ids import OrderId
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.messages.pubsub import channel
+from order_engine.execution.stores.redis_clients import async_redis_client
+from order_engine.ws_gateway.subscriptions import Subscriptions
 from support.stores import Stores
 from support.streaming import run, until
-from ws_gateway.subscriptions import Subscriptions
 
 
 def test_an_order_that_was_left_before_redis_confirmed_it_is_forgotten(stores: Stores) -> None:

@@ -20,7 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response as Refusal
 
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.status import OrderStatus
 
 ORDER_ID = UUID("01900000-0000-7000-8000-000000000001")
 LIFE = [

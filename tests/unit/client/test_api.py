@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse
 
-from client import (
+from order_engine.client import (
     EngineClient,
     EngineUnavailable,
     OrderNotFound,
     RequestRefused,
     UnexpectedAnswer,
 )
-from client.answers import Acknowledgement, Cancellation, OrderView
-from execution.domain.status import OrderStatus
+from order_engine.client.answers import Acknowledgement, Cancellation, OrderView
+from order_engine.execution.domain.status import OrderStatus
 from unit.client.fake_engine import ORDER_ID, FakeGateway, a_closed_port, fake_gateway, run
 
 

@@ -3,10 +3,10 @@ from decimal import Decimal
 
 import pytest
 
-from client.errors import UnexpectedAnswer
-from client.frames import MESSAGE, Aside, StatusFrame
-from client.wire import parsed
-from execution.domain.status import FINAL, OrderStatus
+from order_engine.client.errors import UnexpectedAnswer
+from order_engine.client.frames import MESSAGE, Aside, StatusFrame
+from order_engine.client.wire import parsed
+from order_engine.execution.domain.status import FINAL, OrderStatus
 from unit.client.fake_engine import ORDER_ID
 
 

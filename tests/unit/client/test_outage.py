@@ -1,6 +1,6 @@
 import pytest
 
-from client.outage import FIRST_PAUSE_MAX_S, Outage
+from order_engine.client.outage import FIRST_PAUSE_MAX_S, Outage
 
 
 def an_outage(*, within_s: float = 60.0, pause_max_s: float = 5.0) -> Outage:

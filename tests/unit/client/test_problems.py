@@ -4,14 +4,14 @@ from typing import Any
 import httpx2
 import pytest
 
-from client.errors import (
+from order_engine.client.errors import (
     EngineUnavailable,
     FieldError,
     OrderNotFound,
     RequestRefused,
     TooManyRequests,
 )
-from client.problems import refusal
+from order_engine.client.problems import refusal
 
 
 def a_problem(

@@ -5,7 +5,7 @@ import pytest
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
 
-from client import (
+from order_engine.client import (
     EngineClient,
     EngineError,
     OrderNotFound,
@@ -13,9 +13,9 @@ from client import (
     StreamRefused,
     UnexpectedAnswer,
 )
-from client.frames import StatusFrame
-from client.streams import ConnectionLost, error_of_close
-from execution.domain.status import OrderStatus
+from order_engine.client.frames import StatusFrame
+from order_engine.client.streams import ConnectionLost, error_of_close
+from order_engine.execution.domain.status import OrderStatus
 from unit.client.fake_engine import (
     ORDER_ID,
     FakeStream,

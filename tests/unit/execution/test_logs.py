@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from execution.logs import redacted
+from order_engine.execution.logs import redacted
 
 KEY_ID, KEY_SECRET = "0123456789abcdef", "5ec7e7" * 10 + "beef"
 SECRET = "hush-hush"  # noqa: S105
@@ -102,7 +102,7 @@ def logged(statement: str) -> list[dict[str, object]]:
         f"""
         import logging, threading
         import structlog
-        from execution.logs import configure_logs
+        from order_engine.execution.logs import configure_logs
 
         def fail(words, log):
             password = {SECRET!r}

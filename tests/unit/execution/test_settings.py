@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from execution.settings import (
+from order_engine.execution.settings import (
     EngineSettings,
     GatewaySettings,
     MigrateSettings,

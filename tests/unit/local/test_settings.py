@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from execution.settings import read_settings
-from local.settings import LocalSettings
+from order_engine.execution.settings import read_settings
+from order_engine.local.settings import LocalSettings
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from local.sources import Sources
+from order_engine.local.sources import Sources
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from local.terminal import Terminal, readable
+from order_engine.local.terminal import Terminal, readable
 
 MOVED = {
     "deployable": "order-worker",

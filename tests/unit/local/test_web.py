@@ -9,7 +9,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
-from local.web import web_app
+from order_engine.local.web import web_app
 
 
 async def answer(request: Request) -> Response:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_worker.executor import BACKOFF_MAX_S, RetryPolicy
+from order_engine.order_worker.executor import BACKOFF_MAX_S, RetryPolicy
 
 DRAWS = 200
 

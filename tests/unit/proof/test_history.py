@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 from proof.history import (
     Acknowledged,
     ClientLog,

@@ -2,7 +2,7 @@ from uuid import UUID
 
 import pytest
 
-from execution.domain.ids import order_id_in
+from order_engine.execution.domain.ids import order_id_in
 
 TEXT = "019c0000-0000-7000-8000-000000000abc"
 

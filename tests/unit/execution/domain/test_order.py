@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
-from execution.domain.errors import IllegalTransition, NoLiveQuote
-from execution.domain.order import LOCAL_ACCOUNT, Transition
-from execution.domain.quote import VenueName
-from execution.domain.status import OrderStatus
+from order_engine.execution.domain.errors import IllegalTransition, NoLiveQuote
+from order_engine.execution.domain.order import LOCAL_ACCOUNT, Transition
+from order_engine.execution.domain.quote import VenueName
+from order_engine.execution.domain.status import OrderStatus
 from support.builders import (
     NOON,
     ORDER_ID,

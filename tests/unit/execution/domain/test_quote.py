@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.domain.quote import rounded_amount, rounded_price
+from order_engine.execution.domain.quote import rounded_amount, rounded_price
 from support.builders import a_quote
 
 LARGEST = Decimal("99999999999999999999.999999999999999999")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.domain.errors import MinAmountOutUnreachable, NoLiveQuote
-from execution.domain.quote import Quote, VenueName
-from execution.domain.routing import best_quote
+from order_engine.execution.domain.errors import MinAmountOutUnreachable, NoLiveQuote
+from order_engine.execution.domain.quote import Quote, VenueName
+from order_engine.execution.domain.routing import best_quote
 from support.builders import NOON, a_quote
 
 RAYDIUM, METEORA, ORCA = VenueName("raydium"), VenueName("meteora"), VenueName("orca")

@@ -2,7 +2,7 @@ from itertools import product
 
 import pytest
 
-from execution.domain.status import FINAL, TRANSITIONS, OrderStatus
+from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 

@@ -1,3 +1,0 @@
-from execution.migrations import environment
-
-environment.run(schema="chain")

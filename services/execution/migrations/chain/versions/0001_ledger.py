@@ -1,8 +1,0 @@
-from execution.migrations.environment import apply_sql
-
-revision = "0001"
-down_revision = None
-
-
-def upgrade() -> None:
-    apply_sql(__file__)

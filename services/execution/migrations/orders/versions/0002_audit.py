@@ -1,8 +1,0 @@
-from execution.migrations.environment import apply_sql
-
-revision = "0002"
-down_revision = "0001"
-
-
-def upgrade() -> None:
-    apply_sql(__file__)

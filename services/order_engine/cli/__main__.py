@@ -1,0 +1,3 @@
+from order_engine.cli.main import app
+
+app()

@@ -1,0 +1,114 @@
+"""The command line: places orders, follows them, and shows off a running fleet."""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated
+from uuid import UUID
+
+import typer
+from rich.console import Console
+
+from order_engine.cli.demo import run_demo
+from order_engine.cli.keys import app as keys
+from order_engine.client import EngineClient, EngineError, StatusFrame
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
+app.add_typer(keys, name="keys")
+
+Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="Where the engine listens.")]
+StreamUrl = Annotated[
+    str | None,
+    typer.Option(envvar="ENGINE_STREAM_URL", help="Where its streams are, if not at the same URL."),
+]
+ApiKey = Annotated[
+    str | None,
+    typer.Option(
+        envvar="ENGINE_API_KEY", show_envvar=True, help="What an engine asks for that is not open."
+    ),
+]
+LOCAL = "http://127.0.0.1:3000"
+
+console = Console()
+
+
+@app.command()
+def demo(url: Url = LOCAL, stream_url: StreamUrl = None, api_key: ApiKey = None) -> None:
+    """Trade until both venues have won once and one order has failed; show each lifecycle."""
+    raise typer.Exit(
+        asyncio.run(
+            _guarded(
+                run_demo(EngineClient(url, stream_base_url=stream_url, api_key=api_key), console)
+            )
+        )
+    )
+
+
+@app.command()
+def place(
+    token_in: str,
+    token_out: str,
+    amount_in: str,
+    slippage: Annotated[float, typer.Option(help="Percent, 0 to 100.")] = 0.5,
+    min_amount_out: Annotated[str | None, typer.Option(help="The least to accept.")] = None,
+    url: Url = LOCAL,
+    stream_url: StreamUrl = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Place one order and follow it to its end."""
+
+    async def placed() -> int:
+        async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
+            order = await engine.place_order(
+                token_in=token_in,
+                token_out=token_out,
+                amount_in=amount_in,
+                slippage_tolerance=slippage,
+                min_amount_out=min_amount_out,
+            )
+            console.print(f"order {order.order_id}")
+            return await _followed(engine, order.order_id)
+
+    raise typer.Exit(asyncio.run(_guarded(placed())))
+
+
+@app.command()
+def follow(
+    order_id: UUID,
+    after: int = 0,
+    url: Url = LOCAL,
+    stream_url: StreamUrl = None,
+    api_key: ApiKey = None,
+) -> None:
+    """Show every status of an order as it comes."""
+
+    async def followed() -> int:
+        async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
+            return await _followed(engine, order_id, after=after)
+
+    raise typer.Exit(asyncio.run(_guarded(followed())))
+
+
+async def _followed(engine: EngineClient, order_id: UUID, *, after: int = 0) -> int:
+    last: StatusFrame | None = None
+    async for last in engine.stream(order_id, after=after):
+        console.print(_line(last))
+    return 1 if last is not None and last.error_code else 0
+
+
+def _line(frame: StatusFrame) -> str:
+    facts = [
+        frame.executed_price and f"price {frame.executed_price}",
+        frame.tx_hash and f"transaction {frame.tx_hash}",
+        frame.error_code and f"{frame.error_code}: {frame.error_reason}",
+    ]
+    known = "  ".join(fact for fact in facts if fact)
+    return f"{frame.seq}  {frame.timestamp:%H:%M:%S.%f}  {frame.status:<9}  {known}".rstrip()
+
+
+async def _guarded(work: Awaitable[int]) -> int:
+    """The exit code of `work`; an engine that cannot answer is one line, not a traceback."""
+    try:
+        return await work
+    except EngineError as error:
+        console.print(f"[red]{error}[/red]")
+        return 1

@@ -1,0 +1,156 @@
+"""One order's statuses, each once and in order, over any number of connections.
+
+The engine numbers the statuses of an order from 1 and keeps them. A subscription remembers the
+number that it passed on last and asks for what comes after it whenever it connects: whatever
+breaks in between costs time only.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.frames import CloseCode
+
+from order_engine.client.errors import EngineError, OrderNotFound, StreamLost, StreamRefused
+from order_engine.client.frames import MESSAGE, Aside, StatusFrame
+from order_engine.client.outage import Outage
+from order_engine.client.wire import parsed
+
+CLOSE_TIMEOUT_S = 1.0  # everything wanted has arrived by then; a rude end loses nothing
+
+NOT_FOUND = 4404
+# malformed, no known key, not allowed, and ours below that: broken, too many, or too big
+REFUSALS = frozenset(
+    {
+        4400,
+        4401,
+        4403,
+        CloseCode.PROTOCOL_ERROR,
+        CloseCode.INVALID_DATA,
+        CloseCode.POLICY_VIOLATION,
+        CloseCode.MESSAGE_TOO_BIG,
+    }
+)
+TOO_MANY = 4429
+TOO_MANY_REQUESTS = 429  # below 500, and yet it passes
+TOO_MANY_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    connect_timeout_s: float
+    silence_max_s: float
+    reconnect_within_s: float
+    reconnect_max_s: float
+
+
+class ConnectionLost(EngineError):
+    """One connection ended before the order did; never leaves this module but as a cause.
+
+    The engine does not want another before `pause_min_s` have passed.
+    """
+
+    def __init__(self, message: str, *, pause_min_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_min_s = pause_min_s
+
+
+class Subscription:
+    def __init__(
+        self, url: str, *, after: int, limits: StreamLimits, headers: Mapping[str, str]
+    ) -> None:
+        self._url = url
+        self._headers = headers
+        self._after = after
+        self._last = after
+        self._ended = False
+        self._limits = limits
+        self._outage = Outage(
+            within_s=limits.reconnect_within_s, pause_max_s=limits.reconnect_max_s
+        )
+
+    async def frames(self) -> AsyncGenerator[StatusFrame, None]:
+        """Every status after `after`, to the final one. See EngineClient.stream for the errors."""
+        while not self._ended:
+            try:
+                async with aclosing(self._connection()) as frames:
+                    async for frame in frames:
+                        yield frame
+            except ConnectionLost as loss:
+                await self._pause(loss)
+
+    async def _connection(self) -> AsyncGenerator[StatusFrame, None]:
+        """What one connection brings; raises ConnectionLost when another may bring the rest."""
+        try:
+            async with connect(
+                f"{self._url}?after={self._last}",
+                additional_headers=self._headers,
+                open_timeout=self._limits.connect_timeout_s,
+                close_timeout=CLOSE_TIMEOUT_S,
+                ping_interval=None,  # the engine's own pings show more: that its loop still turns
+                compression=None,  # frames are too small to gain by it
+            ) as socket:
+                while not self._ended:
+                    yield await self._next_frame(socket)
+        except ConnectionClosed as closed:
+            self._ended = self._is_end(closed)
+            if not self._ended:
+                raise error_of_close(closed) from closed
+        except (OSError, WebSocketException) as error:
+            raise error_of_handshake(error) from error
+
+    async def _next_frame(self, socket: ClientConnection) -> StatusFrame:
+        while True:
+            async with asyncio.timeout(self._limits.silence_max_s):
+                message = parsed(MESSAGE, await socket.recv())
+            if isinstance(message, Aside):
+                self._outage.end()
+            elif message.seq > self._last + 1:
+                raise ConnectionLost(f"frame {message.seq} came after {self._last}")
+            elif message.seq == self._last + 1:
+                self._outage.end()
+                self._last = message.seq
+                self._ended = message.is_final
+                return message
+            # else a repeat: passed on before
+
+    def _is_end(self, closed: ConnectionClosed) -> bool:
+        """Whether the caller had the final status before, so that nothing was left to send."""
+        return (
+            closed.rcvd is not None
+            and closed.rcvd.code == CloseCode.NORMAL_CLOSURE
+            and self._last == self._after > 0
+        )
+
+    async def _pause(self, loss: ConnectionLost) -> None:
+        pause_s = self._outage.next_pause_s(now=asyncio.get_running_loop().time())
+        if pause_s is None:
+            raise StreamLost(
+                f"gave up {self._url} after {self._limits.reconnect_within_s:g} s: {loss}",
+                last_seq=self._last,
+            ) from loss
+        await asyncio.sleep(max(pause_s, loss.pause_min_s))
+
+
+def error_of_close(closed: ConnectionClosed) -> EngineError:
+    if closed.rcvd is None or closed.rcvd_then_sent is False:  # or told by us, and echoed
+        return ConnectionLost(str(closed))
+    code, reason = closed.rcvd.code, closed.rcvd.reason
+    if code == NOT_FOUND:
+        return OrderNotFound(reason or "no such order")
+    if code in REFUSALS:
+        return StreamRefused(reason or f"closed with {code}", code=code)
+    return ConnectionLost(str(closed), pause_min_s=TOO_MANY_PAUSE_S if code == TOO_MANY else 0.0)
+
+
+def error_of_handshake(error: OSError | WebSocketException) -> EngineError:
+    if isinstance(error, InvalidStatus):
+        status = error.response.status_code
+        if status == TOO_MANY_REQUESTS:
+            return ConnectionLost(str(error), pause_min_s=TOO_MANY_PAUSE_S)
+        if status < 500:
+            return StreamRefused(str(error), code=status)
+    return ConnectionLost(str(error) or type(error).__name__)

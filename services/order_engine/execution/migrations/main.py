@@ -1,0 +1,122 @@
+"""Brings the schemas of the engine and of the simulated chain up to this version, or waits for that.
+
+Safe to repeat. A schema that is newer than this version is left as it is, and will do: migrations
+only add, so that a rollback runs on what the newer version has made.
+"""
+
+import argparse
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import structlog
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.script.revision import ResolutionError
+from alembic.util import CommandError
+from psycopg2 import errorcodes
+from sqlalchemy.exc import DBAPIError
+
+from order_engine.execution.logs import configure_logs
+from order_engine.execution.migrations.environment import CONNECT_TIMEOUT_S, PostgresTooOld
+from order_engine.execution.settings import MigrateSettings, read_settings
+from order_engine.execution.stores.postgres import WRONG_ADDRESS, is_address
+
+HISTORIES = ("orders", "chain")
+CURRENT = {
+    "orders": "SELECT version_num FROM public.schema_version",
+    "chain": "SELECT version_num FROM chain.schema_version",
+}
+NO_SCHEMA_YET = (errorcodes.UNDEFINED_TABLE, errorcodes.INVALID_SCHEMA_NAME)
+LOOK_AGAIN_S = 1.0
+
+log = structlog.get_logger()
+
+
+def migrate(url: str, *, history: str) -> None:
+    """Applies `orders` or `chain` to the database at `url`, unless it is beyond this version."""
+    config = _config(history)
+    config.attributes["url"] = url
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        if not isinstance(error.__cause__, ResolutionError):
+            raise
+        log.info("left as it is: the schema is newer than this version", history=history)
+
+
+def is_migrated(url: str, *, history: str) -> bool:
+    """Whether the schema is at this version or beyond. Raises psycopg2.Error without an answer."""
+    scripts = ScriptDirectory.from_config(_config(history)).walk_revisions()
+    revisions = [script.revision for script in scripts]  # newest first
+    current = _current(url, history=history)
+    return current is not None and (current == revisions[0] or current not in revisions)
+
+
+def _config(history: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / history))
+    return config
+
+
+def _current(url: str, *, history: str) -> str | None:
+    connecting = psycopg2.connect(
+        url, application_name="migrate", connect_timeout=CONNECT_TIMEOUT_S
+    )
+    with closing(connecting) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(CURRENT[history])
+        except psycopg2.Error as error:
+            if error.pgcode in NO_SCHEMA_YET:
+                return None
+            raise
+        row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+
+def main() -> None:
+    arguments = _arguments()
+    settings = read_settings(MigrateSettings)
+    configure_logs(level=settings.log_level, deployable="migrate")
+    urls = {"orders": settings.database_url, "chain": settings.ledger_url}
+    deadline = time.monotonic() + arguments.within
+    for history in arguments.histories or HISTORIES:
+        while reason := _not_done(urls[history], history=history, waits=arguments.wait):
+            if time.monotonic() >= deadline:
+                verb = "wait for" if arguments.wait else "migrate"
+                raise SystemExit(f"cannot {verb} {history}: {reason}")
+            log.info("tries again", history=history, reason=reason)
+            time.sleep(LOOK_AGAIN_S)
+        log.info("migrated", history=history)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="migrate", description=__doc__)
+    # argparse would hold the default of a list against `choices`
+    parser.add_argument("histories", nargs="*", metavar="orders|chain", help="both when left out")
+    parser.add_argument("--wait", action="store_true", help="change nothing, wait for who does")
+    parser.add_argument(
+        "--within", type=float, default=0.0, metavar="SECONDS", help="how long to go on trying"
+    )
+    arguments = parser.parse_args()
+    if unknown := set(arguments.histories) - set(HISTORIES):
+        parser.error(f"no such history: {', '.join(sorted(unknown))}")
+    return arguments
+
+
+def _not_done(url: str, *, history: str, waits: bool) -> str | None:
+    """Why another try is due; None when all is done. Raises SystemExit where no try will help."""
+    if not is_address(url):
+        raise SystemExit(f"cannot migrate {history}: {WRONG_ADDRESS}")
+    try:
+        if waits:
+            return None if is_migrated(url, history=history) else "the schema is not there yet"
+        migrate(url, history=history)
+    except PostgresTooOld as error:
+        raise SystemExit(f"cannot migrate {history}: {error}") from None
+    except (psycopg2.Error, DBAPIError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        return " ".join(str(cause).split())  # libpq writes several lines
+    return None

@@ -1,0 +1,208 @@
+"""Where orders are kept. Every write is one autocommit statement through the group-commit writer;
+each reads its rows from one JSON parameter, compares before it sets, and is safe to repeat.
+"""
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+import psycopg2
+
+from order_engine.execution import metrics
+from order_engine.execution.domain.errors import StoreUnavailable
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Intent
+from order_engine.execution.orders.audit import AUDIT, STUCK, AuditedOrder, Change
+from order_engine.execution.orders.cancellation import CANCEL, Cancel, CancelAnswer
+from order_engine.execution.orders.claims import (
+    CLAIM,
+    CLAIM_STARTED,
+    CLAIM_WAITING,
+    COUNT_WAITING,
+    INTENTS,
+    RELEASE,
+    Claim,
+    with_intents,
+)
+from order_engine.execution.orders.moves import (
+    FAILED_ATTEMPT,
+    MOVE,
+    NEXT_INTENT,
+    FailedAttempt,
+    NextIntent,
+)
+from order_engine.execution.orders.placement import PLACE, Placed
+from order_engine.execution.orders.reads import (
+    GET,
+    HISTORY,
+    PAGE,
+    POSITIONS,
+    History,
+    Page,
+    Position,
+    page_parameters,
+)
+from order_engine.execution.orders.rows import order_from
+from order_engine.execution.stores.closing import close_together
+from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.stores.postgres import Reader, Row
+
+
+class Orders:
+    """The orders in PostgreSQL. `claimer` names this process in the leases that it takes."""
+
+    def __init__(self, commits: GroupCommit, reader: Reader, *, claimer: str) -> None:
+        self._commits = commits
+        self._reader = reader
+        self._claimer = claimer
+        self._claim_numbers = itertools.count(1)
+        self._read_numbers = itertools.count(1)
+
+    async def place(self, order: NewOrder) -> Placed:
+        """Commits a new order with its first event, or finds the one that has its key."""
+        return await self._commits.run(PLACE, order)
+
+    async def claim(self, order_id: OrderId) -> ClaimedOrder | None:
+        """Takes the lease of one order; None when it is final, not due, or leased to another."""
+        claimed = await self._claim(CLAIM, Claim(owner=self._owner(), order_id=order_id))
+        return claimed[0] if claimed else None
+
+    async def claim_started(self, *, most: int) -> list[ClaimedOrder]:
+        """Started orders that are due and whose lease has run out: crashed, released, or retried."""
+        return await self._claim(CLAIM_STARTED, Claim(owner=self._owner(), most=most))
+
+    async def count_waiting(self, *, before: datetime | None, lag_s: float, most: int) -> int:
+        """How many, up to `most`, `claim_waiting` would find: a read that locks and writes nothing."""
+        parameters = {"before": before, "lag_s": lag_s, "most": most}
+        [row] = await self._reader.rows(COUNT_WAITING, parameters)
+        return int(row["count"])
+
+    async def claim_waiting(
+        self, *, before: datetime | None, lag_s: float, most: int
+    ) -> list[ClaimedOrder]:
+        """Never-started orders placed `lag_s` before `before` (now, when None), oldest first."""
+        claim = Claim(owner=self._owner(), most=most, before=before, lag_s=lag_s)
+        return await self._claim(CLAIM_WAITING, claim)
+
+    async def move(self, transition: Transition) -> OrderEvent | None:
+        """Commits one move with its event; None when a later claim holds the order."""
+        event = await self._commits.run(MOVE, transition)
+        if event is None:
+            metrics.ORDERS_FENCED.inc()
+        else:
+            metrics.ORDERS_MOVED.labels(status=event.status).inc()
+        return event
+
+    async def record_intent(self, claimed: ClaimedOrder, intent: Intent) -> bool:
+        """Records a further intent of a submitted order; False when a later claim holds it."""
+        row = NextIntent(order_id=claimed.order.id, epoch=claimed.epoch, intent=intent)
+        return await self._commits.run(NEXT_INTENT, row)
+
+    async def record_failed_attempt(self, attempt: FailedAttempt) -> bool:
+        """Gives the order back until it is due again; False when a later claim holds it."""
+        return await self._commits.run(FAILED_ATTEMPT, attempt)
+
+    async def release(self, claimed: ClaimedOrder) -> bool:
+        """Gives the order back at once, as if this claim had not been."""
+        return await self._commits.run(RELEASE, claimed)
+
+    async def cancel(self, order_id: OrderId, *, account_id: AccountId) -> CancelAnswer | None:
+        """Fails an order that has no intent yet; None when this account has no such order."""
+        return await self._commits.run(CANCEL, Cancel(order_id=order_id, account_id=account_id))
+
+    async def get(self, order_id: OrderId, *, account_id: AccountId) -> Order | None:
+        """None where there is no such order, or it is another account's."""
+        parameters = {"order_id": str(order_id), "account_id": account_id}
+        rows = await self._reader.rows(GET, parameters)
+        return order_from(rows[0]) if rows else None
+
+    async def page(self, page: Page) -> Sequence[Order]:
+        """The orders of one page, the newest first."""
+        rows = await self._reader.rows(PAGE, page_parameters(page))
+        return [order_from(row) for row in rows]
+
+    async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
+        """Events beyond seq `after`; None when there is no such order.
+
+        All reads of one moment share one query.
+        """
+        position = Position(n=next(self._read_numbers), order_id=order_id, after=after)
+        return await self._commits.run(HISTORY, position)
+
+    async def positions(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
+        """The seq at which each order stands now."""
+        parameters = {"orders": [str(order_id) for order_id in order_ids]}
+        rows = await self._reader.rows(POSITIONS, parameters)
+        return {OrderId(row["id"]): row["seq"] for row in rows}
+
+    async def answers(self) -> bool:
+        """True while PostgreSQL answers and has the schema."""
+        try:
+            return bool(await self._reader.rows(ANSWERS, {}))
+        except (StoreUnavailable, psycopg2.Error):
+            return False
+
+    async def recent_starts(self, *, within_s: float) -> dict[OrderId, float]:
+        """Orders first claimed in the last `within_s`, with the age of that claim in seconds."""
+        rows = await self._reader.rows(RECENT_STARTS, {"within_s": within_s})
+        return {OrderId(row["id"]): row["age_s"] for row in rows}
+
+    async def audit(self, *, beyond: Change, lag_s: float, most: int) -> list[AuditedOrder]:
+        """Orders changed after `beyond` and until `lag_s` ago, oldest change first, each judged."""
+        parameters = {
+            "changed_at": beyond.changed_at,
+            "order_id": str(beyond.order_id),
+            "lag_s": lag_s,
+            "most": most,
+        }
+        return [
+            AuditedOrder(
+                change=Change(changed_at=row["updated_at"], order_id=OrderId(row["id"])),
+                broken=tuple(row["broken"]),
+            )
+            for row in await self._reader.rows(AUDIT, parameters)
+        ]
+
+    async def count_stuck(self, *, patience_s: float) -> int:
+        """Started orders that have been due, and leased to nobody, for `patience_s`; up to 1,000."""
+        [row] = await self._reader.rows(STUCK, {"patience_s": patience_s})
+        return int(row["count"])
+
+    async def clock(self) -> datetime:
+        """PostgreSQL's own time, which decides everything that time decides."""
+        [row] = await self._reader.rows("SELECT now() AS now", {})
+        return cast(datetime, row["now"])
+
+    def close(self) -> None:
+        """Runs what was already given and closes the connections."""
+        close_together(self._commits, self._reader)
+
+    def _owner(self) -> str:
+        return f"{self._claimer}/{next(self._claim_numbers)}"
+
+    async def _claim(
+        self, statement: Statement[Claim, list[ClaimedOrder]], claim: Claim
+    ) -> list[ClaimedOrder]:
+        claimed = await self._commits.run(statement, claim)
+        submitted = [c.order.id for c in claimed if c.order.status is OrderStatus.SUBMITTED]
+        if not submitted:
+            return claimed
+        # a second statement: it sees whatever the fenced claimer had committed until the claim
+        rows = await self._reader.rows(INTENTS, {"orders": [str(id_) for id_ in submitted]})
+        by_order: dict[OrderId, list[Row]] = {}
+        for row in rows:
+            by_order.setdefault(row["order_id"], []).append(row)
+        return [with_intents(c, by_order.get(c.order.id, ())) for c in claimed]
+
+
+RECENT_STARTS = """
+SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
+FROM orders
+WHERE started_at > now() - make_interval(secs => %(within_s)s)
+"""
+
+ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"

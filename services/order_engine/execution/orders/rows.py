@@ -1,0 +1,65 @@
+"""Rows of PostgreSQL as values of the domain."""
+
+from decimal import Decimal
+
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.order import Order
+from order_engine.execution.domain.quote import VenueName
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Intent, Signature, Transaction
+from order_engine.execution.stores.postgres import Row
+
+
+def order_from(row: Row) -> Order:
+    return Order(
+        id=OrderId(row["id"]),
+        account_id=AccountId(row["account_id"]),
+        idempotency_key=row["idempotency_key"],
+        request_hash=None if row["request_hash"] is None else bytes(row["request_hash"]).hex(),
+        type=row["type"],
+        token_in=row["token_in"],
+        token_out=row["token_out"],
+        amount_in=row["amount_in"],
+        slippage_tolerance=row["slippage_tolerance"],
+        min_amount_out=row["min_amount_out"],
+        status=OrderStatus(row["status"]),
+        seq=row["seq"],
+        attempts=row["attempts"],
+        claims=row["claims"],
+        dex_type=None if row["dex_type"] is None else VenueName(row["dex_type"]),
+        executed_price=row["executed_price"],
+        amount_out=row["amount_out"],
+        tx_hash=row["tx_hash"],
+        error_code=row["error_code"],
+        error_reason=row["error_reason"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def event_from(row: Row) -> OrderEvent:
+    return OrderEvent(
+        order_id=OrderId(row["order_id"]),
+        seq=row["seq"],
+        status=OrderStatus(row["status"]),
+        occurred_at=row["occurred_at"],
+        payload=row["payload"],
+    )
+
+
+def intent_from(row: Row) -> Intent:
+    return Intent(
+        n=row["n"],
+        venue=VenueName(row["venue"]),
+        transaction=Transaction(
+            signature=Signature(row["signature"]),
+            content=bytes(row["transaction"]),
+            valid_until=row["valid_until"],
+        ),
+        quote=row["quote"],
+    )
+
+
+def text(amount: Decimal | None) -> str | None:
+    return None if amount is None else str(amount)

@@ -1,0 +1,188 @@
+"""The ledger of the simulated chain: PostgreSQL, with a database, connections and role of its own.
+
+A transaction's outcome is fixed when it is sent and comes true by the chain's clock, although every
+worker may be dead by then. The same bytes again change nothing; two signatures for one order are
+both taken, so that a double fill would be visible.
+"""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from order_engine.execution.domain.quote import VenueName
+from order_engine.execution.domain.transaction import (
+    Expiry,
+    Fill,
+    Outcome,
+    Rejection,
+    Signature,
+    Transaction,
+)
+from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.stores.postgres import Row
+
+NEVER_LANDS = "never_lands"
+FILLED = "filled"
+REJECTED = "rejected"
+EXPIRED = "expired"
+SLIPPAGE = "the price moved beyond the slippage tolerance"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A transaction as it reaches the ledger, with the outcome it will have."""
+
+    transaction: Transaction
+    order_id: str
+    venue: VenueName
+    outcome: str
+    reason: str | None
+    executed_price: Decimal
+    amount_out: Decimal
+    latency_s: float
+
+
+class Ledger:
+    """The chain, as the venues see it. Raises StoreUnavailable when it does not answer."""
+
+    def __init__(self, commits: GroupCommit) -> None:
+        self._commits = commits
+        self._calls = itertools.count()  # tells apart what shares a statement
+
+    async def clock(self) -> datetime:
+        """The chain's own time, which judges every `valid_until`."""
+        return await self._commits.run(CLOCK, next(self._calls))
+
+    async def record(self, entry: Entry) -> None:
+        """Takes a sent transaction; later copies of it do nothing."""
+        await self._commits.run(RECORD, entry)
+
+    async def outcome(self, signature: Signature) -> Outcome | None:
+        return await self._commits.run(OUTCOME, signature)
+
+    async def expire(self, transaction: Transaction) -> Outcome | None:
+        """Rules that an overdue transaction never lands, unless it has landed; None before then."""
+        return await self._commits.run(EXPIRE, transaction)
+
+
+CLOCK: Statement[int, datetime] = Statement(
+    name="chain_clock",
+    sql="""
+    SELECT v.call, clock_timestamp() AS now
+    FROM json_to_recordset(%(rows)s::json) AS v(call bigint)
+    """,
+    key=lambda call: call,
+    row=lambda call: {"call": call},
+    answer_key=lambda row: row["call"],
+    result=lambda _, rows: rows[0]["now"],
+)
+
+
+# A landing after valid_until is recorded as what it is: it never lands.
+RECORD_SQL = """
+INSERT INTO chain.transactions (signature, order_id, venue, outcome, reason, executed_price, amount_out,
+                                lands_at, valid_until)
+SELECT signature, order_id, venue,
+       CASE WHEN now() + make_interval(secs => latency_s) > valid_until THEN 'never_lands' ELSE outcome END,
+       reason, executed_price, amount_out, now() + make_interval(secs => latency_s), valid_until
+FROM json_to_recordset(%(rows)s::json) AS v(
+    signature text, order_id uuid, venue text, outcome text, reason text, executed_price numeric,
+    amount_out numeric, latency_s double precision, valid_until timestamptz)
+ON CONFLICT (signature) DO NOTHING
+RETURNING signature
+"""
+
+
+def _entry_row(entry: Entry) -> Row:
+    return {
+        "signature": entry.transaction.signature,
+        "order_id": entry.order_id,
+        "venue": entry.venue,
+        "outcome": entry.outcome,
+        "reason": entry.reason,
+        "executed_price": str(entry.executed_price),
+        "amount_out": str(entry.amount_out),
+        "latency_s": entry.latency_s,
+        "valid_until": entry.transaction.valid_until.isoformat(),
+    }
+
+
+RECORD: Statement[Entry, None] = Statement(
+    name="chain_record",
+    sql=RECORD_SQL,
+    key=lambda entry: entry.transaction.signature,
+    row=_entry_row,
+    answer_key=lambda row: row["signature"],
+    result=lambda _, rows: None,
+)
+
+
+OUTCOME_SQL = """
+SELECT t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
+FROM json_to_recordset(%(rows)s::json) AS v(signature text)
+JOIN chain.transactions t ON t.signature = v.signature
+WHERE t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())
+"""
+
+
+def _outcome(_: Any, rows: Sequence[Row]) -> Outcome | None:
+    if not rows:
+        return None
+    row = rows[0]
+    if row["outcome"] == FILLED:
+        return Fill(
+            signature=Signature(row["signature"]),
+            executed_price=row["executed_price"],
+            amount_out=row["amount_out"],
+        )
+    if row["outcome"] == REJECTED:
+        return Rejection(reason=row["reason"], slippage=row["reason"] == SLIPPAGE)
+    return Expiry()
+
+
+OUTCOME: Statement[Signature, Outcome | None] = Statement(
+    name="chain_outcome",
+    sql=OUTCOME_SQL,
+    key=lambda signature: signature,
+    row=lambda signature: {"signature": signature},
+    answer_key=lambda row: row["signature"],
+    result=_outcome,
+)
+
+
+# The bytes may never have reached the chain: then the expiry itself is the first entry, and a later
+# `record` of them finds the signature taken.
+EXPIRE_SQL = """
+INSERT INTO chain.transactions (signature, order_id, venue, outcome, valid_until)
+SELECT signature, order_id, venue, 'expired', valid_until
+FROM json_to_recordset(%(rows)s::json) AS v(
+    signature text, order_id uuid, venue text, valid_until timestamptz)
+WHERE now() > valid_until
+ON CONFLICT (signature) DO UPDATE SET outcome = 'expired' WHERE transactions.outcome = 'never_lands'
+RETURNING signature, outcome, reason, executed_price, amount_out
+"""
+
+
+def _expiry_row(transaction: Transaction) -> Row:
+    content = json.loads(transaction.content)
+    return {
+        "signature": transaction.signature,
+        "order_id": content["orderId"],
+        "venue": content["venue"],
+        "valid_until": transaction.valid_until.isoformat(),
+    }
+
+
+EXPIRE: Statement[Transaction, Outcome | None] = Statement(
+    name="chain_expire",
+    sql=EXPIRE_SQL,
+    key=lambda transaction: transaction.signature,
+    row=_expiry_row,
+    answer_key=lambda row: row["signature"],
+    result=_outcome,
+    follow_up=OUTCOME_SQL,
+)

@@ -1,0 +1,194 @@
+"""Raydium and Meteora, simulated: two rows of data over one simulated chain.
+
+A pair's base price is a SHA-256 of the two tokens, so it is the same in every process; what a venue
+adds to it varies with each quote. Latencies, luck and faults are settings, and all may be 0.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from order_engine.execution.domain.errors import Overloaded, StoreUnavailable, VenueUnavailable
+from order_engine.execution.domain.order import NewOrder
+from order_engine.execution.domain.quote import (
+    AMOUNTS,
+    Quote,
+    VenueName,
+    rounded_amount,
+    rounded_price,
+)
+from order_engine.execution.domain.transaction import Outcome, Signature, Transaction
+from order_engine.execution.venues.simulated.chain import (
+    FILLED,
+    NEVER_LANDS,
+    REJECTED,
+    SLIPPAGE,
+    Entry,
+    Ledger,
+)
+
+RAYDIUM = VenueName("raydium")
+METEORA = VenueName("meteora")
+FEE_RATES = {RAYDIUM: Decimal("0.0025"), METEORA: Decimal("0.003")}
+
+BASE_PRICE_MIN = Decimal("0.5")
+BASE_PRICE_SPAN = Decimal(2)
+VARIANCE_MIN, VARIANCE_MAX = 0.02, 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conduct:
+    """How the simulated venues behave: seconds, and shares of 1."""
+
+    quote_latency_s: float = 0.0
+    quote_jitter_s: float = 0.0
+    execution_min_s: float = 0.0
+    execution_max_s: float = 0.0
+    validity_s: float = 30.0
+    quote_lifetime_s: float = 30.0
+    price_drift_max: float = 0.0
+    call_failure_share: float = 0.0
+    lost_reply_share: float = 0.0
+    never_lands_share: float = 0.0
+    rejection_share: float = 0.0
+
+
+class SimulatedVenue:
+    """One venue, as `order_engine.execution.domain.venue.Venue` asks for it."""
+
+    def __init__(
+        self, name: VenueName, *, ledger: Ledger, conduct: Conduct, luck: random.Random
+    ) -> None:
+        self.name = name
+        self._fee_rate = FEE_RATES[name]
+        self._ledger = ledger
+        self._conduct = conduct
+        self._luck = luck
+
+    async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
+        self._may_fail()
+        conduct = self._conduct
+        await asyncio.sleep(conduct.quote_latency_s + self._luck.uniform(0, conduct.quote_jitter_s))
+        variance = self._luck.choice((-1, 1)) * self._luck.uniform(VARIANCE_MIN, VARIANCE_MAX)
+        price = AMOUNTS.multiply(
+            base_price(order.token_in, order.token_out), _exactly(1 + variance)
+        )
+        self._may_lose_reply()
+        return Quote(
+            venue=self.name,
+            price=rounded_price(price),
+            fee_rate=self._fee_rate,
+            amount_in=order.amount_in,
+            expires_at=now + timedelta(seconds=conduct.quote_lifetime_s),
+        )
+
+    async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
+        self._may_fail()
+        with _venue_errors():
+            clock = await self._ledger.clock()
+        valid_until = clock + timedelta(seconds=self._conduct.validity_s)
+        content = json.dumps(
+            {
+                "orderId": str(order.id),
+                "venue": self.name,
+                "tokenIn": order.token_in,
+                "tokenOut": order.token_out,
+                "amountIn": str(order.amount_in),
+                "quotedPrice": str(quote.effective_price),
+                "minAmountOut": str(min_amount_out),
+                "validUntil": valid_until.isoformat(),
+                "nonce": secrets.token_hex(16),
+            }
+        ).encode()
+        self._may_lose_reply()
+        signature = Signature("0x" + hashlib.sha256(content).hexdigest())
+        return Transaction(signature=signature, content=content, valid_until=valid_until)
+
+    async def send(self, transaction: Transaction) -> None:
+        self._may_fail()
+        with _venue_errors():
+            await self._ledger.record(self._entry(transaction))
+        self._may_lose_reply()
+
+    async def outcome(self, signature: Signature) -> Outcome | None:
+        self._may_fail()
+        with _venue_errors():
+            return await self._ledger.outcome(signature)
+
+    async def expire(self, transaction: Transaction) -> Outcome | None:
+        self._may_fail()
+        with _venue_errors():
+            outcome = await self._ledger.expire(transaction)
+        self._may_lose_reply()
+        return outcome
+
+    def _entry(self, transaction: Transaction) -> Entry:
+        """Draws what will become of a transaction; only the first draw counts."""
+        content, conduct = json.loads(transaction.content), self._conduct
+        drift = _exactly(1 - self._luck.uniform(0, conduct.price_drift_max))
+        price = rounded_price(AMOUNTS.multiply(Decimal(content["quotedPrice"]), drift))
+        amount_out = rounded_amount(AMOUNTS.multiply(Decimal(content["amountIn"]), price))
+        outcome, reason = self._drawn_outcome()
+        if outcome == FILLED and amount_out < Decimal(content["minAmountOut"]):
+            outcome, reason = REJECTED, SLIPPAGE
+        return Entry(
+            transaction=transaction,
+            order_id=content["orderId"],
+            venue=self.name,
+            outcome=outcome,
+            reason=reason,
+            executed_price=price,
+            amount_out=amount_out,
+            latency_s=self._luck.uniform(conduct.execution_min_s, conduct.execution_max_s),
+        )
+
+    def _drawn_outcome(self) -> tuple[str, str | None]:
+        draw = self._luck.random()
+        if draw < self._conduct.never_lands_share:
+            return NEVER_LANDS, None
+        if draw < self._conduct.never_lands_share + self._conduct.rejection_share:
+            return REJECTED, "the venue rejected the transaction"
+        return FILLED, None
+
+    def _may_fail(self) -> None:
+        if self._luck.random() < self._conduct.call_failure_share:
+            raise VenueUnavailable(f"{self.name} did not take the call")
+
+    def _may_lose_reply(self) -> None:
+        if self._luck.random() < self._conduct.lost_reply_share:
+            raise VenueUnavailable(f"{self.name} did not answer")
+
+
+def simulated_venues(
+    ledger: Ledger, conduct: Conduct, *, luck: random.Random
+) -> dict[VenueName, SimulatedVenue]:
+    return {
+        name: SimulatedVenue(name, ledger=ledger, conduct=conduct, luck=luck) for name in FEE_RATES
+    }
+
+
+def base_price(token_in: str, token_out: str) -> Decimal:
+    """0.5 to 2.5, the same for a pair in every process and at every time."""
+    digest = hashlib.sha256(f"{token_in}/{token_out}".encode()).digest()
+    share = Decimal(int.from_bytes(digest[:8])) / Decimal(2**64)
+    return rounded_price(BASE_PRICE_MIN + BASE_PRICE_SPAN * share)
+
+
+def _exactly(factor: float) -> Decimal:
+    return Decimal(repr(factor))
+
+
+@contextmanager
+def _venue_errors() -> Iterator[None]:
+    """The chain's database away is the venue away."""
+    try:
+        yield
+    except (StoreUnavailable, Overloaded) as error:
+        raise VenueUnavailable(str(error)) from error

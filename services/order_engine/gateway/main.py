@@ -1,0 +1,38 @@
+"""Takes orders in over HTTP."""
+
+import structlog
+
+from order_engine.execution.logs import configure_logs
+from order_engine.execution.settings import GatewaySettings, read_settings
+from order_engine.gateway.app import NAME, gateway_app
+from order_engine.serving.admin import admin_port
+from order_engine.serving.process import run, stop_signal
+from order_engine.serving.server import serving_door
+
+log = structlog.get_logger()
+
+
+async def serve(settings: GatewaySettings) -> None:
+    stop = stop_signal()
+    app = gateway_app(settings)
+    async with (
+        serving_door(
+            app, host=settings.host, port=settings.port, trusted_proxies=settings.trusted_proxies
+        ),
+        admin_port(
+            {"postgres": app.state.orders.answers},
+            host=settings.admin_host,
+            port=settings.admin_port,
+        ),
+    ):
+        log.info("started", host=settings.host, port=settings.port)
+        if settings.is_open:
+            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
+        await stop.wait()
+        log.info("stopping")
+
+
+def main() -> None:
+    settings = read_settings(GatewaySettings)
+    configure_logs(level=settings.log_level, deployable=NAME)
+    run(serve(settings))

@@ -1,0 +1,106 @@
+"""How many requests an address and a key may make in a minute, in this process.
+
+Over several gateways each counts alone, so that no request waits for a shared counter.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import SlidingWindowCounterRateLimiter
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from order_engine.execution import metrics
+from order_engine.gateway.contract.problems import TooManyRequests, answer_execution_error
+from order_engine.serving.addresses import counted_address
+
+WINDOW_S = 60
+
+Who = Literal["address", "key"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota:
+    """What is left of a limit: `remaining` requests, and `reset_s` until there are more."""
+
+    who: Who
+    limit: int
+    remaining: int
+    reset_s: int
+
+
+class RequestLimits:
+    """Requests in any minute for each address and each key; 0 lifts a limit."""
+
+    def __init__(self, *, per_address: int, per_key: int) -> None:
+        self._window = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limits: Mapping[Who, int] = {"address": per_address, "key": per_key}
+
+    def take(self, who: Who, name: str, quotas: list[Quota]) -> None:
+        """Counts one request and notes what is left; raises TooManyRequests where nothing was."""
+        limit = self._limits[who]
+        if limit == 0:
+            return
+        item = RateLimitItemPerMinute(limit)
+        is_allowed = self._window.hit(item, who, name)
+        reset_at, remaining = self._window.get_window_stats(item, who, name)
+        quota = Quota(
+            who=who,
+            limit=limit,
+            remaining=max(remaining, 0),
+            reset_s=max(math.ceil(reset_at - time.time()), 1),
+        )
+        quotas.append(quota)
+        if not is_allowed:
+            metrics.REQUESTS_LIMITED.labels(who=who).inc()
+            raise TooManyRequests(
+                f"at most {limit} requests a minute for one {who}", retry_after_s=quota.reset_s
+            )
+
+
+class Limited:
+    """Counts each request by its address, before anything else is done for it.
+
+    The answer tells what is left, also of the limit of a key, in the RateLimit fields of
+    draft-ietf-httpapi-ratelimit-headers.
+    """
+
+    def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        quotas: list[Quota] = []
+        scope["quotas"] = quotas
+
+        async def send_with_quotas(message: Message) -> None:
+            if message["type"] == "http.response.start" and quotas:
+                headers = MutableHeaders(scope=message)
+                headers["RateLimit-Policy"] = ", ".join(
+                    f'"{quota.who}";q={quota.limit};w={WINDOW_S}' for quota in quotas
+                )
+                headers["RateLimit"] = ", ".join(
+                    f'"{quota.who}";r={quota.remaining};t={quota.reset_s}' for quota in quotas
+                )
+            await send(message)
+
+        try:
+            self._limits.take("address", _address(scope), quotas)
+        except TooManyRequests as error:
+            answer = await answer_execution_error(Request(scope), error)
+            await answer(scope, receive, send_with_quotas)
+            return
+        await self._app(scope, receive, send_with_quotas)
+
+
+def _address(scope: Scope) -> str:
+    return counted_address(scope["client"][0]) if scope.get("client") else ""

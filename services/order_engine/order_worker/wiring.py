@@ -1,0 +1,70 @@
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from order_engine.execution.messages.hints import Hints
+from order_engine.execution.messages.seals import Seal
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.settings import OrderWorkerSettings
+from order_engine.execution.stores.closing import close_together
+from order_engine.execution.stores.group_commit import GroupCommit
+from order_engine.execution.stores.postgres import Reader
+from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.execution.venues.catalogue import venues
+from order_engine.order_worker.executor import Executor, RetryPolicy
+from order_engine.order_worker.leases import Leases
+from order_engine.order_worker.steps import Market
+
+NAME = "order-worker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    orders: Orders
+    executor: Executor
+
+
+@asynccontextmanager
+async def runtime(
+    settings: OrderWorkerSettings, *, now: Callable[[], datetime]
+) -> AsyncIterator[Runtime]:
+    """Everything that it takes to execute orders, open while the context is."""
+    commits = GroupCommit(settings.database_url, application_name=NAME)
+    reader = Reader(
+        settings.database_url,
+        application_name=NAME,
+        connections_max=settings.database_connections_max,
+    )
+    chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
+    hints = Hints(redis_client(settings.queue_url), now=now)
+    seal = Seal()
+    leases = Leases(settings.database_url, application_name=f"{NAME}-leases")
+    orders = Orders(
+        commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
+    )
+    market = Market(
+        venues=venues(settings, chain=chain),
+        quote_timeout_s=settings.quote_timeout_s,
+        poll_s=settings.venue_poll_s,
+        now=now,
+    )
+    retry = RetryPolicy(
+        attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
+    )
+    unlocking = asyncio.create_task(seal.unlock(reader))
+    try:
+        yield Runtime(orders=orders, executor=Executor(orders, market, hints, seal, leases, retry))
+    finally:
+        unlocking.cancel()
+        await asyncio.gather(unlocking, return_exceptions=True)
+        close_together(leases, hints, chain, orders)
+
+
+def _start_mark() -> str:
+    """Tells two processes apart that got the same host name and pid, as containers do."""
+    return f"{random.SystemRandom().getrandbits(32):08x}"

@@ -1,0 +1,37 @@
+"""Who is at the other end of the connections, so that nobody holds all of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from uvicorn.middleware.proxy_headers import _TrustedHosts
+
+from order_engine.serving.addresses import counted_address
+
+
+class Peers:
+    """Connections by the address that they come from, at most `each_max` of one.
+
+    Trusted proxies are not counted: they bring the connections of many.
+    """
+
+    def __init__(self, *, each_max: int, trusted_proxies: Sequence[str]) -> None:
+        self._each_max = each_max
+        self._proxies = _TrustedHosts("*" if "*" in trusted_proxies else list(trusted_proxies))
+        self._open: Counter[str] = Counter()
+
+    def enter(self, host: str) -> str:
+        """What its connection counts as until it leaves; empty where it does not count."""
+        if not host or host in self._proxies:
+            return ""
+        address = counted_address(host)
+        self._open[address] += 1
+        return address
+
+    def has_too_many(self, address: str) -> bool:
+        return self._open[address] > self._each_max
+
+    def leave(self, address: str) -> None:
+        if self._open[address] > 1:
+            self._open[address] -= 1
+        else:
+            del self._open[address]

@@ -1,0 +1,15 @@
+"""The job of the six status queues for a stock `rq worker`, which has no publisher of its own."""
+
+import asyncio
+
+from order_engine.execution.messages.pubsub import Publisher
+from order_engine.execution.settings import StatusDispatcherSettings, read_settings
+from order_engine.execution.stores.redis_clients import redis_client
+
+
+def publish(order_id: str, message: str, committed_at: float) -> None:
+    publisher = Publisher(redis_client(read_settings(StatusDispatcherSettings).pubsub_url))
+    try:
+        asyncio.run(publisher.publish(order_id, message))
+    finally:
+        publisher.close()

@@ -1,0 +1,47 @@
+"""Holds the clients' sockets."""
+
+import structlog
+
+from order_engine.execution.logs import configure_logs
+from order_engine.execution.settings import WsGatewaySettings, read_settings
+from order_engine.serving.admin import admin_port
+from order_engine.serving.bounds import SPARE_CONNECTIONS
+from order_engine.serving.process import run, stop_signal
+from order_engine.serving.server import serving_door
+from order_engine.ws_gateway.app import NAME, ws_gateway_app
+
+DRAIN_SHARE = 0.8  # of the time after SIGTERM; the rest is for closing what is left
+
+log = structlog.get_logger()
+
+
+async def serve(settings: WsGatewaySettings) -> None:
+    stop = stop_signal()
+    app = ws_gateway_app(settings)
+    register = app.state.register
+    async with (
+        serving_door(
+            app,
+            host=settings.host,
+            port=settings.port,
+            trusted_proxies=settings.trusted_proxies,
+            connections_max=settings.ws_connections_max + SPARE_CONNECTIONS,
+        ),
+        admin_port(
+            {"postgres": app.state.orders.answers, "accepting": register.accepts},
+            host=settings.admin_host,
+            port=settings.admin_port,
+        ),
+    ):
+        log.info("started", host=settings.host, port=settings.port)
+        if settings.is_open:
+            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
+        await stop.wait()
+        log.info("stopping")
+        await register.drain(over_s=settings.drain_s * DRAIN_SHARE)
+
+
+def main() -> None:
+    settings = read_settings(WsGatewaySettings)
+    configure_logs(level=settings.log_level, deployable=NAME)
+    run(serve(settings))

@@ -1,0 +1,259 @@
+"""Jobs of one RQ queue, ended and claimed in bulk: one Lua call for both, on RQ's own keys."""
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
+
+import redis
+import structlog
+from rq.defaults import RQ_KEY_PREFIX
+from rq.intermediate_queue import IntermediateQueue
+from rq.queue import Queue
+from rq.registry import (
+    DeferredJobRegistry,
+    FailedJobRegistry,
+    FinishedJobRegistry,
+    ScheduledJobRegistry,
+    StartedJobRegistry,
+)
+from rq.suspension import WORKERS_SUSPENDED
+from rq.utils import now, utcformat
+from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
+
+from rq_slots import metrics
+from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
+from rq_slots.executions import Claim, EndedJob, JobFunction, StartedJob
+from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
+from rq_slots.rate_window import WINDOW_S, OwnRoom, RateWindow
+from rq_slots.scripts import lua
+
+LEASE_S = 20
+WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
+UNHEARD_MAX = 100
+LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
+
+log = structlog.get_logger()
+
+
+class Jobs:
+    """The queue as one worker sees it. Every call may raise redis.RedisError."""
+
+    def __init__(
+        self,
+        queue: str,
+        *,
+        client: redis.Redis,
+        functions: Mapping[str, JobFunction],
+        window: RateWindow,
+        worker_name: str,
+        worker_key: str,
+        executions_key: str,
+        stale_after_s: float,
+        hint_prefix: str,
+    ) -> None:
+        self.queue = queue
+        self.key = Queue.redis_queue_namespace_prefix + queue
+        self.started_key = StartedJobRegistry(queue, connection=client).key
+        self.intermediate_key = IntermediateQueue.get_intermediate_queue_key(self.key)
+        self.failed_key = FailedJobRegistry(queue, connection=client).key
+        self._executions_key = executions_key
+        self.quarantine_key = f"{RQ_KEY_PREFIX}:quarantine:{queue}"
+        self._probe_key = f"{RQ_KEY_PREFIX}:probe:{queue}"
+        self.first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
+        self._stale_after_s = stale_after_s
+        self.hint_prefix = hint_prefix
+        self._worker_name = worker_name
+        self._worker_key = worker_key
+        self._client = client
+        self._functions = functions
+        self._window = window
+        self._unheard: deque[str] = deque(maxlen=UNHEARD_MAX)  # claims without a reply
+        self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
+        self._claim = client.register_script(lua("executions", "claim"))
+        self._give_back = client.register_script(lua("give_back"))
+        self._mend = client.register_script(lua("mend"))
+        registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
+        self._types = {
+            **{registry(queue, connection=client).key: "zset" for registry in registries},
+            **dict.fromkeys((self.started_key, self.failed_key, self.quarantine_key), "zset"),
+            **dict.fromkeys((self.first_seen_key, window.key), "zset"),
+            **dict.fromkeys((self.key, self.intermediate_key), "list"),
+            **dict.fromkeys((executions_key, QUEUES_KEY, REDIS_WORKER_KEYS), "set"),
+            WORKERS_BY_QUEUE_KEY % queue: "set",
+            worker_key: "hash",
+        }
+
+    def claim(
+        self,
+        places: int,
+        *,
+        ended: Sequence[EndedJob] = (),
+        unrecorded: Sequence[StartedJob] = (),
+        held: bytes | str = "",
+    ) -> Claim:
+        """Ends plain jobs, then starts up to `places`, `held` from the intermediate list first.
+
+        Those that succeeded are deleted, and failed ones kept for a while. The `unrecorded` ones run
+        on, and get the record by which RQ's tools know of it.
+        """
+        outcomes = [
+            *((each.job, "succeeded" if each.error is None else "failed") for each in ended),
+            *((job, "running") for job in unrecorded),
+        ]
+        own, started = self._window.reserve_own(places), []
+        claim_id = uuid.uuid4().hex
+        self._unheard.append(claim_id)
+        try:
+            answer = self._claim_with(claim_id, own, outcomes, held)
+            self._unheard.remove(claim_id)
+            left, state, room, wait_s, watermark, quarantined, stale, started = answer
+        finally:
+            started_at = self._window.settle_own(own, started=len(started))
+        moment = now().timestamp()
+        jobs = [self._job(started_at, moment, *fields) for fields in started]
+        metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
+        metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
+        metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
+        return Claim(
+            jobs=jobs,
+            left=frozenset(left),
+            suspended=state == b"suspended",
+            window_unknown=state == b"window_unknown",
+            room=room,
+            wait_s=float(wait_s),
+            head=moment_in(watermark),
+            empty=watermark == b"empty",
+        )
+
+    def _claim_with(
+        self,
+        claim_id: str,
+        own: OwnRoom,
+        outcomes: Iterable[tuple[StartedJob, str]],
+        held: bytes | str,
+    ) -> list[Any]:
+        answer: list[Any] = self._claim(
+            keys=[
+                self.key,
+                self.intermediate_key,
+                self.started_key,
+                self._window.key,
+                self.quarantine_key,
+                WORKERS_SUSPENDED,
+                self._executions_key,
+                self._probe_key,
+                self._window.marker_key,
+                self.failed_key,
+                self._worker_key,
+            ],
+            args=[
+                own.reserved,
+                self._window.limit,
+                WINDOW_S,
+                LEASE_S,
+                claim_id,
+                self._worker_name,
+                held,
+                utcformat(now()),
+                RQ_KEY_PREFIX,
+                self._stale_after_s,
+                self.hint_prefix,
+                own.room,
+                own.wait_s,
+                CALL_BYTES_MAX,
+                LOOKS_MAX,
+                FAILURE_TTL_S,
+                *(word for job, outcome in outcomes for word in (job.id, job.execution, outcome)),
+            ],
+        )
+        return answer
+
+    def _job(
+        self,
+        started_at: float,
+        moment: float,
+        id_: bytes,
+        execution: bytes,
+        data: bytes,
+        enqueued_at: bytes,
+        timeout: bytes,
+        plain: int,
+    ) -> StartedJob:
+        name, arguments, keywords = call_in(data)
+        if (came := moment_in(enqueued_at)) is not None:
+            self._wait_seconds.observe(min(max(moment - came, 0.0), WAIT_MAX_S))
+        return StartedJob(
+            id=id_,
+            execution=execution,
+            function=self._functions.get(name),
+            arguments=arguments,
+            keywords=keywords,
+            timeout_s=float(timeout) if timeout.isdigit() else JOB_TIMEOUT_S,
+            plain=bool(plain),
+            claimed_at=time.monotonic(),
+            started_at=started_at,
+        )
+
+    def wait_for_one(self, timeout_s: float) -> Claim:
+        """Waits for a job, for at most `timeout_s`, and starts it; holds no token meanwhile."""
+        held = self._client.blmove(
+            self.key,
+            self.intermediate_key,
+            timeout_s,  # type: ignore[arg-type]  # redis takes fractions of a second
+            "LEFT",
+            "RIGHT",
+        )
+        try:
+            return self.claim(1, held=held or "")
+        except redis.ResponseError:  # else the job would stand between the lists until it is swept
+            self.mend()
+            return self.claim(1, held=held or "")
+
+    def give_back(self, jobs: Sequence[StartedJob]) -> None:
+        """Puts jobs that could not be begun back at the head, with their tokens."""
+        refunded = self._put_back([job.member for job in jobs])
+        self._window.refund_own([job.started_at for job in jobs])
+        metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
+
+    def recall(self) -> None:
+        """Puts back what claims have started whose reply was lost.
+
+        A claim that Redis carries out only after this is found when its lease has run out.
+        """
+        if not self._unheard:
+            return
+        started: Set[Any] = self._client.smembers(self._executions_key)
+        lost = [member for member in started if _claim_of(member) in self._unheard]
+        if lost:
+            refunded = self._put_back(sorted(lost, key=_place_in_claim), is_unheard=True)
+            metrics.TOKENS_REFUNDED.labels(reason="claim_not_learned").inc(refunded)
+            metrics.JOBS_RECALLED.labels(queue=self.queue).inc(len(lost))
+        self._unheard.clear()
+
+    def _put_back(self, members: Sequence[bytes], *, is_unheard: bool = False) -> int:
+        # of what nobody has run or beaten for, the lease tells the moment of the token
+        arguments: list[Any] = [RQ_KEY_PREFIX, LEASE_S if is_unheard else 0]
+        for member in members:
+            job_id, _, execution = member.rpartition(b":")
+            token = job_id if job_id.startswith(self.hint_prefix.encode()) else member
+            arguments += [job_id, execution, token]
+        keys = [self.key, self.started_key, self._window.key, self._executions_key]
+        return int(self._give_back(keys=keys, args=arguments))
+
+    def mend(self) -> None:
+        """Deletes keys of another type than ours, which would fail every call that meets them."""
+        if mended := self._mend(keys=list(self._types), args=list(self._types.values())):
+            log.warning("keys of a wrong type deleted", queue=self.queue, keys=repr(mended))
+        if self._window.key.encode() in mended:
+            self._window.forget()
+
+
+def _claim_of(member: bytes) -> str:
+    return member.rpartition(b":")[2].rpartition(b"-")[0].decode(errors="replace")
+
+
+def _place_in_claim(member: bytes) -> tuple[int, bytes]:
+    place = member.rpartition(b"-")[2]
+    return (int(place) if place.isdigit() else 0, member)

@@ -1,0 +1,109 @@
+"""The part of the worker that is RQ's: how it is listed, and what RQ does in its own way.
+
+All calls here block and may raise redis.RedisError; SlotWorker makes them on its Redis thread.
+"""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Container, Iterable
+from typing import Any
+
+import redis
+import structlog
+from rq.defaults import RQ_KEY_PREFIX
+from rq.executions import Execution
+from rq.serializers import JSONSerializer
+from rq.timeouts import TimerDeathPenalty
+from rq.worker import BaseWorker
+from rq.worker.base import WorkerStatus
+
+from rq_slots.allowlist import allowlisted
+from rq_slots.executions import EndedJob, StartedJob
+from rq_slots.job_queue import LEASE_S, Jobs
+
+RESULT_TTL_S = 30
+WORKER_TTL_S = 30
+
+# What passes by itself; anything else Redis says of keys that somebody has tampered with.
+OUTAGE = (
+    redis.ConnectionError,
+    redis.TimeoutError,
+    redis.WatchError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ClusterDownError,
+)
+
+log = structlog.get_logger()
+
+
+class RqRegistration(BaseWorker):
+    """A worker as `rq info` lists it, for one queue: only then RQ's intermediate list is used."""
+
+    death_penalty_class = TimerDeathPenalty  # RQ's other one needs the main thread
+
+    def __init__(self, queue: str, *, client: redis.Redis, functions: Container[str]) -> None:
+        super().__init__(
+            [queue],
+            # RQ refuses the name of a killed worker for 480 s
+            name=f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}",
+            connection=client,
+            serializer=JSONSerializer,
+            job_class=allowlisted(functions),
+            default_result_ttl=RESULT_TTL_S,
+            worker_ttl=WORKER_TTL_S,
+            prepare_for_work=False,  # would ask Redis, which may be away
+        )
+        self.hostname, self.pid = socket.gethostname(), os.getpid()
+
+    def _set_connection(self, connection: redis.Redis) -> redis.Redis:
+        return connection  # RQ would stretch the socket timeout to 415 s
+
+    def beat(self, jobs: Jobs, running: Iterable[StartedJob], *, busy: bool) -> None:
+        """Says that this worker and its jobs are alive; signs on at first and after a FLUSHALL."""
+        if not self.connection.hexists(self.key, "birth"):
+            self.connection.delete(self.key)  # what counters have left there is no worker to RQ
+            self.ip_address = str(self.connection.client_info()["addr"])
+            self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
+        expires_at = time.time() + LEASE_S
+        with self.connection.pipeline(transaction=False) as pipeline:
+            self.heartbeat(pipeline=pipeline)
+            state = WorkerStatus.BUSY if busy else WorkerStatus.IDLE
+            pipeline.hset(self.key, "state", state.value)
+            for job in running:
+                pipeline.zadd(jobs.started_key, {job.member: expires_at}, xx=True)
+                pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, LEASE_S)
+            pipeline.execute()
+
+    def finish_as_rq(self, ended: EndedJob) -> None:
+        """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do.
+
+        Does nothing where the execution has left the started registry: it has been ended before, by a
+        call whose reply was lost, or by maintenance that took this worker for dead.
+        """
+        job_id, queue = ended.job.id.decode(), self.queues[0]
+        if self.connection.zscore(queue.started_job_registry.key, ended.job.member) is None:
+            log.warning("job was ended by another", job_id=job_id)
+            return
+        try:
+            job = self.job_class.fetch(
+                job_id, connection=self.connection, serializer=self.serializer
+            )
+            # made anew and not fetched: its hash may have expired while Redis was away
+            execution = Execution(
+                ended.job.execution.decode(), job_id, self.connection, worker_name=self.name
+            )
+            if ended.error is None:
+                self._finalize_success(job, queue, execution, ended.result)
+            else:
+                self._finalize_failure(job, queue, execution, _exc_info(ended.error))
+        except OUTAGE:
+            raise
+        except Exception:
+            log.exception("job not ended, left to rq's maintenance", job_id=job_id)
+
+
+def _exc_info(error: Exception) -> tuple[type[Exception], Exception, Any]:
+    return type(error), error, error.__traceback__

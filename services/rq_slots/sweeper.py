@@ -1,0 +1,95 @@
+"""What a queue's workers and producers have left behind, found and moved in bulk, by Lua."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis
+from rq.defaults import RQ_KEY_PREFIX
+
+from rq_slots import metrics
+from rq_slots.job_queue import Jobs
+from rq_slots.scripts import lua
+
+SWEEP_PATIENCE_S = 30
+SWEEP_MAX = 500  # entries of one place in one call
+SWEEP_CALLS_MAX = 20
+STUCK_PATIENCE_S = 60
+ABANDONED_MAX = 100
+QUARANTINE_S = 86_400
+QUARANTINE_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Abandoned:
+    """Jobs of other producers that nobody will end: for RQ's maintenance, one by one.
+
+    The leases of `executions` (members of the started registry) now ran out at 1, 2, 3 ... in Unix
+    seconds. `stuck` ids stand in the intermediate list. There may be more where `is_all` is False.
+    """
+
+    executions: Sequence[bytes]
+    stuck: Sequence[bytes]
+    is_all: bool
+
+
+class Leftovers:
+    """Of one queue. Every call may raise redis.RedisError."""
+
+    def __init__(self, jobs: Jobs, *, client: redis.Redis) -> None:
+        self._jobs = jobs
+        self._client = client
+        self._sweep = client.register_script(lua("sweep"))
+        self._sweep_from = [0, 0, 0, 0]  # started, failed, quarantine, intermediate
+        self._find_abandoned = client.register_script(lua("abandoned"))
+
+    def sweep(self) -> None:
+        """Deletes hints that nobody will finish, and what has been in quarantine for long enough.
+
+        Looks past the jobs of others, page by page; beyond so many pages it goes on next time.
+        """
+        keys = [
+            self._jobs.started_key,
+            self._jobs.failed_key,
+            self._jobs.quarantine_key,
+            self._jobs.intermediate_key,
+            self._jobs.first_seen_key,
+        ]
+        bounds = [SWEEP_PATIENCE_S, SWEEP_MAX, QUARANTINE_S, QUARANTINE_MAX]
+        for _ in range(SWEEP_CALLS_MAX):
+            deleted, expelled, *self._sweep_from = self._sweep(
+                keys=keys, args=[RQ_KEY_PREFIX, self._jobs.hint_prefix, *bounds, *self._sweep_from]
+            )
+            metrics.JOBS_SWEPT.labels(queue=self._jobs.queue).inc(deleted)
+            metrics.JOBS_EXPELLED.labels(queue=self._jobs.queue).inc(expelled)
+            if not any(self._sweep_from):
+                return
+
+    def abandoned(self) -> Abandoned:
+        """Some of what RQ's maintenance is to end. Members that name no job are set aside at once."""
+        members, stuck, quarantined, may_be_more = self._find_abandoned(
+            keys=[
+                self._jobs.started_key,
+                self._jobs.intermediate_key,
+                self._jobs.quarantine_key,
+                self._jobs.first_seen_key,
+            ],
+            args=[self._jobs.hint_prefix, ABANDONED_MAX, STUCK_PATIENCE_S],
+        )
+        metrics.JOBS_QUARANTINED.labels(queue=self._jobs.queue).inc(quarantined)
+        return Abandoned(executions=members, stuck=stuck, is_all=not may_be_more)
+
+    def drop_stuck(self, job_id: bytes) -> None:
+        """Takes a job out of the intermediate list."""
+        self._client.lrem(self._jobs.intermediate_key, 1, job_id)  # type: ignore[arg-type]  # takes bytes
+
+    def set_aside(self, entry: bytes, *, place: str) -> None:
+        """Moves an entry from the intermediate list or a registry, by its key, to quarantine."""
+        seconds, _ = self._client.time()
+        with self._client.pipeline(transaction=True) as pipeline:
+            if place == self._jobs.intermediate_key:
+                pipeline.lrem(place, 1, entry)  # type: ignore[arg-type]  # takes bytes
+            else:
+                pipeline.zrem(place, entry)
+            pipeline.zadd(self._jobs.quarantine_key, {entry.partition(b":")[0]: seconds})
+            pipeline.execute()
+        metrics.JOBS_QUARANTINED.labels(queue=self._jobs.queue).inc()

@@ -1,0 +1,383 @@
+"""Group commit on real PostgreSQL: lost replies, conflicts, frozen clients."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+
+import pytest
+from prometheus_client import REGISTRY
+
+from order_engine.execution.domain.errors import StoreUnavailable
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.group_commit import (
+    LOCK_WAIT_S,
+    SPLITS_MAX,
+    GroupCommit,
+    Statement,
+)
+from order_engine.execution.stores.postgres import Reader, Row
+from support.builders import a_new_order
+from support.evidence import rows
+from support.lives import events_of
+from support.locks import locked_orders, locked_rows
+from support.lossy_proxy import Loss, LossyProxy
+from support.stores import Databases
+
+S = OrderStatus
+
+NOISE_S = 0.4
+HELD_UP_S = (2 * SPLITS_MAX + 2) * LOCK_WAIT_S + NOISE_S
+
+
+@contextmanager
+def orders_at(url: str, *, claimer: str = "worker", deadline_s: float = 10) -> Iterator[Orders]:
+    commits = GroupCommit(url, application_name=claimer, deadline_s=deadline_s)
+    orders = Orders(
+        commits, Reader(url, application_name=claimer, connections_max=2), claimer=claimer
+    )
+    yield orders
+    orders.close()
+
+
+@pytest.fixture
+def proxy(databases: Databases) -> Iterator[LossyProxy]:
+    proxy = LossyProxy(databases.orders_url)
+    yield proxy
+    proxy.close()
+
+
+async def a_placed_order(orders: Orders) -> OrderId:
+    return (await orders.place(a_new_order(id=OrderId(uuid.uuid4())))).order_id
+
+
+async def a_claimed_order(orders: Orders) -> ClaimedOrder:
+    claimed = await orders.claim(await a_placed_order(orders))
+    assert claimed is not None
+    return claimed
+
+
+async def place(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
+    order = a_new_order(id=OrderId(uuid.uuid4()), idempotency_key="once", request_hash="aa")
+
+    async def work() -> OrderId:
+        placed = await orders.place(order)
+        assert placed.created
+        assert placed.order_id == order.id
+        return order.id
+
+    return work
+
+
+async def claim(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
+    order_id = await a_placed_order(orders)
+
+    async def work() -> OrderId:
+        claimed = await orders.claim(order_id)
+        assert claimed is not None
+        event = await orders.move(
+            claimed.move_to(S.ROUTING)
+        )  # the epoch it got is the one in force
+        assert event is not None
+        return order_id
+
+    return work
+
+
+async def claim_waiting(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
+    order_id = await a_placed_order(orders)
+
+    async def work() -> OrderId:
+        [claimed] = await orders.claim_waiting(before=None, lag_s=0, most=5)
+        assert claimed.order.id == order_id
+        return order_id
+
+    return work
+
+
+async def move(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
+    claimed = await a_claimed_order(orders)
+
+    async def work() -> OrderId:
+        event = await orders.move(claimed.move_to(S.ROUTING))
+        assert event is not None
+        assert event.seq == 2
+        return claimed.order.id
+
+    return work
+
+
+async def cancel(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
+    order_id = await a_placed_order(orders)
+
+    async def work() -> OrderId:
+        answer = await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+        assert answer is not None
+        assert answer.cancelled
+        return order_id
+
+    return work
+
+
+SEQ_AFTER = {place: 1, claim: 2, claim_waiting: 1, move: 2, cancel: 2}
+
+
+@pytest.mark.parametrize("loss", Loss)
+@pytest.mark.parametrize("prepare", SEQ_AFTER)
+def test_a_lost_connection_is_resolved_by_repeating_the_statement(
+    databases: Databases,
+    proxy: LossyProxy,
+    prepare: Callable[[Orders], Awaitable[Callable[[], Awaitable[OrderId]]]],
+    loss: Loss,
+) -> None:
+    async def work() -> OrderId:
+        with orders_at(proxy.url) as orders:
+            perform = await prepare(orders)
+            proxy.lose_next(loss)
+            return await perform()
+
+    order_id = asyncio.run(work())
+    events = rows(
+        databases.orders_url,
+        "SELECT seq FROM order_events WHERE order_id = %s ORDER BY seq",
+        [str(order_id)],
+    )
+
+    assert [event["seq"] for event in events] == list(range(1, SEQ_AFTER[prepare] + 1))
+    assert len(rows(databases.orders_url, "SELECT 1 FROM orders")) == 1
+
+
+def test_a_store_that_stays_away_is_said_in_time(databases: Databases, proxy: LossyProxy) -> None:
+    async def work() -> None:
+        with orders_at(proxy.url, deadline_s=0.5) as orders:
+            order_id = await a_placed_order(orders)
+            proxy.close()
+            proxy.lose_next(Loss.REQUEST)
+            with pytest.raises(StoreUnavailable):
+                await orders.claim(order_id)
+
+    asyncio.run(work())
+
+
+def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
+    databases: Databases, proxy: LossyProxy
+) -> None:
+    async def work() -> None:
+        with orders_at(proxy.url, deadline_s=0.5) as orders:
+            order_id = await a_placed_order(orders)
+            with proxy.holding_replies(), pytest.raises(StoreUnavailable):
+                await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+            answer = await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+
+            assert answer is not None
+            assert answer.cancelled
+
+    asyncio.run(work())
+
+
+def test_a_read_that_meets_a_lock_says_that_the_store_is_away(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_orders(databases.orders_url), pytest.raises(StoreUnavailable):
+                await orders.get(order_id, account_id=LOCAL_ACCOUNT)
+
+            assert await orders.get(order_id, account_id=LOCAL_ACCOUNT) is not None
+
+    asyncio.run(work())
+
+
+def test_two_gateways_with_the_same_keys_in_opposite_order_never_deadlock(
+    databases: Databases,
+) -> None:
+    conflicts = conflicts_of_placements()
+
+    async def work() -> None:
+        with (
+            orders_at(databases.orders_url, claimer="gateway-a") as first,
+            orders_at(databases.orders_url, claimer="gateway-b") as second,
+        ):
+            for round_ in range(30):
+                keys = [f"{round_}-{n}" for n in range(40)]
+                placed = await asyncio.gather(
+                    *(first.place(an_order_with(key)) for key in keys),
+                    *(second.place(an_order_with(key)) for key in reversed(keys)),
+                )
+                assert sum(each.created for each in placed) == len(keys)
+
+    asyncio.run(work())
+
+    assert conflicts_of_placements() == conflicts
+    assert len(rows(databases.orders_url, "SELECT 1 FROM orders")) == 30 * 40
+
+
+def conflicts_of_placements() -> float:
+    """A deadlock, too, shows as a row locked: that wait ends first."""
+    return sum(
+        sample.value
+        for metric in REGISTRY.collect()
+        for sample in metric.samples
+        if sample.name == "commit_repeats_total"
+        and sample.labels["statement"] == "place"
+        and sample.labels["reason"] != "lost"
+    )
+
+
+def an_order_with(key: str) -> NewOrder:
+    return a_new_order(id=OrderId(uuid.uuid4()), idempotency_key=key, request_hash="aa")
+
+
+def test_a_frozen_client_stalls_nobody(databases: Databases, proxy: LossyProxy) -> None:
+    async def work() -> None:
+        with orders_at(proxy.url) as frozen, orders_at(databases.orders_url, claimer="b") as other:
+            claimed = await a_claimed_order(frozen)
+            with proxy.holding_replies() as held:
+                stuck = asyncio.create_task(frozen.move(claimed.move_to(S.ROUTING)))
+                await asyncio.to_thread(held.wait, 10)
+                answer = await other.cancel(
+                    claimed.order.id, account_id=LOCAL_ACCOUNT
+                )  # the same row, and no lock on it
+                assert answer is not None
+                assert answer.cancelled
+            event = await stuck
+
+            assert event is not None
+            assert [e.status for e in await events_of(other, claimed.order.id)] == [
+                S.PENDING,
+                S.ROUTING,
+                S.FAILED,
+            ]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("locked", [[0], [137], [255], [3, 200]])
+def test_a_locked_row_stops_neither_its_neighbours_nor_those_behind(
+    databases: Databases, locked: list[int]
+) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(256)))
+            theirs = [claimed[n].order.id for n in locked]
+            with locked_rows(databases.orders_url, theirs):
+                moving = [asyncio.create_task(orders.move(c.move_to(S.ROUTING))) for c in claimed]
+                await asyncio.sleep(0)
+                behind = asyncio.create_task(a_placed_order(orders))
+                free = [moving[n] for n in range(256) if n not in locked]
+                _, waiting = await asyncio.wait([*free, behind], timeout=HELD_UP_S)
+                assert not waiting
+                assert not any(moving[n].done() for n in locked)
+            events = await asyncio.gather(*moving)
+
+            assert all(event is not None and event.seq == 2 for event in events)
+
+    asyncio.run(work())
+
+
+def test_a_cancel_of_a_locked_order_holds_up_no_placements(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_rows(databases.orders_url, [order_id]):
+                cancel = asyncio.create_task(orders.cancel(order_id, account_id=LOCAL_ACCOUNT))
+                longest_s = 0.0
+                until = time.monotonic() + 2
+                while time.monotonic() < until:
+                    begun = time.monotonic()
+                    await a_placed_order(orders)
+                    longest_s = max(longest_s, time.monotonic() - begun)
+                assert longest_s < LOCK_WAIT_S + NOISE_S
+                assert not cancel.done()
+            answer = await cancel
+
+            assert answer is not None
+            assert answer.cancelled
+
+    asyncio.run(work())
+
+
+def test_a_row_that_stays_locked_fails_alone_and_in_time(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url, deadline_s=0.5) as orders:
+            order_id = await a_placed_order(orders)
+            with locked_rows(databases.orders_url, [order_id]), pytest.raises(StoreUnavailable):
+                await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+
+    asyncio.run(work())
+
+
+def test_a_whole_table_that_is_locked_for_a_while_costs_no_write(databases: Databases) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(64)))
+            with locked_orders(databases.orders_url):
+                moving = asyncio.gather(*(orders.move(c.move_to(S.ROUTING)) for c in claimed))
+                _, waiting = await asyncio.wait([moving], timeout=3)
+                assert waiting
+            events = await moving
+
+            assert all(event is not None and event.seq == 2 for event in events)
+
+    asyncio.run(work())
+
+
+class Wrong(Exception):
+    pass
+
+
+def numbers(*, wrong_row: int = -1, wrong_result: int = -1) -> Statement[int, int]:
+    def row(n: int) -> Row:
+        if n == wrong_row:
+            raise Wrong
+        return {"n": n}
+
+    def result(n: int, _: Sequence[Row]) -> int:
+        if n == wrong_result:
+            raise Wrong
+        return n
+
+    return Statement(
+        name="numbers",
+        sql="SELECT n FROM json_to_recordset(%(rows)s::json) AS v(n integer)",
+        key=lambda n: n,
+        row=row,
+        answer_key=lambda row: row["n"],
+        result=result,
+    )
+
+
+@pytest.mark.parametrize("statement", [numbers(wrong_row=30), numbers(wrong_result=30)])
+def test_a_call_that_cannot_be_written_or_read_fails_alone(
+    databases: Databases, statement: Statement[int, int]
+) -> None:
+    async def work() -> list[int | BaseException]:
+        with closing(GroupCommit(databases.orders_url, application_name="test")) as commits:
+            return await asyncio.gather(
+                *(commits.run(statement, n) for n in range(64)), return_exceptions=True
+            )
+
+    results = asyncio.run(work())
+
+    assert isinstance(results.pop(30), Wrong)
+    assert results == [n for n in range(64) if n != 30]
+
+
+def test_writes_that_gather_share_a_statement(databases: Databases) -> None:
+    def statements() -> float:
+        labels = {"statement": "place"}
+        return REGISTRY.get_sample_value("commit_seconds_count", labels) or 0.0
+
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            before = statements()
+            await asyncio.gather(
+                *(orders.place(a_new_order(id=OrderId(uuid.uuid4()))) for _ in range(500))
+            )
+
+            assert statements() - before < 50
+
+    asyncio.run(work())

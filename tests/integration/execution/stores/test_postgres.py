@@ -1,0 +1,58 @@
+"""Waits for PostgreSQL that never answers: each ends, and at once when nobody wants it any more."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+
+from order_engine.execution.domain.errors import StoreUnavailable
+from order_engine.execution.stores.postgres import (
+    CONNECT_TIMEOUT_S,
+    LOOK_UP_EVERY_S,
+    Reader,
+    connect,
+)
+from support.lossy_proxy import LossyProxy
+from support.stores import Databases
+
+NOISE_S = 0.5
+
+
+@pytest.fixture
+def mute_url() -> Iterator[str]:
+    """A server that takes connections and says nothing, as a frozen one does."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"postgresql://user:password@127.0.0.1:{listener.getsockname()[1]}/orders"
+
+
+def test_a_server_that_says_nothing_is_given_up_in_the_time_to_connect(mute_url: str) -> None:
+    begun = time.monotonic()
+    with pytest.raises(psycopg2.OperationalError, match="no answer within 2 s"):
+        connect(mute_url, application_name="test")
+
+    assert time.monotonic() - begun < CONNECT_TIMEOUT_S + LOOK_UP_EVERY_S + NOISE_S
+
+
+def test_a_reader_that_closes_gives_up_its_reads(databases: Databases) -> None:
+    proxy = LossyProxy(databases.orders_url)
+    reader = Reader(proxy.url, application_name="test", connections_max=2)
+
+    async def work() -> float:
+        await reader.rows("SELECT 1 AS one", {})
+        with proxy.holding_replies() as held:
+            reading = [asyncio.create_task(reader.rows("SELECT 1 AS one", {})) for _ in range(2)]
+            await asyncio.to_thread(held.wait, 10)
+            begun = time.monotonic()
+            await asyncio.to_thread(reader.close)
+            took_s = time.monotonic() - begun
+        results = await asyncio.gather(*reading, return_exceptions=True)
+        assert all(isinstance(result, StoreUnavailable) for result in results)
+        return took_s
+
+    took_s = asyncio.run(work())
+    proxy.close()
+
+    assert took_s < 2 * LOOK_UP_EVERY_S + NOISE_S

@@ -1,0 +1,280 @@
+"""Raydium and Meteora, as they are simulated, over a ledger in real PostgreSQL."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("integration.execution.venues.venue_contract")
+
+from integration.execution.venues.venue_contract import (  # noqa: E402
+    Manner,
+    VenueContract,
+    a_built,
+    an_order,
+    calls,
+    run,
+    the_outcome,
+)
+from order_engine.execution.domain.errors import (  # noqa: E402
+    StoreUnavailable,
+    VenueUnavailable,
+)
+from order_engine.execution.domain.ids import OrderId  # noqa: E402
+from order_engine.execution.domain.quote import VenueName, rounded_price  # noqa: E402
+from order_engine.execution.domain.transaction import Fill, Signature  # noqa: E402
+from order_engine.execution.stores.group_commit import GroupCommit  # noqa: E402
+from order_engine.execution.venues.simulated.chain import Ledger  # noqa: E402
+from order_engine.execution.venues.simulated.venue import (  # noqa: E402
+    METEORA,
+    RAYDIUM,
+    Conduct,
+    SimulatedVenue,
+    base_price,
+    simulated_venues,
+)
+from support.builders import NOON  # noqa: E402
+from support.evidence import rows  # noqa: E402
+from support.serving import a_closed_port  # noqa: E402
+from support.stores import Databases, Stores, fresh_databases  # noqa: E402
+
+CONDUCTS = {
+    Manner.FILLS: Conduct(),
+    Manner.FILLS_LATE: Conduct(execution_min_s=60.0, execution_max_s=60.0),
+    Manner.NEVER_LANDS: Conduct(never_lands_share=1.0),
+    Manner.REJECTS: Conduct(rejection_share=1.0),
+    Manner.REFUSES_CALLS: Conduct(call_failure_share=1.0),
+    Manner.LOSES_REPLIES: Conduct(lost_reply_share=1.0),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainStage:
+    """The contract's stage: one of the two venues, over the ledger of this module."""
+
+    name: VenueName
+    ledger: Ledger
+    chain_url: str
+
+    def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> SimulatedVenue:
+        # each draws its own luck, so that a second draw for the same bytes would be seen
+        conduct = replace(CONDUCTS[manner], validity_s=validity_s, price_drift_max=0.001)
+        return self.acting(conduct, seed=None)
+
+    def acting(self, conduct: Conduct, *, seed: int | None = 1) -> SimulatedVenue:
+        return simulated_venues(self.ledger, conduct, luck=random.Random(seed))[self.name]
+
+    def recorded(self, order_id: OrderId) -> int:
+        return len(self.entries(order_id))
+
+    def filled(self, order_id: OrderId) -> int:
+        return sum(entry["outcome"] == "filled" for entry in self.entries(order_id))
+
+    def entries(self, order_id: OrderId) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM chain.transactions WHERE order_id = %s"
+        return rows(self.chain_url, sql, [str(order_id)])
+
+    def clock(self) -> datetime:
+        [row] = rows(self.chain_url, "SELECT clock_timestamp() AS now")
+        now: datetime = row["now"]
+        return now
+
+
+@pytest.fixture(scope="module")
+def databases(stores: Stores) -> Iterator[Databases]:
+    """One chain for all tests here: each trades orders of its own."""
+    with fresh_databases(stores) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def ledger(databases: Databases) -> Iterator[Ledger]:
+    commits = GroupCommit(databases.chain_url, application_name="test-chain")
+    yield Ledger(commits)
+    commits.close()
+
+
+@pytest.fixture(params=[RAYDIUM, METEORA])
+def stage(request: pytest.FixtureRequest, ledger: Ledger, databases: Databases) -> ChainStage:
+    return ChainStage(name=request.param, ledger=ledger, chain_url=databases.chain_url)
+
+
+class TestSimulatedVenues(VenueContract):
+    """They keep the contract."""
+
+
+# Quotes
+
+
+def test_each_venue_takes_its_fee_from_the_price_that_it_quotes(stage: ChainStage) -> None:
+    async def work() -> None:
+        order = an_order(amount_in=Decimal("100.000000000000000001"))
+        quote = await stage.acting(Conduct(quote_lifetime_s=7)).quote(order, now=NOON)
+
+        assert (
+            quote.fee_rate == {RAYDIUM: Decimal("0.0025"), METEORA: Decimal("0.0030")}[stage.name]
+        )
+        assert quote.effective_price == rounded_price(quote.price * (1 - quote.fee_rate))
+        assert quote.expires_at == NOON + timedelta(seconds=7)
+
+    run(work())
+
+
+def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStage) -> None:
+    async def work() -> None:
+        venue, order = stage.acting(Conduct()), an_order()
+        quotes = [await venue.quote(order, now=NOON) for _ in range(400)]
+        base = base_price(order.token_in, order.token_out)
+        variances = [float(quote.price / base - 1) for quote in quotes]
+
+        assert all(0.02 - 1e-7 <= abs(variance) <= 0.05 + 1e-7 for variance in variances)
+        assert min(variances) < -0.049
+        assert max(variances) > 0.049
+        assert min(abs(variance) for variance in variances) < 0.021
+
+    run(work())
+
+
+def test_a_seed_makes_luck_repeatable(stage: ChainStage) -> None:
+    async def work() -> None:
+        order = an_order()
+        first, second = stage.acting(Conduct(), seed=7), stage.acting(Conduct(), seed=7)
+
+        assert [await first.quote(order, now=NOON) for _ in range(5)] == [
+            await second.quote(order, now=NOON) for _ in range(5)
+        ]
+
+    run(work())
+
+
+# Landing
+
+
+def test_the_price_drifts_to_the_worse_by_no_more_than_the_setting(stage: ChainStage) -> None:
+    async def work() -> None:
+        venue, order = stage.acting(Conduct(price_drift_max=0.001)), an_order()
+        quote = await venue.quote(order, now=NOON)
+        prices = []
+        for _ in range(50):
+            built = await venue.build(order, quote, min_amount_out=Decimal(0))
+            await venue.send(built)
+            fill = await the_outcome(venue, built)
+            assert isinstance(fill, Fill)
+            assert fill.amount_out == order.amount_in * fill.executed_price
+            prices.append(fill.executed_price)
+
+        worst = rounded_price(quote.effective_price * Decimal("0.999"))
+        assert all(worst <= price <= quote.effective_price for price in prices)
+        assert len(set(prices)) > 40
+
+    run(work())
+
+
+def test_a_drift_within_the_tolerance_fills_and_one_beyond_it_is_slippage(
+    stage: ChainStage,
+) -> None:
+    async def work() -> None:
+        venue, order = stage.acting(Conduct(price_drift_max=0.001)), an_order()
+        quote = await venue.quote(order, now=NOON)
+        outcomes = {}
+        for tolerance in (Decimal("0.1"), Decimal(0)):
+            least = quote.min_amount_out(slippage_percent=tolerance, client_minimum=None)
+            built = await venue.build(order, quote, min_amount_out=least)
+            await venue.send(built)
+            outcomes[tolerance] = type(await the_outcome(venue, built)).__name__
+
+        assert outcomes == {Decimal("0.1"): "Fill", Decimal(0): "Rejection"}
+
+    run(work())
+
+
+def test_the_largest_amount_lands_to_the_last_digit(stage: ChainStage) -> None:
+    async def work() -> None:
+        venue = stage.acting(Conduct())
+        order = an_order(amount_in=Decimal("99999999999999999999.999999999999999999"))
+        quote = await venue.quote(order, now=NOON)
+        built = await venue.build(order, quote, min_amount_out=quote.amount_out)
+        await venue.send(built)
+        fill = await the_outcome(venue, built)
+
+        assert isinstance(fill, Fill)
+        assert fill.amount_out == quote.amount_out
+
+    run(work())
+
+
+def test_the_ledger_says_whose_transaction_it_is_and_where_it_went(stage: ChainStage) -> None:
+    async def work() -> None:
+        venue, order = stage.acting(Conduct(execution_min_s=5, execution_max_s=6)), an_order()
+        built = await a_built(venue, order)
+        await venue.send(built)
+        [entry] = stage.entries(order.id)
+
+        assert entry["signature"] == built.signature
+        assert entry["venue"] == stage.name
+        assert entry["valid_until"] == built.valid_until
+        assert timedelta(seconds=5) <= entry["lands_at"] - entry["sent_at"] <= timedelta(seconds=6)
+
+    run(work())
+
+
+@pytest.mark.parametrize(
+    ("outcome", "share"), [("never_lands", 0.3), ("rejected", 0.2), ("filled", 0.5)]
+)
+def test_luck_has_the_shares_that_are_set(stage: ChainStage, outcome: str, share: float) -> None:
+    async def work() -> None:
+        venue = stage.acting(Conduct(never_lands_share=0.3, rejection_share=0.2), seed=3)
+        order = an_order()
+        built = await asyncio.gather(*(a_built(venue, order) for _ in range(300)))
+        await asyncio.gather(*(venue.send(each) for each in built))
+        outcomes = [entry["outcome"] for entry in stage.entries(order.id)]
+
+        assert outcomes.count(outcome) / 300 == pytest.approx(share, abs=0.1)
+
+    run(work())
+
+
+# The chain away
+
+
+def test_a_chain_that_does_not_answer_is_a_venue_that_does_not(stage: ChainStage) -> None:
+    async def work(chain_url: str) -> None:
+        commits = GroupCommit(chain_url, application_name="test-chain", deadline_s=0.1)
+        venue = simulated_venues(Ledger(commits), Conduct(), luck=random.Random(1))[stage.name]
+        order, built = an_order(), await a_built(stage.venue(), an_order())
+        quote, *others = calls(venue, order, built)
+        offer = await quote()  # asks no chain
+        for call in others:
+            with pytest.raises(VenueUnavailable):
+                await call()
+        with pytest.raises(VenueUnavailable):
+            await a_built(venue, order)
+        commits.close()
+
+        assert offer
+
+    with a_closed_port() as port:
+        run(work(f"postgresql://nobody@127.0.0.1:{port}/chain"))
+
+
+def test_equal_calls_at_once_are_not_refused_one_after_the_other() -> None:
+    async def work(chain_url: str) -> None:
+        with closing(
+            GroupCommit(chain_url, application_name="test-chain", deadline_s=0.2)
+        ) as commits:
+            ask = Ledger(commits).outcome
+            async with asyncio.timeout(2):  # the first alone, then all others together
+                answers = await asyncio.gather(
+                    *(ask(Signature("0xfeed")) for _ in range(20)), return_exceptions=True
+                )
+
+            assert [type(answer) for answer in answers] == [StoreUnavailable] * 20
+
+    with a_closed_port() as port:
+        run(work(f"postgresql://nobody@127.0.0.1:{port}/chain"))

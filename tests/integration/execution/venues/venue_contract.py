@@ -1,0 +1,404 @@
+"""What the engine relies on at every venue, be it simulated or real.
+
+A venue's own test module subclasses VenueContract and supplies the fixture `stage`, on which that
+venue can be made to do whatever the tests ask for. What a venue promises beyond this, its fees and
+prices, its own module tests.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Protocol
+
+import pytest
+
+from order_engine.execution.domain.errors import VenueUnavailable
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.order import NewOrder
+from order_engine.execution.domain.quote import rounded_amount
+from order_engine.execution.domain.transaction import Expiry, Fill, Outcome, Rejection, Transaction
+from order_engine.execution.domain.venue import Venue
+from support.builders import NOON, a_new_order
+from support.waiting import LOOK_EVERY_S
+
+WITHIN_S = 20
+AT_ONCE = 10
+
+
+class Manner(Enum):
+    """How a venue of the stage treats what comes to it."""
+
+    FILLS = auto()  # everything lands at once
+    FILLS_LATE = auto()  # everything lands long after the test has ended
+    NEVER_LANDS = auto()  # takes transactions, and loses them
+    REJECTS = auto()  # everything lands, nothing is swapped
+    REFUSES_CALLS = auto()  # fails before it has done what it was asked for
+    LOSES_REPLIES = auto()  # fails after it has done it
+
+
+class Stage(Protocol):
+    """Venues of one name before one ledger, however many of them are made."""
+
+    def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> Venue: ...
+
+    def recorded(self, order_id: OrderId) -> int:
+        """How many of an order's transactions the ledger knows, whatever became of them."""
+        ...
+
+    def filled(self, order_id: OrderId) -> int:
+        """How many of them the ledger calls filled, landed or yet to land."""
+        ...
+
+    def clock(self) -> datetime:
+        """The time by which the ledger judges `valid_until`."""
+        ...
+
+
+class VenueContract:
+    # Quotes
+
+    def test_a_quote_is_the_venues_own_for_the_amount_that_was_asked(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue = stage.venue()
+            order = an_order(amount_in=Decimal("1.50"))
+            quote = await venue.quote(order, now=NOON)
+
+            assert quote.venue == venue.name
+            assert str(quote.amount_in) == "1.50"
+            assert quote.expires_at > NOON
+            assert quote.price > 0
+            assert 0 <= quote.fee_rate < 1
+
+        run(work())
+
+    # Building
+
+    def test_no_two_transactions_are_alike_and_building_sends_nothing(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            built = await asyncio.gather(*(a_built(venue, order) for _ in range(AT_ONCE)))
+
+            assert len({each.signature for each in built}) == AT_ONCE
+            assert len({each.content for each in built}) == AT_ONCE
+            assert [await venue.outcome(each.signature) for each in built] == [None] * AT_ONCE
+            assert stage.recorded(order.id) == 0
+
+        run(work())
+
+    def test_a_transaction_is_valid_from_now_on_by_the_ledgers_clock(self, stage: Stage) -> None:
+        async def work() -> None:
+            before = stage.clock()
+            built = await a_built(stage.venue(validity_s=60.0), an_order())
+            after = stage.clock()
+
+            assert before <= built.valid_until - timedelta(seconds=60) <= after
+
+        run(work())
+
+    # Landing
+
+    def test_what_is_sent_is_filled_for_what_it_says(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            quote = await venue.quote(order, now=NOON)
+            built = await venue.build(order, quote, min_amount_out=quote.amount_out / 2)
+            await venue.send(built)
+            fill = await the_outcome(venue, built)
+
+            assert isinstance(fill, Fill)
+            assert fill.signature == built.signature
+            assert fill.amount_out >= quote.amount_out / 2
+            assert fill.amount_out == rounded_amount(order.amount_in * fill.executed_price)
+            assert stage.filled(order.id) == 1
+
+        run(work())
+
+    def test_the_same_bytes_again_change_nothing(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            built = await a_built(venue, order)
+            await venue.send(built)
+            fill = await the_outcome(venue, built)
+            for manner in (Manner.FILLS, Manner.FILLS_LATE, Manner.NEVER_LANDS, Manner.REJECTS):
+                await stage.venue(manner).send(built)
+
+            assert isinstance(fill, Fill)
+            assert await venue.outcome(built.signature) == fill
+            assert stage.recorded(order.id) == 1
+
+        run(work())
+
+    def test_the_same_bytes_from_many_sides_at_once_are_one_transaction(self, stage: Stage) -> None:
+        async def work() -> None:
+            venues, order = [stage.venue() for _ in range(AT_ONCE)], an_order()
+            built = await a_built(venues[0], order)
+            await asyncio.gather(*(venue.send(built) for venue in venues * 3))
+            fills = {await the_outcome(venue, built) for venue in venues}
+
+            assert len(fills) == 1
+            assert stage.recorded(order.id) == stage.filled(order.id) == 1
+
+        run(work())
+
+    def test_two_transactions_of_one_order_are_both_filled(self, stage: Stage) -> None:
+        """A venue knows no orders: that there is only one is for the engine to see to."""
+
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            for built in [await a_built(venue, order) for _ in range(2)]:
+                await venue.send(built)
+                assert isinstance(await the_outcome(venue, built), Fill)
+
+            assert stage.filled(order.id) == 2
+
+        run(work())
+
+    def test_the_outcome_is_unknown_until_it_lands(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(Manner.FILLS_LATE), an_order()
+            built = await a_built(venue, order)
+            await venue.send(built)
+
+            assert stage.filled(order.id) == 1  # it is to be, and may still not be told
+            assert await venue.outcome(built.signature) is None
+            assert await venue.expire(built) is None
+
+        run(work())
+
+    def test_a_swap_that_pays_less_than_its_minimum_is_rejected(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            quote = await venue.quote(order, now=NOON)
+            built = await venue.build(order, quote, min_amount_out=quote.amount_out * 2)
+            await venue.send(built)
+            rejection = await the_outcome(venue, built)
+
+            assert isinstance(rejection, Rejection)
+            assert rejection.slippage
+            assert stage.filled(order.id) == 0
+
+        run(work())
+
+    def test_a_rejection_for_another_reason_is_not_called_slippage(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(Manner.REJECTS), an_order()
+            built = await a_built(venue, order)
+            await venue.send(built)
+            rejection = await the_outcome(venue, built)
+
+            assert isinstance(rejection, Rejection)
+            assert not rejection.slippage
+            assert rejection.reason
+            assert stage.filled(order.id) == 0
+
+        run(work())
+
+    # Expiry
+
+    @pytest.mark.parametrize("sent", [False, True])
+    def test_nothing_expires_before_its_time(self, stage: Stage, sent: bool) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(Manner.NEVER_LANDS), an_order()
+            built = await a_built(venue, order)
+            if sent:
+                await venue.send(built)
+            before = stage.recorded(order.id)
+
+            assert await venue.expire(built) is None
+            assert await venue.outcome(built.signature) is None
+            assert stage.recorded(order.id) == before
+
+        run(work())
+
+    def test_what_never_lands_is_unknown_until_it_is_made_to_expire(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(Manner.NEVER_LANDS, validity_s=0.2), an_order()
+            built = await a_built(venue, order)
+            await venue.send(built)
+            await overdue(stage, built)
+
+            assert await venue.outcome(built.signature) is None
+            assert await venue.expire(built) == Expiry()
+            assert await venue.outcome(built.signature) == Expiry()
+            assert await venue.expire(built) == Expiry()
+            assert stage.filled(order.id) == 0
+
+        run(work())
+
+    def test_what_was_never_sent_expires_too(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue = stage.venue(validity_s=0.2)
+            built = await a_built(venue, an_order())
+            await overdue(stage, built)
+
+            assert await venue.expire(built) == Expiry()
+            assert await venue.outcome(built.signature) == Expiry()
+
+        run(work())
+
+    @pytest.mark.parametrize("sent_before", [False, True])
+    def test_expired_bytes_can_be_sent_and_do_nothing(
+        self, stage: Stage, sent_before: bool
+    ) -> None:
+        async def work() -> None:
+            order, lossy = an_order(), stage.venue(Manner.NEVER_LANDS, validity_s=0.2)
+            built = await a_built(lossy, order)
+            if sent_before:
+                await lossy.send(built)
+            await overdue(stage, built)
+            await lossy.expire(built)
+            venue = stage.venue(Manner.FILLS)
+            await venue.send(built)
+
+            assert await venue.outcome(built.signature) == Expiry()
+            assert stage.recorded(order.id) == 1
+            assert stage.filled(order.id) == 0
+
+        run(work())
+
+    @pytest.mark.parametrize("manner", [Manner.FILLS, Manner.FILLS_LATE])
+    def test_what_would_land_after_its_time_never_lands(self, stage: Stage, manner: Manner) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(manner, validity_s=0.2), an_order()
+            built = await a_built(venue, order)
+            if manner is Manner.FILLS:  # which lands at once: too late already when it is sent
+                await overdue(stage, built)
+            await venue.send(built)
+            await overdue(stage, built)
+
+            assert await venue.outcome(built.signature) is None
+            assert await venue.expire(built) == Expiry()
+            assert stage.filled(order.id) == 0
+
+        run(work())
+
+    def test_what_has_landed_never_expires(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(validity_s=1.5), an_order()
+            built = await a_built(venue, order)
+            await venue.send(built)
+            fill = await the_outcome(venue, built)
+            in_time = await venue.expire(built)
+            await overdue(stage, built)
+
+            assert isinstance(fill, Fill)
+            assert in_time == fill
+            assert await venue.expire(built) == fill
+            assert stage.filled(order.id) == 1
+
+        run(work())
+
+    def test_what_was_rejected_stays_rejected(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue = stage.venue(Manner.REJECTS, validity_s=1.5)
+            built = await a_built(venue, an_order())
+            await venue.send(built)
+            rejection = await the_outcome(venue, built)
+            await overdue(stage, built)
+
+            assert isinstance(rejection, Rejection)
+            assert await venue.expire(built) == rejection
+
+        run(work())
+
+    def test_sending_and_expiring_at_once_is_no_way_to_a_fill(self, stage: Stage) -> None:
+        async def work() -> None:
+            venues = [stage.venue(validity_s=0.2) for _ in range(2)]
+            orders = [an_order() for _ in range(AT_ONCE)]
+            built = [await a_built(venues[0], order) for order in orders]
+            await overdue(stage, built[-1])
+            await asyncio.gather(
+                *(venues[0].send(each) for each in built),
+                *(venues[1].expire(each) for each in built),
+            )
+
+            for each in built:
+                assert await venues[0].expire(each) == Expiry()
+            assert [stage.filled(order.id) for order in orders] == [0] * AT_ONCE
+
+        run(work())
+
+    # Failures
+
+    def test_a_call_that_was_refused_has_done_nothing(self, stage: Stage) -> None:
+        async def work() -> None:
+            order, refusing = an_order(), stage.venue(Manner.REFUSES_CALLS)
+            built = await a_built(stage.venue(validity_s=0.2), order)
+            await overdue(stage, built)
+            for call in calls(refusing, order, built):
+                with pytest.raises(VenueUnavailable):
+                    await call()
+
+            assert stage.recorded(order.id) == 0
+
+        run(work())
+
+    def test_a_transaction_whose_reply_was_lost_has_been_sent(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, order = stage.venue(), an_order()
+            built = await a_built(venue, order)
+            with pytest.raises(VenueUnavailable):
+                await stage.venue(Manner.LOSES_REPLIES).send(built)
+
+            assert isinstance(await the_outcome(venue, built), Fill)
+            assert stage.recorded(order.id) == 1
+
+        run(work())
+
+    def test_an_expiry_whose_reply_was_lost_is_committed(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue = stage.venue(validity_s=0.2)
+            built = await a_built(venue, an_order())
+            await overdue(stage, built)
+            with pytest.raises(VenueUnavailable):
+                await stage.venue(Manner.LOSES_REPLIES).expire(built)
+
+            assert await venue.outcome(built.signature) == Expiry()
+
+        run(work())
+
+
+def run(work: Awaitable[None]) -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(WITHIN_S):
+            await work
+
+    asyncio.run(in_time())
+
+
+def an_order(amount_in: Decimal = Decimal(100)) -> NewOrder:
+    """An order that no test before has traded."""
+    return a_new_order(id=OrderId(uuid.uuid4()), amount_in=amount_in)
+
+
+async def a_built(venue: Venue, order: NewOrder) -> Transaction:
+    quote = await venue.quote(order, now=datetime.now(UTC))  # noqa: TID251 - a test's own clock
+    return await venue.build(order, quote, min_amount_out=Decimal(0))
+
+
+async def the_outcome(venue: Venue, transaction: Transaction) -> Outcome:
+    """What becomes of it; the test's own deadline ends the wait."""
+    while (outcome := await venue.outcome(transaction.signature)) is None:
+        await asyncio.sleep(LOOK_EVERY_S)
+    return outcome
+
+
+async def overdue(stage: Stage, transaction: Transaction) -> None:
+    """Returns once the ledger's clock has passed `valid_until`."""
+    while stage.clock() <= transaction.valid_until:
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+def calls(
+    venue: Venue, order: NewOrder, transaction: Transaction
+) -> list[Callable[[], Awaitable[object]]]:
+    """Everything that can be asked of a venue, but for building, which takes a quote of its own."""
+    return [
+        lambda: venue.quote(order, now=NOON),
+        lambda: venue.send(transaction),
+        lambda: venue.outcome(transaction.signature),
+        lambda: venue.expire(transaction),
+    ]

@@ -1,0 +1,196 @@
+"""The streams speak as the AsyncAPI document says, and the reference follower follows them."""
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from jsonschema import Draft7Validator
+from websockets.exceptions import ConnectionClosed
+
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.gateway.contract.asyncapi import CLOSE_CODES, document
+from support.doors import orders_in, running_gateway
+from support.lives import a_life
+from support.stores import Databases, Stores, fresh_databases
+from support.streaming import UNKNOWN, a_multiplexed_socket, a_socket, ask, run, streaming
+
+FOLLOWER = Path(__file__).parents[4] / "docs" / "conformance" / "follow.py"
+PING_S = 0.2
+CHECK_S = 0.1
+
+S = OrderStatus
+DOCUMENT = json.loads(json.dumps(document()))
+
+
+@pytest.fixture(scope="module")
+def databases(stores: Stores) -> Iterator[Databases]:
+    with fresh_databases(stores) as fresh:
+        yield fresh
+
+
+@pytest.fixture(scope="module")
+def door(databases: Databases, stores: Stores) -> Iterator[str]:
+    with streaming(
+        databases.orders_url, stores.redis_url, ws_ping_s=PING_S, ws_position_check_s=CHECK_S
+    ) as address:
+        yield address
+
+
+def kinds(message: Any, channel: str) -> list[str]:
+    """The names of those of the channel's messages that this one is valid as."""
+    return [
+        name
+        for name in DOCUMENT["channels"][channel]["messages"]
+        if Draft7Validator(
+            {
+                "allOf": [DOCUMENT["components"]["messages"][name]["payload"]],
+                "components": DOCUMENT["components"],
+            }
+        ).is_valid(message)
+    ]
+
+
+async def heard(socket: Any) -> tuple[list[Any], int]:
+    """Every message until the other side closes, and its code."""
+    messages = []
+    try:
+        while True:
+            messages.append(json.loads(await socket.recv()))
+    except ConnectionClosed:
+        return messages, socket.close_code
+
+
+async def an_order(databases: Databases, *, at: OrderStatus) -> OrderId:
+    async with orders_in(databases) as orders:
+        if at is S.FAILED:
+            life = await a_life(orders, at=S.BUILDING)
+            await life.move(S.FAILED)
+        else:
+            life = await a_life(orders, at=at)
+        return life.order_id
+
+
+async def cancel(databases: Databases, order_id: OrderId) -> None:
+    async with orders_in(databases) as orders:
+        await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
+
+
+@pytest.mark.parametrize("end", [S.CONFIRMED, S.FAILED])
+def test_every_frame_of_a_life_is_one_that_is_described(
+    door: str, databases: Databases, end: OrderStatus
+) -> None:
+    async def work() -> None:
+        order_id = await an_order(databases, at=end)
+        async with a_socket(door, order_id) as socket:
+            messages, code = await heard(socket)
+
+        assert messages[-1]["status"] == end
+        assert [kinds(message, "orderStream") for message in messages] == [["status"]] * len(
+            messages
+        )
+        assert str(code) in DOCUMENT["channels"]["orderStream"]["x-close-codes"]
+
+    run(work())
+
+
+def test_an_order_that_waits_is_pinged_about_until_it_is_cancelled(
+    door: str, databases: Databases
+) -> None:
+    async def work() -> None:
+        order_id = await an_order(databases, at=S.PENDING)
+        async with a_socket(door, order_id) as socket:
+            first = [json.loads(await socket.recv()) for _ in range(3)]
+            await cancel(databases, order_id)
+            rest, _ = await heard(socket)
+
+        assert [kinds(each, "orderStream") for each in first] == [["status"], ["ping"], ["ping"]]
+        assert {kind for each in rest for kind in kinds(each, "orderStream")} <= {"status", "ping"}
+        assert rest[-1]["errorCode"] == "cancelled"
+
+    run(work())
+
+
+@pytest.mark.parametrize(("path", "code"), [(UNKNOWN, 4404), ("42", 4404)])
+def test_a_refusal_has_a_code_that_is_described(door: str, path: str, code: int) -> None:
+    async def work() -> None:
+        async with a_socket(door, path) as socket:
+            assert await heard(socket) == ([], code)
+
+    run(work())
+    assert code in CLOSE_CODES
+
+
+def test_the_multiplexed_stream_says_nothing_that_is_not_described(
+    door: str, databases: Databases
+) -> None:
+    async def work() -> list[str]:
+        ended = await an_order(databases, at=S.CONFIRMED)
+        waiting = await an_order(databases, at=S.ROUTING)
+        async with a_multiplexed_socket(door) as socket:
+            for asked in (ended, waiting, UNKNOWN):
+                await ask(socket, "subscribe", asked, after=0)
+            await ask(socket, "unsubscribe", waiting)
+            await ask(socket, "follow", waiting)
+            await socket.send("[]")
+            told: list[str] = []
+            while set(told) != {"status", "ping", "error", "end"}:
+                [kind] = kinds(json.loads(await socket.recv()), "stream")
+                told.append(kind)
+            return told
+
+    run(bounded(work()))
+
+
+async def bounded(work: Any) -> None:
+    async with asyncio.timeout(20):
+        await work
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        ({"op": "subscribe", "orderId": UNKNOWN}, "subscribe"),
+        ({"op": "subscribe", "orderId": UNKNOWN, "after": 3}, "subscribe"),
+        ({"op": "unsubscribe", "orderId": UNKNOWN}, "unsubscribe"),
+    ],
+)
+def test_what_a_client_says_is_described_too(request_: dict[str, Any], kind: str) -> None:
+    assert kinds(request_, "stream") == [kind]
+
+
+def test_the_reference_follower_follows_the_engine(door: str, databases: Databases) -> None:
+    spec = importlib.util.spec_from_file_location("follow", FOLLOWER)
+    assert spec is not None
+    assert spec.loader is not None
+    follow = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(follow)
+
+    async def work() -> None:
+        follower = follow.Follower()
+        actions = follower.start()
+        order_id = await an_order(databases, at=S.CONFIRMED)
+        async with a_socket(door, order_id, f"?after={actions[0]['connect']}") as socket:
+            messages, code = await heard(socket)
+        for message in messages:
+            actions += follower.received(message)
+        actions += follower.closed(code)
+
+        assert [each["deliver"]["seq"] for each in actions if "deliver" in each] == [1, 2, 3, 4, 5]
+        assert actions[-1] == {"outcome": "ended"}
+
+    run(work())
+
+
+def test_the_document_is_served(databases: Databases, stores: Stores) -> None:
+    with running_gateway(databases, stores) as address:
+        answer = httpx2.get(f"http://{address}/asyncapi.json")
+
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == DOCUMENT

@@ -1,0 +1,576 @@
+"""RQ's own tools, producers and workers on the queues of ours."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import redis
+from rq import Callback, Repeat, Retry
+from rq.job import Job
+from rq.rate_limit import RateLimit
+from rq.results import Result
+from rq.serializers import JSONSerializer
+from rq.worker import BaseWorker
+
+from order_engine.execution.stores.redis_clients import redis_client
+from support.cutting_proxy import CuttingProxy, cutting_proxy, is_call
+from support.lossy_proxy import Loss
+from support.rq import (
+    DEFERRED,
+    FAILED,
+    LIST,
+    QUEUE,
+    STARTED,
+    WORK,
+    claims_again,
+    enqueue,
+    places,
+    queue_of,
+    until,
+    working,
+)
+from support.rq_functions import ADD, FAIL, NOTE, ON_FAILURE, ON_SUCCESS, notes
+
+TESTS = Path(__file__).parents[2]
+JSON = "rq.serializers.JSONSerializer"
+RQ_TIMEOUT_S = 60
+
+
+def rq(redis_url: str, command: str, *arguments: str) -> str:
+    """What the command line tool of RQ prints."""
+    ended = subprocess.run(
+        [str(Path(sys.executable).parent / "rq"), command, "-u", redis_url, "-S", JSON, *arguments],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=RQ_TIMEOUT_S,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+async def add(first: int, second: int) -> int:
+    return first + second
+
+
+async def fail(*_: object) -> None:
+    raise RuntimeError("as it was asked to")
+
+
+def fetched(client: redis.Redis, job_id: str) -> Job:
+    return Job.fetch(job_id, connection=client, serializer=JSONSerializer)
+
+
+def is_finished(client: redis.Redis, job_id: str) -> bool:
+    return client.hget(f"rq:job:{job_id}", "status") == b"finished"
+
+
+# The command line
+
+
+def test_rq_info_lists_our_worker_and_its_queue(redis_url: str, client: redis.Redis) -> None:
+    gate = asyncio.Event()
+
+    async def wait_at_gate(_: int) -> None:
+        await gate.wait()
+
+    async def work() -> tuple[str, str]:
+        enqueue(client, 5)
+        async with working(client, wait_at_gate, slots=2) as worker:
+            await until(lambda: client.exists(worker.registration.key) and client.llen(LIST) == 3)
+            listed = await asyncio.to_thread(rq, redis_url, "info", "--raw")
+            gate.set()
+        return worker.registration.name, listed
+
+    name, listed = asyncio.run(work())
+    lines = listed.splitlines()
+
+    assert f"queue {QUEUE} 3, 2 executing, 0 finished, 0 failed" in lines
+    assert [line for line in lines if line.startswith(f"worker {name} ") and QUEUE in line]
+
+
+def test_rq_info_counts_what_our_worker_has_done(redis_url: str, client: redis.Redis) -> None:
+    async def work() -> str:
+        enqueue(client, 3)
+        async with working(client) as worker:
+            await until(
+                lambda: client.hget(worker.registration.key, "successful_job_count") == b"3"
+            )
+            return await asyncio.to_thread(rq, redis_url, "info", "--only-workers")
+
+    assert "jobs: 3 finished, 0 failed" in asyncio.run(work())
+
+
+def test_rq_sees_our_worker_again_after_a_flush_under_load(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> tuple[str, list[str]]:
+        async with working(client, note) as worker:
+            await until(lambda: client.exists(worker.registration.key))
+            client.flushall()
+            enqueue(client, 1)
+            await until(lambda: client.hexists(worker.registration.key, "last_heartbeat"))
+            return worker.registration.name, [
+                each.name for each in BaseWorker.all(connection=client)
+            ]
+
+    name, listed = asyncio.run(work())
+
+    assert ran == [0]
+    assert listed == [name]
+
+
+def test_rq_suspend_holds_our_worker_until_rq_resume(redis_url: str, client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        async with working(client, note) as worker:
+            await asyncio.to_thread(rq, redis_url, "suspend")
+            await until(lambda: worker.last_claim and worker.last_claim.suspended)
+            enqueue(client, 3)
+            before = worker.last_claim
+            await until(lambda: worker.last_claim is not before)
+            assert ran == []
+            await asyncio.to_thread(rq, redis_url, "resume")
+            await until(lambda: len(ran) == 3)
+
+    asyncio.run(work())
+
+
+def test_rq_requeue_runs_a_failed_job_again(redis_url: str, client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def fail_at_first(first: int, second: int) -> int:
+        ran.append(first + second)
+        if len(ran) == 1:
+            raise RuntimeError("as it was asked to")
+        return first + second
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 1, 2, job_id="sum")
+        async with working(client, fail_at_first):
+            await until(lambda: places(client, "sum") == ["failed"])
+            await asyncio.to_thread(rq, redis_url, "requeue", "--queue", QUEUE, "sum")
+            await until(lambda: is_finished(client, "sum"))
+
+    asyncio.run(work())
+
+    assert ran == [3, 3]
+    assert fetched(client, "sum").return_value() == 3
+    assert client.zcard(FAILED) == 0
+
+
+def test_rq_requeue_runs_a_failed_job_again_that_keeps_no_result(
+    redis_url: str, client: redis.Redis
+) -> None:
+    ran: list[int] = []
+
+    async def fail_at_first(n: int) -> None:
+        ran.append(n)
+        if len(ran) == 1:
+            raise RuntimeError("as it was asked to")
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 7, job_id="plain", result_ttl=0)
+        async with working(client, fail_at_first):
+            await until(lambda: places(client, "plain") == ["failed"])
+            await asyncio.to_thread(rq, redis_url, "requeue", "--queue", QUEUE, "--all")
+            await until(lambda: not client.exists("rq:job:plain"))
+
+    asyncio.run(work())
+
+    assert ran == [7, 7]
+    assert places(client, "plain") == []
+
+
+# A stock worker on our queue
+
+
+def test_a_stock_worker_drains_our_hints(redis_url: str, client: redis.Redis) -> None:
+    enqueue(client, 5, function=NOTE)
+    rq(redis_url, "worker", "--burst", "-P", str(TESTS), QUEUE)
+
+    assert notes(client) == ["0", "1", "2", "3", "4"]
+    assert client.keys("rq:job:*") == []
+    assert not client.exists(LIST)
+
+
+def test_a_stock_worker_and_ours_share_a_queue(redis_url: str, client: redis.Redis) -> None:
+    async def note(n: int) -> None:
+        client.rpush("notes", str(n))
+
+    async def work() -> None:
+        enqueue(client, 60, function=NOTE)
+        async with working(client, slots=1, limit=50, functions={NOTE: note}):
+            await until(lambda: client.llen("notes") == 50)
+            await asyncio.to_thread(rq, redis_url, "worker", "--burst", "-P", str(TESTS), QUEUE)
+
+    asyncio.run(work())
+
+    assert sorted(map(int, notes(client))) == list(range(60))
+    assert client.keys("rq:job:*") == []
+
+
+def test_a_stock_worker_runs_again_what_ours_gave_to_the_failed_registry(
+    redis_url: str, client: redis.Redis
+) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue(NOTE, "again", job_id="guest")
+        async with working(client, functions={NOTE: fail}):
+            await until(lambda: places(client, "guest") == ["failed"])
+
+    asyncio.run(work())
+    rq(redis_url, "requeue", "--queue", QUEUE, "guest")
+    rq(redis_url, "worker", "--burst", "-P", str(TESTS), QUEUE)
+
+    assert notes(client) == ["again"]
+    assert is_finished(client, "guest")
+
+
+@pytest.mark.parametrize("producer", ["ours", "stock"])
+def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: str) -> None:
+    gate = asyncio.Event()
+
+    async def hold(*_: int) -> None:
+        await gate.wait()
+
+    def runners() -> list[str]:
+        return [each.worker_name for each in fetched(client, "job-0").get_executions()]
+
+    async def work() -> None:
+        if producer == "ours":
+            enqueue(client, 1)
+        else:
+            queue_of(client).enqueue(WORK, 0, job_id="job-0")
+        async with working(client, hold) as worker:
+            await until(lambda: worker.slots.free < worker.slots.count)
+            worker.get_current_executions(refresh=True)  # it forgets those without a record
+            await until(lambda: runners() == [worker.registration.name])
+            listed = worker.get_current_executions(refresh=True)
+            assert [each.job_id for each in listed] == ["job-0"]
+            gate.set()
+
+    asyncio.run(work())
+
+    assert client.keys("rq:execution*") == []
+
+
+# A stock producer
+
+
+def test_a_stock_producer_gets_the_result(client: redis.Redis) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 1, 2, job_id="sum")
+        async with working(client, add) as worker:
+            await until(lambda: is_finished(client, "sum"))
+            await until(lambda: not client.exists(worker.registration.executions_key))
+
+    asyncio.run(work())
+    job = fetched(client, "sum")
+
+    assert job.return_value() == 3
+    assert places(client, "sum") == ["finished"]
+    assert client.keys("rq:execution:*") == []
+
+
+def test_a_stock_producers_keyword_arguments_arrive(client: redis.Redis) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 1, second=2, job_id="sum")
+        async with working(client, add):
+            await until(lambda: is_finished(client, "sum") or places(client, "sum") == ["failed"])
+
+    asyncio.run(work())
+
+    assert fetched(client, "sum").return_value() == 3
+
+
+def test_a_stock_producer_reads_why_its_job_failed(client: redis.Redis) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="bad")
+        async with working(client, fail):
+            await until(lambda: places(client, "bad") == ["failed"])
+
+    asyncio.run(work())
+    result = fetched(client, "bad").latest_result()
+
+    assert result is not None
+    assert result.type == Result.Type.FAILED
+    assert "RuntimeError: as it was asked to" in (result.exc_string or "")
+
+
+def test_a_job_that_outlasts_its_timeout_is_cancelled_and_fails(client: redis.Redis) -> None:
+    cancelled: list[bool] = []
+
+    async def never_end() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="endless", job_timeout=1)
+        async with working(client, never_end):
+            await until(lambda: places(client, "endless") == ["failed"])
+
+    asyncio.run(work())
+    result = fetched(client, "endless").latest_result()
+
+    assert cancelled == [True]
+    assert result is not None
+    assert "TimeoutError" in (result.exc_string or "")
+
+
+def test_a_dependent_runs_after_the_job_it_depends_on(client: redis.Redis) -> None:
+    ran: list[str] = []
+
+    async def note(word: str) -> None:
+        ran.append(word)
+
+    async def work() -> None:
+        first = queue_of(client).enqueue(WORK, "first")
+        queue_of(client).enqueue(WORK, "second", depends_on=first, job_id="second")
+        queue_of(client).enqueue(WORK, "third", depends_on="second")
+        async with working(client, note):
+            await until(lambda: len(ran) == 3)
+
+    asyncio.run(work())
+
+    assert ran == ["first", "second", "third"]
+    assert client.zcard(DEFERRED) == 0
+
+
+def test_a_dependent_that_comes_while_its_job_runs_is_not_forgotten(client: redis.Redis) -> None:
+    ran: list[str] = []
+    gate = asyncio.Event()
+
+    async def note(word: str) -> None:
+        await gate.wait()
+        ran.append(word)
+
+    async def work() -> None:
+        first = queue_of(client).enqueue(WORK, "first", result_ttl=0)
+        async with working(client, note):
+            await until(lambda: client.zcard(STARTED) == 1)
+            queue_of(client).enqueue(WORK, "second", depends_on=first)
+            gate.set()
+            await until(lambda: len(ran) == 2)
+
+    asyncio.run(work())
+
+    assert ran == ["first", "second"]
+
+
+def test_a_dependent_of_a_failed_job_waits(client: redis.Redis) -> None:
+    async def work() -> None:
+        first = queue_of(client).enqueue(WORK, job_id="first")
+        queue_of(client).enqueue(WORK, depends_on=first, job_id="second")
+        async with working(client, fail):
+            await until(lambda: places(client, "first") == ["failed"])
+
+    asyncio.run(work())
+
+    assert places(client, "second") == ["deferred"]
+
+
+def test_callbacks_on_the_list_are_called(client: redis.Redis) -> None:
+    functions = {ADD: add, FAIL: fail, ON_SUCCESS: fail, ON_FAILURE: fail}
+
+    async def work() -> None:
+        queue = queue_of(client)
+        queue.enqueue(ADD, 1, 2, job_id="good", on_success=Callback(ON_SUCCESS))
+        queue.enqueue(FAIL, job_id="bad", on_failure=Callback(ON_FAILURE))
+        async with working(client, functions=functions):
+            await until(lambda: client.zcard(FAILED) and is_finished(client, "good"))
+
+    asyncio.run(work())
+
+    assert sorted(notes(client)) == ["bad failed with RuntimeError", "good succeeded with 3"]
+
+
+def test_a_repeat_runs_as_often_as_it_says(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 7, job_id="again", repeat=Repeat(times=2))
+        async with working(client, note):
+            await until(lambda: is_finished(client, "again"))
+
+    asyncio.run(work())
+
+    assert ran == [7, 7, 7]
+    assert places(client, "again") == ["finished"]
+
+
+@pytest.mark.parametrize("result_ttl", [None, 0])
+def test_a_retry_of_rq_runs_a_failed_job_again(client: redis.Redis, result_ttl: int | None) -> None:
+    ran: list[int] = []
+
+    async def fail_twice(n: int) -> None:
+        ran.append(n)
+        if len(ran) < 3:
+            raise RuntimeError("as it was asked to")
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, 7, job_id="again", retry=Retry(max=2), result_ttl=result_ttl)
+        async with working(client, fail_twice):
+            await until(lambda: len(ran) == 3 or client.zcard(FAILED))
+            await until(lambda: client.zcard(STARTED) == 0)
+
+    asyncio.run(work())
+
+    assert ran == [7, 7, 7]
+    assert places(client, "again") == ([] if result_ttl == 0 else ["finished"])
+
+
+def test_a_retry_of_rq_that_is_to_wait_is_scheduled(client: redis.Redis) -> None:
+    """Whoever uses such retries runs RQ's scheduler too."""
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="later", retry=Retry(max=1, interval=60))
+        async with working(client, fail):
+            await until(lambda: client.hget("rq:job:later", "status") == b"scheduled")
+            await until(lambda: client.zcard(STARTED) == 0)
+
+    asyncio.run(work())
+
+    assert places(client, "later") == ["scheduled"]
+
+
+def test_a_retry_of_rq_ends_with_a_failure(client: redis.Redis) -> None:
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="bad", retry=Retry(max=1))
+        async with working(client, fail):
+            await until(lambda: places(client, "bad") == ["failed"])
+
+    asyncio.run(work())
+
+    assert fetched(client, "bad").retries_left == 0
+
+
+def test_a_rate_limit_of_rq_lets_the_next_job_in_when_one_has_ended(client: redis.Redis) -> None:
+    running = most = 0
+
+    async def hold(_: int) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    async def work() -> None:
+        limit = RateLimit("one at a time", concurrency=1)
+        for n in range(3):
+            queue_of(client).enqueue(WORK, n, job_id=f"guest-{n}", rate_limit=limit)
+        async with working(client, hold):
+            await until(lambda: all(is_finished(client, f"guest-{n}") for n in range(3)))
+
+    asyncio.run(work())
+
+    assert most == 1
+
+
+# A worker that ends its job late, or twice
+
+
+def time_passes(client: redis.Redis) -> None:
+    """Leases have run out, and the last maintenance was long ago."""
+    for member, score in client.zrange(STARTED, 0, -1, withscores=True):
+        client.zadd(STARTED, {member: score - 3600})
+    client.delete(f"rq:maintenance:{QUEUE}")
+
+
+def test_a_worker_that_was_taken_for_dead_ends_nothing(client: redis.Redis) -> None:
+    gate = asyncio.Event()
+
+    async def wait_at_gate() -> str:
+        await gate.wait()
+        return "too late"
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="guest")
+        async with working(client, wait_at_gate):
+            await until(lambda: client.zcard(STARTED))
+            time_passes(client)
+            async with working(client):
+                await until(lambda: places(client, "guest") == ["failed"])
+            gate.set()
+
+    asyncio.run(work())
+
+    assert places(client, "guest") == ["failed"]
+    assert fetched(client, "guest").return_value() is None
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_the_second_run_alone(
+    client: redis.Redis,
+) -> None:
+    gates = [asyncio.Event(), asyncio.Event()]
+    begun: list[int] = []
+    ended: list[int] = []
+
+    async def wait_at_gate() -> int:
+        number = len(begun)
+        begun.append(number)
+        await gates[number].wait()
+        ended.append(number)
+        return number
+
+    async def work() -> None:
+        queue_of(client).enqueue(WORK, job_id="guest", retry=Retry(max=1))
+        async with working(client, wait_at_gate, slots=1) as first:
+            await until(lambda: client.zcard(STARTED))
+            time_passes(client)
+            async with working(client, wait_at_gate):
+                await until(lambda: len(begun) == 2)
+                gates[0].set()
+                await until(lambda: ended == [0])
+                await claims_again(first)
+                assert places(client, "guest") == ["started"]
+                gates[1].set()
+
+    asyncio.run(work())
+
+    assert places(client, "guest") == ["finished"]
+    assert fetched(client, "guest").return_value() == 1
+
+
+@pytest.mark.parametrize("again", ["repeat", "retry"])
+def test_a_job_that_comes_again_does_so_once_when_the_reply_to_its_end_is_lost(
+    redis_url: str, client: redis.Redis, again: str
+) -> None:
+    ran: list[int] = []
+
+    async def note() -> None:
+        ran.append(1)
+        if again == "retry":
+            raise RuntimeError("as it was asked to")
+
+    async def work(behind_proxy: redis.Redis, proxy: CuttingProxy) -> None:
+        if again == "repeat":
+            queue_of(client).enqueue(WORK, job_id="guest", repeat=Repeat(times=2))
+        else:
+            queue_of(client).enqueue(WORK, job_id="guest", retry=Retry(max=2))
+        proxy.cut(
+            Loss.REPLY, lambda command: is_call(command, b"EXEC") and proxy.has_passed(b"RPUSH")
+        )
+        async with working(behind_proxy, note, slots=1):
+            await until(proxy.was_cut.is_set)
+            await until(lambda: places(client, "guest") in (["finished"], ["failed"]))
+
+    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        asyncio.run(work(behind_proxy, proxy))
+
+    assert len(ran) == 3
+    assert client.llen(LIST) == 0

@@ -1,0 +1,434 @@
+"""Whoever can write to Redis holds up the worker at most: it runs on beside whatever he leaves there."""
+
+import asyncio
+import json
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+from rq.serializers import JSONSerializer
+
+from rq_slots.allowlist import allowlisted
+from rq_slots.job_data import CALL_BYTES_MAX
+from rq_slots.rate_window import WINDOW_S, RateWindow
+from rq_slots.worker import SlotWorker
+from support.rq import (
+    FAILED,
+    FINISHED,
+    FIRST_SEEN,
+    INTERMEDIATE,
+    LIST,
+    QUARANTINE,
+    QUEUE,
+    STARTED,
+    WINDOW,
+    WORK,
+    NotBegun,
+    claims_again,
+    enqueue,
+    places,
+    queue_of,
+    until,
+    working,
+)
+
+HUGE = "x" * (CALL_BYTES_MAX + 1)
+BOMB = zlib.compress(bytes(50_000_000), 9)
+DEEP = "[" * 100_000
+
+
+def forge(client: redis.Redis, job_id: str | bytes, **fields: Any) -> None:
+    """A job as somebody writes it who does not ask RQ."""
+    call = zlib.compress(json.dumps([WORK, None, [0], {}]).encode())
+    client.hset(
+        b"rq:job:" + (job_id if isinstance(job_id, bytes) else job_id.encode()),
+        mapping={"status": "queued", "origin": QUEUE, "data": call, **fields},
+    )
+    client.rpush(LIST, job_id)
+
+
+def goes_on(
+    client: redis.Redis, tamper: Callable[[SlotWorker], object] = lambda _: None, **options: Any
+) -> SlotWorker:
+    """A worker that has met what is there, been tampered with, and then run two jobs that came."""
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    def came() -> bool:
+        try:
+            enqueue(client, 2, first=100)
+        except redis.ResponseError:  # our producers drop a hint that they cannot write
+            return False
+        return True
+
+    async def work() -> SlotWorker:
+        async with working(client, note, **options) as worker:
+            await until(lambda: worker.last_claim)
+            tamper(worker)
+            await until(came)
+            await until(lambda: {100, 101} <= set(ran))
+        return worker
+
+    return asyncio.run(work())
+
+
+# What a job holds
+
+
+@pytest.mark.parametrize(
+    "field", ["data", "meta", "enqueued_at", "timeout", "status", "group_id", "webhooks"]
+)
+def test_a_job_with_a_huge_field_is_set_aside(client: redis.Redis, field: str) -> None:
+    forge(client, "huge", **{field: HUGE})
+    goes_on(client)
+
+    assert places(client, "huge") == ["quarantine"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(BOMB, id="bomb"),
+        pytest.param(zlib.compress(DEEP.encode()), id="deep"),
+        pytest.param(zlib.compress(b"[" + b"9" * 60_000 + b"]"), id="huge integer"),
+    ],
+)
+def test_a_call_that_would_not_fit_is_no_call(client: redis.Redis, data: bytes) -> None:
+    forge(client, "bomb", data=data)
+    goes_on(client)
+
+    assert client.hget("rq:job:bomb", "status") != b"queued"
+
+
+@pytest.mark.parametrize("field", ["exc_info", "result", "meta", "description", "dependency_ids"])
+def test_a_bomb_beside_the_call_stops_nobody(client: redis.Redis, field: str) -> None:
+    forge(client, "bomb", **{field: BOMB[:CALL_BYTES_MAX], "result_ttl": "500"})
+    goes_on(client)
+
+
+def test_a_job_class_of_ours_unpacks_no_bomb(client: redis.Redis) -> None:
+    for field in ("data", "exc_info"):
+        forge(client, field, **{field: BOMB})
+
+        with pytest.raises(NoSuchJobError):
+            allowlisted(()).fetch(field, connection=client, serializer=JSONSerializer)
+
+
+def test_a_job_class_of_ours_reads_no_huge_hash(client: redis.Redis) -> None:
+    forge(client, "huge", note="x" * 2_000_000)
+
+    with pytest.raises(NoSuchJobError):
+        allowlisted(()).fetch("huge", connection=client, serializer=JSONSerializer)
+
+
+@pytest.mark.parametrize("job_id", [b"\xff\xfe", b"a b", b"a:b", b"x" * 300, b"", b"x" * 1_000_000])
+def test_an_entry_that_is_no_job_id_is_dropped(client: redis.Redis, job_id: bytes) -> None:
+    forge(client, job_id, result_ttl="500")
+    goes_on(client)
+
+    assert client.zcard(STARTED) == client.zcard(QUARANTINE) == client.llen(LIST) == 0
+
+
+def test_many_entries_that_are_no_jobs_are_dropped_call_by_call(client: redis.Redis) -> None:
+    client.rpush(LIST, *(f"nothing-{n}" for n in range(5_000)))
+    goes_on(client)
+
+    assert client.llen(LIST) == 0
+
+
+@pytest.mark.parametrize("created_at", ["1e400", "-1e400", "1e18", "-7", "nan", '"noon"', DEEP])
+def test_a_head_that_came_at_no_moment_gives_no_watermark(
+    client: redis.Redis, created_at: str
+) -> None:
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    gate = asyncio.Event()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        forge(client, "head", meta=f'{{"created_at": {created_at}}}')
+        async with working(client, hold, slots=1) as worker:
+            await until(lambda: worker.slots.free == 0)
+            await claims_again(worker)
+            gate.set()
+            assert worker.last_claim is not None
+            assert (worker.last_claim.head, worker.last_claim.empty) == (None, False)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("field", ["timeout", "failure_ttl", "result_ttl", "enqueued_at"])
+@pytest.mark.parametrize(
+    "value", ["", "0", "-1", "1e300", "inf", "nan", "9" * 400, "\udcff".encode(errors="replace")]
+)
+def test_numbers_that_are_none_stop_nobody(
+    client: redis.Redis, field: str, value: str | bytes
+) -> None:
+    forge(client, "job-1", **{"result_ttl": "0", field: value})
+    forge(client, "job-2", **{"result_ttl": "0", field: value, "data": "no call: it will fail"})
+    goes_on(client)
+
+
+@pytest.mark.parametrize("outcome", ["finished", "failed"])
+def test_no_webhook_is_sent(client: redis.Redis, outcome: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        webhooks = json.dumps([{"url": url, "job_status": outcome, "timeout": 600}])
+        data = {} if outcome == "finished" else {"data": "no call: it will fail"}
+        forge(client, "hooked", webhooks=webhooks, **data)
+        goes_on(client)
+        job = Job.fetch("hooked", connection=client, serializer=JSONSerializer)
+        listener.setblocking(False)
+
+        assert job.get_status() == outcome
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+
+
+def test_a_started_job_that_cannot_be_read_holds_up_no_maintenance(client: redis.Redis) -> None:
+    for job_id, fields in {"bomb": {"data": BOMB}, "no-number": {"result_ttl": "many"}}.items():
+        forge(client, job_id, **fields)
+        client.zadd(STARTED, {f"{job_id}:dead": 1})
+    queue_of(client).enqueue(WORK, 0, job_id="guest")
+    client.hset("rq:job:guest", "status", "started")
+    client.zadd(STARTED, {"guest:dead": 2})
+    client.delete(LIST)
+    goes_on(client)
+
+    assert client.zcard(STARTED) == 0
+    assert places(client, "guest") == ["failed"]
+
+
+# Keys of a wrong type
+
+
+def of_another_type(client: redis.Redis, key: str) -> None:
+    """Whatever was there, it is a text now, or a list where it was none."""
+    with client.pipeline() as pipeline:  # one moment: the worker may write there any time
+        pipeline.delete(key)
+        if key in {"rq:suspended", f"rq:probe:{QUEUE}", f"{WINDOW}:known"}:
+            pipeline.rpush(key, "text")
+        else:
+            pipeline.set(key, "text")
+        pipeline.execute()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(LIST, INTERMEDIATE, STARTED, FAILED, FINISHED, QUARANTINE, FIRST_SEEN, WINDOW),
+        *(f"{WINDOW}:known", f"rq:probe:{QUEUE}", "rq:workers", f"rq:workers:{QUEUE}"),
+    ],
+)
+@pytest.mark.parametrize("moment", ["before it starts", "while it works"])
+def test_a_key_of_a_wrong_type_stops_nobody_for_long(
+    client: redis.Redis, key: str, moment: str
+) -> None:
+    async def no_starts() -> dict[str, float]:
+        return {}
+
+    def tamper(_: object) -> None:
+        of_another_type(client, key)
+
+    if moment == "before it starts":
+        tamper(None)
+        goes_on(client, limit=100, recent_starts=no_starts)
+    else:
+        goes_on(client, tamper, limit=100, recent_starts=no_starts)
+
+
+def test_a_key_of_a_wrong_type_that_only_producers_meet_is_deleted_too(client: redis.Redis) -> None:
+    of_another_type(client, "rq:queues")
+    goes_on(client)
+
+    assert client.type("rq:queues") == b"set"
+
+
+@pytest.mark.parametrize("key", ["key", "executions_key"])
+def test_a_workers_own_key_of_a_wrong_type_is_made_anew(client: redis.Redis, key: str) -> None:
+    worker = goes_on(
+        client, lambda worker: of_another_type(client, getattr(worker.registration, key))
+    )
+
+    assert not worker.without_redis
+
+
+@pytest.mark.parametrize("producer", ["ours", "stock"])
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    "key", ["rq:job:{}", "rq:executions:{}", "rq:job:{}:dependents", "rq:results:{}"]
+)
+@pytest.mark.parametrize("moment", ["waits", "runs"])
+def test_a_jobs_own_key_of_a_wrong_type_stops_nobody(
+    client: redis.Redis, producer: str, fails: bool, key: str, moment: str
+) -> None:
+    """Whether this job runs is nobody's promise; that others do, is."""
+    job_id = "job-7" if producer == "ours" else "guest"
+    begun = asyncio.Event()
+    gate = asyncio.Event()
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        if n == 7:
+            begun.set()
+            await gate.wait()
+            if fails:
+                raise RuntimeError("as it was asked to")
+        ran.append(n)
+
+    async def work() -> None:
+        if producer == "ours":
+            enqueue(client, 1, first=7)
+        else:
+            queue_of(client).enqueue(WORK, 7, job_id=job_id)
+        if moment == "waits":
+            of_another_type(client, key.format(job_id))
+            gate.set()
+        async with working(client, note) as worker:
+            if moment == "runs":
+                await begun.wait()
+                of_another_type(client, key.format(job_id))
+                gate.set()
+            enqueue(client, 2, first=100)
+            await until(lambda: {100, 101} <= set(ran))
+            await claims_again(worker)
+
+            assert not worker.without_redis
+
+    asyncio.run(work())
+
+
+def test_a_count_that_is_no_number_keeps_no_job_from_ending(client: redis.Redis) -> None:
+    def tamper(worker: SlotWorker) -> None:
+        client.hset(worker.registration.key, "successful_job_count", "many")
+
+    goes_on(client, tamper)
+
+    assert client.keys("rq:job:*") == []
+
+
+# The rate window
+
+
+@pytest.fixture
+def crowd(client: redis.Redis) -> None:
+    """Starts of the far future, as many as the window allows."""
+    client.zadd(WINDOW, {f"forged-{n}": time.time() + 10**6 + n for n in range(9)})
+    client.zadd(WINDOW, {"forged-forever": "+inf"})
+
+
+@pytest.mark.usefixtures("crowd")
+def test_starts_of_the_far_future_take_no_room(client: redis.Redis) -> None:
+    goes_on(client, limit=10)
+
+    assert [member for member in client.zrange(WINDOW, 0, -1) if b"forged" in member] == []
+
+
+@pytest.mark.usefixtures("crowd")
+def test_starts_of_the_far_future_take_no_tokens(client: redis.Redis) -> None:
+    window = RateWindow(client, key=WINDOW, limit=10, shared=True)
+    window.unite({})
+
+    assert len(window.take(10)) == 10
+
+
+def test_a_worker_whose_window_is_deleted_again_and_again_keeps_its_limit(
+    client: redis.Redis,
+) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def no_starts() -> dict[str, float]:
+        return {}
+
+    async def work() -> None:
+        enqueue(client, 50)
+        async with working(client, note, limit=10, slots=3, recent_starts=no_starts) as worker:
+            for _ in range(20):
+                client.delete(WINDOW)
+                client.set(f"{WINDOW}:known", 1)
+                await claims_again(worker)
+
+            assert worker.last_claim is not None
+            assert worker.last_claim.room == 0
+
+    asyncio.run(work())
+
+    assert sorted(started) == list(range(10))
+    assert client.llen(LIST) == 40
+
+
+def test_a_worker_at_its_own_limit_does_not_spin_and_holds_no_job(client: redis.Redis) -> None:
+    async def work() -> float:
+        enqueue(client, 5)
+        async with working(client, limit=2) as worker:
+            await until(lambda: worker.last_claim and worker.last_claim.room == 0)
+            client.delete(WINDOW)
+            await claims_again(worker)
+            since = time.monotonic()
+            await claims_again(worker)
+            assert worker.last_claim is not None
+            assert worker.last_claim.wait_s > WINDOW_S - 10
+            return time.monotonic() - since
+
+    assert asyncio.run(work()) > 0.5
+    assert (client.llen(LIST), client.llen(INTERMEDIATE)) == (3, 0)
+
+
+# What one job leaves or meets
+
+
+def test_a_record_that_was_forged_before_it_was_written_holds_nothing_up(
+    client: redis.Redis,
+) -> None:
+    gate, ran = asyncio.Event(), []
+
+    async def hold(n: int) -> None:
+        ran.append(n)
+        if n == 0:
+            await gate.wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, hold, slots=2):
+            await until(lambda: client.zcard(STARTED))
+            (member,) = client.zrange(STARTED, 0, -1)
+            client.delete(b"rq:execution:" + member)
+            client.set(b"rq:execution:" + member, "x")
+            enqueue(client, 1, first=1)
+            await until(lambda: not client.exists("rq:job:job-1"))
+            gate.set()
+
+    asyncio.run(work())
+
+    assert ran == [0, 1]
+
+
+def test_a_job_that_goes_back_to_what_is_no_queue_any_more_is_not_lost(
+    client: redis.Redis,
+) -> None:
+    ran: list[int] = []
+
+    async def meet_no_store(n: int) -> None:
+        ran.append(n)
+        if len(ran) == 1:
+            client.set(LIST, "x")
+            raise NotBegun("as it was asked to")
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, meet_no_store):
+            await until(lambda: ran == [0, 0])
+
+    asyncio.run(work())

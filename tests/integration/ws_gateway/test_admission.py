@@ -1,0 +1,515 @@
+"""Who gets in, who does not, and what each is told."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx2
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from order_engine.execution.accounts.api_keys import ApiKeys
+from order_engine.execution.accounts.stream_tokens import StreamTokens
+from order_engine.execution.domain.accounts import Scope
+from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.settings import WsGatewaySettings
+from order_engine.serving.server import serving, serving_door
+from order_engine.ws_gateway.app import ws_gateway_app
+from support.evidence import rows
+from support.fleet import free_port
+from support.lives import a_life
+from support.stores import Databases, Stores, execute
+from support.streaming import (
+    NEVER_S,
+    UNKNOWN,
+    a_multiplexed_socket,
+    a_socket,
+    ask,
+    close_code,
+    next_frames,
+    next_seqs,
+    run,
+    samples,
+    streaming,
+    to_the_end,
+    unsubscribed,
+    until,
+)
+
+S = OrderStatus
+OWNER, STRANGER = AccountId("local"), AccountId("mallory")
+
+Door = Callable[..., connect]
+
+
+def one_order(address: str, query: str = "", **options: Any) -> connect:
+    return a_socket(address, UNKNOWN, query, **options)
+
+
+both_doors = pytest.mark.parametrize("door", [one_order, a_multiplexed_socket])
+
+
+def bearer(key: str) -> dict[str, dict[str, str]]:
+    return {"additional_headers": {"Authorization": f"Bearer {key}"}}
+
+
+async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
+    _, shown = await keys.make(account_id, scopes or {Scope.READ})
+    return shown
+
+
+# Keys
+
+
+@both_doors
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer oe_x",
+        f"Bearer oe_{'0' * 16}_{'0' * 64}",
+        f"Basic oe_{'0' * 16}_{'0' * 64}",
+        "Bearer " + "x" * 4_000,
+    ],
+)
+def test_who_shows_no_key_of_ours_is_told_4401(
+    guarded: str, door: Door, authorization: str | None
+) -> None:
+    headers = {} if authorization is None else {"Authorization": authorization}
+
+    async def work() -> None:
+        assert await close_code(door(guarded, additional_headers=headers)) == 4401
+
+    run(work())
+
+
+@both_doors
+def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: ApiKeys, door: Door) -> None:
+    async def work() -> None:
+        key = await a_key(keys)
+        wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
+
+        assert await close_code(door(guarded, **bearer(wrong))) == 4401
+
+    run(work())
+
+
+@both_doors
+@pytest.mark.parametrize("scopes", [[Scope.TRADE], [Scope.ADMIN], [Scope.TRADE, Scope.ADMIN]])
+def test_a_key_that_may_not_read_is_told_4403(
+    guarded: str, keys: ApiKeys, door: Door, scopes: list[Scope]
+) -> None:
+    async def work() -> None:
+        key = await a_key(keys, OWNER, *scopes)
+
+        assert await close_code(door(guarded, **bearer(key))) == 4403
+
+    run(work())
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
+def test_a_key_opens_the_orders_of_its_account(
+    guarded: str, orders: Orders, keys: ApiKeys, scheme: str
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        headers = {"Authorization": f"{scheme} {await a_key(keys)}"}
+        async with a_socket(guarded, life.order_id, additional_headers=headers) as socket:
+            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
+    guarded: str, orders: Orders, keys: ApiKeys
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        own, foreign = await a_key(keys), await a_key(keys, STRANGER)
+        assert await close_code(a_socket(guarded, life.order_id, **bearer(foreign))) == 4404
+        async with a_socket(guarded, life.order_id, **bearer(own)) as socket:
+            assert await next_seqs(socket, 1) == [1]
+            assert await close_code(a_socket(guarded, life.order_id, **bearer(foreign))) == 4404
+            await life.lead(to=S.CONFIRMED)
+            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+def test_an_open_engine_asks_nobody(listening: str, orders: Orders) -> None:
+    async def work() -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        async with a_socket(listening, life.order_id, "?token=x", **bearer("x")) as socket:
+            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+# Revoked keys
+
+
+@both_doors
+def test_a_revoked_key_is_told_4401_from_the_next_socket_on(
+    guarded: str, keys: ApiKeys, door: Door
+) -> None:
+    async def work() -> None:
+        key = await a_key(keys)
+        assert await close_code(one_order(guarded, **bearer(key))) == 4404
+        await keys.revoke(key.split("_")[1])
+
+        assert await close_code(door(guarded, **bearer(key))) == 4401
+
+    run(work())
+
+
+def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        revoked, kept = await a_key(keys), await a_key(keys)
+        caller = await keys.caller(revoked)
+        assert caller is not None
+        token = await tokens.issue(caller)
+        async with (
+            a_socket(guarded, life.order_id, **bearer(revoked)) as one,
+            a_multiplexed_socket(guarded, **bearer(revoked)) as many,
+            a_socket(guarded, life.order_id, f"?token={token}") as page,
+            a_socket(guarded, life.order_id, **bearer(kept)) as other,
+        ):
+            for socket in (one, page, other):
+                await next_seqs(socket, 1)
+            await keys.revoke(revoked.split("_")[1])
+            for socket in (one, many, page):
+                assert await to_the_end(socket) == ([], 4401)
+            await life.lead(to=S.CONFIRMED)
+            assert await to_the_end(other) == ([2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+# Stream tokens
+
+
+async def a_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = OWNER) -> str:
+    caller = await keys.caller(await a_key(keys, account_id))
+    assert caller is not None
+    return await tokens.issue(caller)
+
+
+def test_a_stream_token_opens_one_socket(
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        token = await a_token(keys, tokens)
+        async with a_socket(guarded, life.order_id, f"?after=2&token={token}") as socket:
+            assert await to_the_end(socket) == ([3, 4, 5], 1000)
+        assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4401
+        assert await close_code(a_multiplexed_socket(guarded, f"?token={token}")) == 4401
+
+    run(work())
+
+
+def test_of_many_who_come_with_one_token_one_gets_in(
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+) -> None:
+    async def come(token: str, life_id: object) -> int | None:
+        async with a_socket(guarded, life_id, f"?token={token}") as socket:
+            return (await to_the_end(socket))[1]
+
+    async def work() -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        token = await a_token(keys, tokens)
+        codes = await asyncio.gather(*(come(token, life.order_id) for _ in range(20)))
+
+        assert sorted(codes, key=str) == [1000] + [4401] * 19
+
+    run(work())
+
+
+def test_a_stream_token_opens_the_orders_of_its_account_only(
+    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        token = await a_token(keys, tokens, STRANGER)
+
+        assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4404
+
+    run(work())
+
+
+@pytest.mark.parametrize("token", ["", "x", f"oest_{'0' * 64}", f"oest_{'0' * 63}", "x" * 4_000])
+def test_an_unknown_token_is_told_4401(guarded: str, token: str) -> None:
+    async def work() -> None:
+        assert await close_code(one_order(guarded, f"?token={token}")) == 4401
+
+    run(work())
+
+
+def test_a_token_that_is_too_old_is_told_4401(
+    databases: Databases, guarded: str, keys: ApiKeys, tokens: StreamTokens
+) -> None:
+    async def work() -> None:
+        token = await a_token(keys, tokens)
+        execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
+
+        assert await close_code(one_order(guarded, f"?token={token}")) == 4401
+
+    run(work())
+
+
+# Pages of other origins
+
+
+@both_doors
+@pytest.mark.parametrize(
+    ("origin", "is_welcome"),
+    [
+        ("http://{address}", True),
+        ("HTTP://{address}", True),
+        ("https://app.example", True),
+        ("https://evil.example", False),
+        ("http://app.example", False),
+        ("https://app.example.evil.example", False),
+        ("https://app.example:8443", False),
+        ("http://127.0.0.1:1", False),
+        ("https://{address}.evil.example", False),
+        ("null", False),
+        ("", False),
+        ("http://[", False),
+        ("file://", False),
+    ],
+)
+def test_a_page_must_be_ours_or_allowed(
+    choosy: str, door: Door, origin: str, is_welcome: bool
+) -> None:
+    async def work() -> None:
+        headers = {"Origin": origin.format(address=choosy)}
+        async with door(choosy, additional_headers=headers) as socket:
+            if is_welcome and door is a_multiplexed_socket:
+                await ask(socket, "subscribe", "x")
+                [answer] = await next_frames(socket, 1)
+                assert answer["code"] == "order_not_found"
+            else:
+                assert await to_the_end(socket) == ([], 4404 if is_welcome else 4403)
+
+    run(work())
+
+
+@pytest.fixture(scope="module")
+def choosy(databases: Databases, stores: Stores) -> Iterator[str]:
+    with streaming(
+        databases.orders_url,
+        stores.redis_url,
+        ws_position_check_s=NEVER_S,
+        cors_origins="https://app.example",
+    ) as address:
+        yield address
+
+
+def test_any_page_may_come_where_all_are_allowed(
+    databases: Databases, stores: Stores, orders: Orders
+) -> None:
+    async def work(address: str) -> None:
+        life = await a_life(orders, at=S.CONFIRMED)
+        for origin in ("https://evil.example", "null"):
+            headers = {"Origin": origin}
+            async with a_socket(address, life.order_id, additional_headers=headers) as socket:
+                assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+
+    with streaming(databases.orders_url, stores.redis_url, cors_origins="*") as address:
+        run(work(address))
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("limit", "setting"),
+    [
+        ("process", "ws_connections_max"),
+        ("address", "ws_connections_per_address"),
+        ("key", "ws_connections_per_key"),
+    ],
+)
+def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
+    databases: Databases, stores: Stores, keys: ApiKeys, limit: str, setting: str
+) -> None:
+    async def work(address: str) -> None:
+        key = await a_key(keys)
+        refused = samples("ws_connections_refused_total", limit=limit)
+        async with AsyncExitStack() as stack:
+            sockets = [
+                await stack.enter_async_context(a_multiplexed_socket(address, **bearer(key)))
+                for _ in range(3)
+            ]
+            for socket in sockets:
+                await ask(socket, "subscribe", "x")
+                await next_frames(socket, 1)
+            open_sockets = samples("ws_connections")
+            assert await close_code(a_multiplexed_socket(address, **bearer(key))) == 4429
+            assert samples("ws_connections_refused_total", limit=limit) == refused + 1
+            await sockets[0].close()
+            await until(lambda: samples("ws_connections") == open_sockets - 1)
+            async with a_multiplexed_socket(address, **bearer(key)) as socket:
+                await ask(socket, "subscribe", "x")
+                await next_frames(socket, 1)
+
+    with streaming(databases.orders_url, stores.redis_url, auth="keys", **{setting: 3}) as address:
+        run(work(address))
+
+
+@pytest.mark.parametrize(("spare", "answer"), [(0, 503), (1, 4429)])
+def test_beside_the_sockets_there_is_room_to_tell_one_more_its_code(
+    databases: Databases,
+    stores: Stores,
+    spare: int,
+    answer: int,
+) -> None:
+    port = free_port()
+    settings = WsGatewaySettings(
+        _env_file=None,
+        database_url=databases.orders_url,
+        redis_url=stores.redis_url,
+        ws_connections_max=2,
+    )
+
+    async def work() -> None:
+        address = f"127.0.0.1:{port}"
+        served = serving_door(
+            ws_gateway_app(settings), host="127.0.0.1", port=port, connections_max=2 + spare
+        )
+        async with served, AsyncExitStack() as stack:
+            for _ in range(2):
+                socket = await stack.enter_async_context(a_multiplexed_socket(address))
+                await ask(socket, "subscribe", "x")
+                await next_frames(socket, 1)
+
+            assert await refusal_of(a_multiplexed_socket(address)) == answer
+
+    run(work())
+
+
+async def refusal_of(opening: connect) -> int | None:
+    """The code by which a socket is closed, or the status that its handshake is answered with."""
+    try:
+        return await close_code(opening)
+    except InvalidStatus as refused:
+        return refused.response.status_code
+
+
+def test_a_key_at_its_limit_takes_nothing_from_another(
+    databases: Databases, stores: Stores, keys: ApiKeys
+) -> None:
+    async def work(address: str) -> None:
+        full, other = await a_key(keys), await a_key(keys)
+        async with a_multiplexed_socket(address, **bearer(full)) as socket:
+            await ask(socket, "subscribe", "x")
+            await next_frames(socket, 1)
+            assert await close_code(a_multiplexed_socket(address, **bearer(full))) == 4429
+            assert await close_code(one_order(address, **bearer(other))) == 4404
+
+    with streaming(
+        databases.orders_url, stores.redis_url, auth="keys", ws_connections_per_key=1
+    ) as address:
+        run(work(address))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "second", "code"),
+    [
+        ((), "192.0.2.2", 4429),
+        (("192.0.2.0/24",), "192.0.2.2", 4429),
+        (("127.0.0.1",), "192.0.2.2", 4404),
+        (("127.0.0.1",), "192.0.2.1", 4429),
+        (("127.0.0.1",), "192.0.2.2, 192.0.2.1", 4429),
+        (("127.0.0.0/8", "10.0.0.1"), "192.0.2.1, 10.0.0.1", 4429),
+        (("*",), "192.0.2.2", 4404),
+    ],
+)
+def test_an_address_is_the_clients_own_only_if_a_trusted_proxy_says_so(
+    databases: Databases, stores: Stores, trusted: tuple[str, ...], second: str, code: int
+) -> None:
+    settings = WsGatewaySettings(
+        _env_file=None,
+        database_url=databases.orders_url,
+        redis_url=stores.redis_url,
+        ws_connections_per_address=1,
+    )
+
+    async def work() -> None:
+        app, port = ws_gateway_app(settings), free_port()
+        async with serving(
+            app, host="127.0.0.1", port=port, lifespan=True, trusted_proxies=trusted
+        ):
+            address = f"127.0.0.1:{port}"
+            first = {"X-Forwarded-For": "192.0.2.1"}
+            async with a_multiplexed_socket(address, additional_headers=first) as socket:
+                await ask(socket, "subscribe", "x")
+                await next_frames(socket, 1)
+                forwarded = {"X-Forwarded-For": second}
+                assert await close_code(one_order(address, additional_headers=forwarded)) == code
+
+    run(work())
+
+
+# Paths
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/health", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"]
+)
+def test_a_path_without_a_stream_is_told_4404(guarded: str, path: str) -> None:
+    async def work() -> None:
+        assert await close_code(connect(f"ws://{guarded}{path}", proxy=None)) == 4404
+
+    run(work())
+
+
+def test_health_is_told_to_whoever_asks(guarded: str) -> None:
+    async def work() -> None:
+        async with httpx2.AsyncClient(base_url=f"http://{guarded}", trust_env=False) as http:
+            answer = await http.get("/health")
+        timestamp = answer.json()["timestamp"]
+
+        assert answer.status_code == 200
+        assert answer.json() == {"status": "ok", "timestamp": timestamp}
+        assert datetime.fromisoformat(timestamp).tzinfo is UTC
+
+    run(work())
+
+
+def test_the_first_look_at_a_key_that_cannot_be_had_sends_the_client_away(stores: Stores) -> None:
+    async def work(address: str) -> None:
+        key = f"oe_{'0' * 16}_{'0' * 64}"
+        assert await close_code(one_order(address, **bearer(key))) == 1012
+
+    away = "postgresql://nobody@127.0.0.1:1/orders"
+    with unsubscribed(away, stores.redis_url, auth="keys") as (address, _):
+        run(work(address))
+
+
+def test_sockets_that_come_together_note_the_use_of_their_key(
+    databases: Databases, guarded: str, keys: ApiKeys
+) -> None:
+    async def work() -> None:
+        key = await a_key(keys)
+        codes = await asyncio.gather(
+            *(close_code(one_order(guarded, **bearer(key))) for _ in range(20))
+        )
+        assert codes == [4404] * 20
+        used = "SELECT last_used_at FROM api_keys WHERE id = %s"
+        [row] = rows(databases.orders_url, used, [key.split("_")[1]])
+        assert row["last_used_at"] is not None
+
+    run(work())

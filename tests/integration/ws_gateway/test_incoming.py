@@ -1,0 +1,205 @@
+"""What others than us write to Redis: a client never sees it."""
+
+import asyncio
+import json
+
+import pytest
+import redis
+
+from order_engine.execution.domain.event import OrderEvent
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.pubsub import channel
+from order_engine.execution.messages.seals import Seal
+from order_engine.execution.orders.repository import Orders
+from support.lives import Life, a_life, events_of
+from support.streaming import (
+    Announcer,
+    a_multiplexed_socket,
+    a_socket,
+    ask,
+    dropped,
+    next_frames,
+    next_seqs,
+    run,
+    to_the_end,
+)
+
+S = OrderStatus
+
+FOREIGN_SEAL = Seal(bytes(32))
+
+
+def a_forgery(life: Life) -> str:
+    """The next event, made up."""
+    return json.dumps(
+        {
+            "orderId": str(life.order_id),
+            "seq": life.claimed.order.seq + 1,
+            "status": "failed",
+            "timestamp": "2026-01-31T12:00:00.000Z",
+            "errorReason": "made up",
+        }
+    )
+
+
+def text_of(event: OrderEvent) -> str:
+    return json.dumps(frame(event), separators=(",", ":"))
+
+
+@pytest.mark.parametrize("is_multiplexed", [False, True])
+@pytest.mark.parametrize(
+    "seal",
+    ["", "0" * 32, "-" * 32, "z" * 32, FOREIGN_SEAL.close("")[:32]],
+    ids=["none", "zeros", "locked", "no hex", "of nothing"],
+)
+def test_a_frame_without_our_seal_is_never_seen(
+    listening: str,
+    orders: Orders,
+    broker: redis.Redis,
+    announcer: Announcer,
+    seal: str,
+    is_multiplexed: bool,
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        opening = (
+            a_multiplexed_socket(listening)
+            if is_multiplexed
+            else a_socket(listening, life.order_id)
+        )
+        async with opening as socket:
+            if is_multiplexed:
+                await ask(socket, "subscribe", life.order_id)
+            await next_frames(socket, 1)
+            before = dropped("unsealed")
+            broker.publish(channel(life.order_id), seal + a_forgery(life))
+            await announcer.everything_was_heard(life.order_id)
+            assert dropped("unsealed") == before + 1
+
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+            assert await next_seqs(socket, 4) == [2, 3, 4, 5]
+
+    run(work())
+
+
+def test_a_frame_with_a_foreign_seal_is_never_seen(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(listening, life.order_id) as socket:
+            await next_frames(socket, 1)
+            broker.publish(channel(life.order_id), FOREIGN_SEAL.close(a_forgery(life)))
+            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+
+            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+
+    run(work())
+
+
+def test_a_frame_that_was_changed_on_its_way_is_never_seen(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(listening, life.order_id) as socket:
+            await next_frames(socket, 1)
+            event = await life.move(S.ROUTING)
+            sealed = announcer.seal.close(text_of(event))
+            broker.publish(channel(life.order_id), sealed.replace("routing", "failed"))
+            await announcer.announce(event)
+
+            [routing] = await next_frames(socket, 1)
+
+        assert routing == frame(event)
+
+    run(work())
+
+
+def test_a_frame_that_is_sent_again_is_not_seen_again(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(listening, life.order_id) as socket:
+            [pending] = await events_of(orders, life.order_id)
+            routing = await life.move(S.ROUTING)
+            await announcer.announce(pending, routing, pending, routing)
+            assert await next_seqs(socket, 2) == [1, 2]
+
+            await announcer.announce(routing, pending, *await life.lead(to=S.CONFIRMED))
+            assert await to_the_end(socket) == ([3, 4, 5], 1000)
+
+    run(work())
+
+
+def test_a_frame_on_the_channel_of_another_order_is_never_seen(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        ahead, life = await asyncio.gather(a_life(orders), a_life(orders))
+        events = await ahead.lead(to=S.CONFIRMED)
+        async with a_socket(listening, life.order_id) as socket:
+            await next_frames(socket, 1)
+            before = dropped("unreadable")
+            for event in events:
+                broker.publish(channel(life.order_id), announcer.seal.close(text_of(event)))
+            await announcer.everything_was_heard(life.order_id)
+            assert dropped("unreadable") == before + len(events) + 1
+
+            await announcer.announce(await life.move(S.FAILED))
+            [failed] = await next_frames(socket, 1)
+
+        assert (failed["seq"], failed["status"]) == (2, "failed")
+
+    run(work())
+
+
+def test_a_frame_is_passed_on_as_it_came(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(listening, life.order_id) as socket:
+            await next_frames(socket, 1)
+            text = json.dumps(frame(await life.move(S.ROUTING)), indent=3)
+            broker.publish(channel(life.order_id), announcer.seal.close(text))
+
+            assert await socket.recv() == text
+
+    run(work())
+
+
+UNREADABLE = [
+    "",
+    "not json",
+    "null",
+    "[]",
+    '{"seq": 2}',
+    '{"seq": "2", "status": "routing", "timestamp": "2026-01-31T12:00:00.000Z"}',
+    '{"seq": 2, "status": "unheard of", "timestamp": "2026-01-31T12:00:00.000Z"}',
+    '{"seq": 2, "status": "routing", "timestamp": "noon"}',
+    "[" * 100_000,
+    '{"seq": 2, "status": "routing", "timestamp": "0001-01-01T00:00:00"}',
+    '{"seq": true, "status": "routing", "timestamp": "2026-01-31T12:00:00.000Z"}',
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:40])
+def test_what_cannot_be_read_is_dropped_and_the_next_event_arrives(
+    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer, text: str
+) -> None:
+    async def work() -> None:
+        life = await a_life(orders)
+        async with a_socket(listening, life.order_id) as socket:
+            await next_frames(socket, 1)
+            before = dropped("unreadable")
+            broker.publish(channel(life.order_id), announcer.seal.close(text))
+            await announcer.everything_was_heard(life.order_id)
+            assert dropped("unreadable") == before + 2
+
+            await announcer.announce(await life.move(S.ROUTING))
+            assert await next_seqs(socket, 1) == [2]
+
+    run(work())

@@ -1,0 +1,183 @@
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
+
+import pytest
+import redis
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
+
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.hints import (
+    EXECUTE,
+    ORDER_QUEUE,
+    PUBLISH,
+    STATUS_PRIORITIES,
+    order_hint,
+    status_hint,
+    status_queue,
+)
+from order_engine.execution.messages.seals import Seal
+from rq_slots.enqueue import NewJob, job_hash
+from support.builders import NOON, ORDER_ID, an_event
+
+SEAL = Seal(b"s" * 32)
+ENQUEUED_AT = NOON + timedelta(milliseconds=3)
+
+
+def restored(hint: NewJob, *, enqueued_at: datetime = ENQUEUED_AT) -> Job:
+    """The job that RQ reads from the hash; the client is never asked for anything."""
+    job = Job(hint.job_id, connection=redis.Redis(), serializer=JSONSerializer)
+    job.restore(as_stored(job_hash(hint, now=enqueued_at)))
+    return job
+
+
+def as_stored(fields: Mapping[Any, Any]) -> dict[bytes, bytes]:
+    """What Redis gives back for what was written."""
+    return {
+        str(name).encode(): value if isinstance(value, bytes) else str(value).encode()
+        for name, value in fields.items()
+    }
+
+
+def test_the_queues_are_one_for_orders_and_one_for_each_status() -> None:
+    queues = {ORDER_QUEUE, *(status_queue(status) for status in OrderStatus)}
+
+    assert queues == {
+        "orders",
+        "order-status-pending",
+        "order-status-routing",
+        "order-status-building",
+        "order-status-submitted",
+        "order-status-confirmed",
+        "order-status-failed",
+    }
+
+
+def test_the_priorities_are_those_of_the_seed() -> None:
+    assert {str(status): priority for status, priority in STATUS_PRIORITIES.items()} == {
+        "pending": 5,
+        "routing": 6,
+        "building": 7,
+        "submitted": 8,
+        "confirmed": 9,
+        "failed": 10,
+    }
+
+
+def test_an_order_has_one_job_id() -> None:
+    hints = [order_hint(ORDER_ID, created_at=NOON + timedelta(seconds=n)) for n in range(2)]
+
+    assert {hint.job_id for hint in hints} == {f"o-{ORDER_ID}"}
+
+
+def test_two_orders_have_two_job_ids() -> None:
+    another = OrderId(UUID(int=ORDER_ID.int + 1))
+
+    assert (
+        order_hint(ORDER_ID, created_at=NOON).job_id != order_hint(another, created_at=NOON).job_id
+    )
+
+
+def test_a_status_has_one_job_id_for_each_seq() -> None:
+    hints = [status_hint(an_event(seq=seq), SEAL) for seq in (1, 2, 12)]
+
+    assert [hint.job_id for hint in hints] == [f"s-{ORDER_ID}-{seq}" for seq in (1, 2, 12)]
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_a_status_goes_to_its_own_queue_with_its_priority(status: OrderStatus) -> None:
+    hint = status_hint(an_event(status=status), SEAL)
+
+    assert (hint.queue, hint.meta["priority"]) == (
+        f"order-status-{status.value}",
+        STATUS_PRIORITIES[status],
+    )
+
+
+def test_an_order_hint_carries_the_id_and_nothing_else_of_the_order() -> None:
+    assert order_hint(ORDER_ID, created_at=NOON).arguments == (str(ORDER_ID),)
+
+
+def test_a_hint_says_when_postgres_committed_what_it_tells() -> None:
+    order = order_hint(ORDER_ID, created_at=NOON)
+    status = status_hint(an_event(occurred_at=NOON), SEAL)
+
+    assert [hint.meta["created_at"] for hint in (order, status)] == [NOON.timestamp()] * 2
+
+
+def test_rq_reads_an_order_hint_as_a_call() -> None:
+    job = restored(order_hint(ORDER_ID, created_at=NOON))
+
+    assert (job.func_name, job.args, job.kwargs) == (EXECUTE, [str(ORDER_ID)], {})
+
+
+def test_rq_reads_a_status_hint_as_a_call() -> None:
+    event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
+    job = restored(status_hint(event, SEAL))
+    text = json.dumps(frame(event), separators=(",", ":"))
+
+    assert (job.func_name, job.args, job.kwargs) == (
+        PUBLISH,
+        [str(event.order_id), SEAL.close(text), event.occurred_at.timestamp()],
+        {},
+    )
+
+
+def test_what_a_status_hint_carries_is_sealed_by_who_made_it() -> None:
+    event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
+    _, message, _ = status_hint(event, SEAL).arguments
+    text = SEAL.open(message.encode())
+
+    assert text is not None
+    assert json.loads(text) == frame(event)
+
+
+@pytest.mark.parametrize("function", [EXECUTE, PUBLISH])
+def test_a_stock_worker_can_import_what_a_hint_names(function: str) -> None:
+    module, _, name = function.rpartition(".")
+
+    assert callable(getattr(pytest.importorskip(module), name))
+
+
+HINTS = [
+    pytest.param(order_hint(ORDER_ID, created_at=NOON), 30, id="order"),
+    pytest.param(status_hint(an_event(occurred_at=NOON), SEAL), 3600, id="status"),
+]
+
+
+@pytest.mark.parametrize(("hint", "failure_ttl_s"), HINTS)
+def test_rq_knows_where_a_hint_stands_and_how_long_it_is_kept(
+    hint: NewJob, failure_ttl_s: int
+) -> None:
+    job = restored(hint)
+
+    assert job.get_status(refresh=False) is JobStatus.QUEUED
+    assert (job.origin, job.description, job.timeout) == (hint.queue, hint.job_id, 180)
+    assert (job.result_ttl, job.failure_ttl) == (0, failure_ttl_s)
+    assert job.meta == hint.meta
+
+
+@pytest.mark.parametrize(("hint", "_"), HINTS)
+def test_rq_reads_both_times_of_a_hint(hint: NewJob, _: int) -> None:
+    job = restored(hint)
+
+    assert (job.created_at, job.enqueued_at) == (NOON, ENQUEUED_AT)
+
+
+def test_a_commit_time_of_another_zone_is_written_in_utc() -> None:
+    berlin = timezone(timedelta(hours=2))
+    job = restored(order_hint(ORDER_ID, created_at=datetime(2026, 6, 1, 1, tzinfo=berlin)))
+
+    assert job.created_at == datetime(2026, 5, 31, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("hint", "_"), HINTS)
+def test_a_hint_never_asks_rq_to_try_again(hint: NewJob, _: int) -> None:
+    job = restored(hint)
+
+    assert (job.retries_left, job.retry_intervals) == (None, None)

@@ -1,0 +1,87 @@
+import json
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from order_engine.execution.domain.errors import OrderNotFound
+from order_engine.execution.domain.ids import OrderId
+from order_engine.ws_gateway.commands import (
+    AFTER_MAX,
+    BadRequest,
+    Subscribe,
+    Unsubscribe,
+    after_of,
+    echo_of,
+    fields_of,
+    request_of,
+)
+
+TEXT = "019c0000-0000-7000-8000-000000000abc"
+ORDER_ID = OrderId(UUID(TEXT))
+
+
+@pytest.mark.parametrize(
+    ("fields", "request_"),
+    [
+        ({"op": "subscribe", "orderId": TEXT}, Subscribe(order_id=ORDER_ID, after=0)),
+        ({"op": "subscribe", "orderId": TEXT, "after": 3}, Subscribe(order_id=ORDER_ID, after=3)),
+        (
+            {"op": "subscribe", "orderId": TEXT.upper(), "after": AFTER_MAX},
+            Subscribe(order_id=ORDER_ID, after=AFTER_MAX),
+        ),
+        ({"op": "unsubscribe", "orderId": TEXT, "more": 1}, Unsubscribe(order_id=ORDER_ID)),
+    ],
+)
+def test_a_request_is_understood(
+    fields: Mapping[str, Any], request_: Subscribe | Unsubscribe
+) -> None:
+    assert request_of(fields_of({"text": json.dumps(fields)})) == request_
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{}, {"text": None}, {"bytes": b"{}"}, *({"text": t} for t in ("", "{", "[]", "1", '"x"'))],
+)
+def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]) -> None:
+    with pytest.raises(BadRequest):
+        fields_of(message)
+
+
+@pytest.mark.parametrize("op", ["subscribe", "unsubscribe"])
+@pytest.mark.parametrize(
+    "text", ["", "42", TEXT.replace("-", ""), f"{{{TEXT}}}", f"urn:uuid:{TEXT}"]
+)
+def test_an_id_that_is_none_is_no_order(op: str, text: str) -> None:
+    with pytest.raises(OrderNotFound):
+        request_of({"op": op, "orderId": text})
+
+
+@pytest.mark.parametrize(("text", "after"), [("0", 0), ("007", 7), ("999999999", AFTER_MAX)])
+def test_a_seq_is_read(text: str, after: int) -> None:
+    assert after_of(text) == after
+
+
+@pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "1e3", "x", "٣", "1234567890", "1_0"])
+def test_what_is_no_seq_is_not(text: str) -> None:
+    assert after_of(text) is None
+
+
+@pytest.mark.parametrize(
+    ("order_id", "echo"),
+    [
+        (TEXT, {"orderId": TEXT}),
+        ("\U0001f600", {"orderId": "\U0001f600"}),
+        ("x" * 65, {}),
+        ("\ud800", {}),
+        ("x\udfff", {}),
+        (7, {}),
+        (None, {}),
+        ([TEXT], {}),
+    ],
+)
+def test_an_error_names_the_order_unless_it_is_a_monster(
+    order_id: object, echo: Mapping[str, str]
+) -> None:
+    assert echo_of({"orderId": order_id}) == echo

@@ -1,0 +1,30 @@
+from itertools import pairwise
+
+import pytest
+
+from order_engine.ws_gateway.close_codes import Close, Refused
+from order_engine.ws_gateway.registry import Register, may_stay
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 2_000])
+def test_a_drain_goes_evenly_from_all_to_none(count: int) -> None:
+    open_sockets = [may_stay(count, left_s=left_s, over_s=100.0) for left_s in range(100, -2, -1)]
+    leaving = [a - b for a, b in pairwise(open_sockets)]
+
+    assert (open_sockets[0], open_sockets[-1]) == (count, 0)
+    assert min(leaving) >= 0
+    assert max(leaving) <= count // 100 + 1
+
+
+def test_a_drain_without_time_keeps_nobody() -> None:
+    assert may_stay(5, left_s=0.0, over_s=0.0) == 0
+
+
+def test_a_place_is_free_again_when_its_holder_has_left() -> None:
+    register = Register({"key": 1})
+    with register.place("key", "a"), register.place("key", "b"), pytest.raises(Refused) as refused:
+        register.place("key", "a").__enter__()
+    with register.place("key", "a"):
+        pass
+
+    assert refused.value.code is Close.TOO_MANY
