@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.settings import CommonSettings, DoorSettings
+from order_engine.execution.settings import CommonSettings, PublicServerSettings
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts/order-engine"
@@ -20,7 +20,7 @@ DEPLOYABLES = set(SCRIPTS) - {"order-engine"}  # the command line is no deployab
 STATUSES = sorted(OrderStatus)
 
 ADMIN_PORT = str(CommonSettings.model_fields["admin_port"].default)
-HTTP_PORT = str(DoorSettings.model_fields["port"].default)
+HTTP_PORT = str(PublicServerSettings.model_fields["port"].default)
 
 
 def found(pattern: str, path: str) -> list[Any]:

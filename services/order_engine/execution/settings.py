@@ -89,8 +89,8 @@ class RedisSettings(EngineSettings):
         return self.redis_url or f"redis://{self.redis_host}:{self.redis_port}/0"
 
 
-class DoorSettings(EngineSettings):
-    """What both doors for clients, HTTP and streams, have in common."""
+class PublicServerSettings(EngineSettings):
+    """The public port of the gateway and of the ws-gateway."""
 
     host: str = "127.0.0.1"
     port: Port = 3000
@@ -166,7 +166,7 @@ class VenueSettings(ChainSettings):
         return self
 
 
-class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSettings):
+class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicServerSettings):
     orders_waiting_max: int = Field(
         default=100_000,
         ge=0,
@@ -201,7 +201,7 @@ class StatusDispatcherSettings(CommonSettings, RedisSettings):
     )
 
 
-class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, DoorSettings):
+class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicServerSettings):
     ws_position_check_s: Span = 2.0
     ws_ping_s: Span = 20.0
     ws_connections_max: int = Field(

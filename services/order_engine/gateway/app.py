@@ -46,7 +46,7 @@ from order_engine.gateway.middleware.cors import Cors
 from order_engine.gateway.middleware.metrics import Measured
 from order_engine.gateway.middleware.rate_limits import Limited, RequestLimits
 from order_engine.gateway.monitor import Watch
-from order_engine.serving.health import healthy
+from order_engine.serving.health import health_response
 
 NAME = "gateway"
 UNLOCK_PATIENCE_S = 1.0  # frames are late, and no more, while the seal is locked
@@ -64,7 +64,7 @@ async def keys(request: Request) -> Response:
 
 
 async def health(_: Request) -> Response:
-    return healthy(timestamp(datetime.now(UTC)))
+    return health_response(timestamp(datetime.now(UTC)))
 
 
 ROUTES = [

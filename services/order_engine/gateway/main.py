@@ -7,7 +7,7 @@ from order_engine.execution.settings import GatewaySettings, read_settings
 from order_engine.gateway.app import NAME, gateway_app
 from order_engine.serving.admin import admin_port
 from order_engine.serving.process import run, stop_signal
-from order_engine.serving.server import serving_door
+from order_engine.serving.server import serving_public
 
 log = structlog.get_logger()
 
@@ -16,7 +16,7 @@ async def serve(settings: GatewaySettings) -> None:
     stop = stop_signal()
     app = gateway_app(settings)
     async with (
-        serving_door(
+        serving_public(
             app, host=settings.host, port=settings.port, trusted_proxies=settings.trusted_proxies
         ),
         admin_port(

@@ -9,7 +9,7 @@ from order_engine.local.web import web_app
 from order_engine.serving.admin import admin_port
 from order_engine.serving.bounds import SPARE_CONNECTIONS
 from order_engine.serving.process import run, stop_signal
-from order_engine.serving.server import serving_door
+from order_engine.serving.server import serving_public
 from order_engine.ws_gateway.app import ws_gateway_app
 
 NAME = "web"
@@ -23,7 +23,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     register = streams.state.register
     checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
     async with (
-        serving_door(
+        serving_public(
             web_app(gateway, streams),
             host=stream_settings.host,
             port=stream_settings.port,

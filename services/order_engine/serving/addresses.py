@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 IPV6_SITE_BITS = 64  # one subscriber has that many addresses to choose from
 
 
-def counted_address(host: str) -> str:
+def client_network(host: str) -> str:
     """An IPv4 address, or an IPv6 network of 64 bits; a host that is no address as it is."""
     try:
         parsed = ip_address(host)

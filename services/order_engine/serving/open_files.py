@@ -10,7 +10,7 @@ OTHERS = 200  # listeners, stores, logs
 log = structlog.get_logger()
 
 
-def make_room_for(connections: int) -> None:
+def raise_open_file_limit(connections: int) -> None:
     """Takes all that the system gives; says so where it is too little, which else nothing would."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # a system may give less than it says

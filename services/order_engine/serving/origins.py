@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def is_welcome(origin: str, host: str, *, origins: Collection[str]) -> bool:
+def is_allowed_origin(origin: str, host: str, *, origins: Collection[str]) -> bool:
     """Whether a page of this origin may call: one of the same host, or an allowed one."""
     return origin in origins or "*" in origins or is_same_host(origin, host)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from order_engine.serving.addresses import counted_address
+from order_engine.serving.addresses import client_network
 
 
 class Peers:
@@ -23,7 +23,7 @@ class Peers:
         """What its connection counts as until it leaves; empty where it does not count."""
         if not host or host in self._proxies:
             return ""
-        address = counted_address(host)
+        address = client_network(host)
         self._open[address] += 1
         return address
 

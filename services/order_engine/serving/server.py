@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from order_engine.serving.bounds import ADDRESS_SHARE, CONNECTIONS_MAX
 from order_engine.serving.http import HttpConnection
-from order_engine.serving.open_files import make_room_for
+from order_engine.serving.open_files import raise_open_file_limit
 from order_engine.serving.peers import Peers
 from order_engine.serving.websocket import WebSocketConnection
 
@@ -77,7 +77,7 @@ async def serving(
         await task
 
 
-def serving_door(
+def serving_public(
     app: ASGIApp,
     *,
     host: str,
@@ -86,7 +86,7 @@ def serving_door(
     connections_max: int = CONNECTIONS_MAX,
 ) -> AbstractAsyncContextManager[None]:
     """Serves an application to clients, with its lifespan and open files for all connections."""
-    make_room_for(connections_max)
+    raise_open_file_limit(connections_max)
     return serving(
         app,
         host=host,

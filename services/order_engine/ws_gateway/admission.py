@@ -8,9 +8,9 @@ from starlette.websockets import WebSocket
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
 from order_engine.execution.domain.accounts import ANYONE, Caller, Scope
-from order_engine.serving.addresses import counted_address, names_this_machine
+from order_engine.serving.addresses import client_network, names_this_machine
 from order_engine.serving.bearer import bearer_key
-from order_engine.serving.origins import is_welcome
+from order_engine.serving.origins import is_allowed_origin
 from order_engine.ws_gateway.close_codes import Close, Refused
 from order_engine.ws_gateway.coalescing import Turns
 
@@ -36,7 +36,7 @@ class Door:
     async def admit(self, websocket: WebSocket) -> Caller:
         """Who has come; raises Refused, and StoreUnavailable or Overloaded where nobody can tell."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
-        if origin is not None and not is_welcome(origin, host, origins=self._origins):
+        if origin is not None and not is_allowed_origin(origin, host, origins=self._origins):
             raise Refused(Close.FORBIDDEN)
         if self._keys is None:
             if self._is_for_this_machine and not names_this_machine(host):
@@ -74,4 +74,4 @@ class Door:
 
 def address_of(websocket: WebSocket) -> str:
     """Whose limit a socket counts against; empty where the server does not say who is there."""
-    return counted_address(websocket.client.host) if websocket.client else ""
+    return client_network(websocket.client.host) if websocket.client else ""

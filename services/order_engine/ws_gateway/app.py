@@ -41,7 +41,7 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.serving.bounds import CLOSE_WITHIN_S
-from order_engine.serving.health import healthy
+from order_engine.serving.health import health_response
 from order_engine.serving.websocket import WIRE, WebSocketConnection
 from order_engine.ws_gateway.admission import Door, address_of
 from order_engine.ws_gateway.close_codes import CLIENT_CODES, Close, Refused
@@ -158,7 +158,7 @@ async def unknown(websocket: WebSocket) -> None:
 
 
 async def health(_: Request) -> Response:
-    return healthy(timestamp(datetime.now(UTC)))
+    return health_response(timestamp(datetime.now(UTC)))
 
 
 ROUTES = [

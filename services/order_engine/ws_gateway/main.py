@@ -7,7 +7,7 @@ from order_engine.execution.settings import WsGatewaySettings, read_settings
 from order_engine.serving.admin import admin_port
 from order_engine.serving.bounds import SPARE_CONNECTIONS
 from order_engine.serving.process import run, stop_signal
-from order_engine.serving.server import serving_door
+from order_engine.serving.server import serving_public
 from order_engine.ws_gateway.app import NAME, ws_gateway_app
 
 DRAIN_SHARE = 0.8  # of the time after SIGTERM; the rest is for closing what is left
@@ -20,7 +20,7 @@ async def serve(settings: WsGatewaySettings) -> None:
     app = ws_gateway_app(settings)
     register = app.state.register
     async with (
-        serving_door(
+        serving_public(
             app,
             host=settings.host,
             port=settings.port,

@@ -6,11 +6,11 @@ import sys
 START = """
 import resource
 from order_engine.execution.logs import configure_logs
-from order_engine.serving.server import serving_door
+from order_engine.serving.server import serving_public
 
 resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}))
 configure_logs(level="INFO", deployable="test")
-serving_door(None, host="127.0.0.1", port=0, connections_max=10)
+serving_public(None, host="127.0.0.1", port=0, connections_max=10)
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 WARNING = "too few open files for all connections"

@@ -18,7 +18,7 @@ from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
-from order_engine.serving.server import serving, serving_door
+from order_engine.serving.server import serving, serving_public
 from order_engine.ws_gateway.app import ws_gateway_app
 from support.evidence import rows
 from support.fleet import free_port
@@ -386,7 +386,7 @@ def test_beside_the_sockets_there_is_room_to_tell_one_more_its_code(
 
     async def work() -> None:
         address = f"127.0.0.1:{port}"
-        served = serving_door(
+        served = serving_public(
             ws_gateway_app(settings), host="127.0.0.1", port=port, connections_max=2 + spare
         )
         async with served, AsyncExitStack() as stack:

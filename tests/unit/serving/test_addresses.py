@@ -1,7 +1,7 @@
 import pytest
 
-from order_engine.execution.settings import DoorSettings
-from order_engine.serving.addresses import counted_address, is_loopback, names_this_machine
+from order_engine.execution.settings import PublicServerSettings
+from order_engine.serving.addresses import client_network, is_loopback, names_this_machine
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from order_engine.serving.addresses import counted_address, is_loopback, names_t
     ],
 )
 def test_an_address_is_one_of_ipv4_or_a_network_of_ipv6(host: str, counted: str) -> None:
-    assert counted_address(host) == counted
+    assert client_network(host) == counted
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_an_address_is_one_of_ipv4_or_a_network_of_ipv6(host: str, counted: str)
     ],
 )
 def test_the_settings_and_the_server_agree_on_loopback_hosts(host: str, loopback: bool) -> None:
-    settings = DoorSettings(_env_file=None, host=host, auth="")
+    settings = PublicServerSettings(_env_file=None, host=host, auth="")
 
     assert is_loopback(host) is settings.is_open is loopback
 

@@ -1,6 +1,6 @@
 import pytest
 
-from order_engine.serving.origins import is_same_host, is_welcome
+from order_engine.serving.origins import is_allowed_origin, is_same_host
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_any_other_page_is_foreign(origin: str, host: str) -> None:
 def test_a_page_of_another_host_is_welcome_where_its_origin_is_allowed(
     origins: tuple[str, ...], welcome: bool
 ) -> None:
-    assert is_welcome("https://app.example", "engine", origins=origins) is welcome
+    assert is_allowed_origin("https://app.example", "engine", origins=origins) is welcome
 
 
 def test_a_page_of_the_host_itself_is_always_welcome() -> None:
-    assert is_welcome("http://engine", "engine", origins=())
+    assert is_allowed_origin("http://engine", "engine", origins=())

@@ -11,7 +11,7 @@ from order_engine.gateway.contract.problems import Forbidden, ForeignPage, Unaut
 from order_engine.gateway.middleware.rate_limits import RequestLimits
 from order_engine.serving.addresses import names_this_machine
 from order_engine.serving.bearer import bearer_key
-from order_engine.serving.origins import is_welcome
+from order_engine.serving.origins import is_allowed_origin
 
 SAFE = frozenset({"GET", "HEAD"})
 
@@ -39,7 +39,7 @@ def _refuse_foreign_page(request: Request) -> None:
     origin, host = request.headers.get("origin"), request.headers.get("host", "")
     if origin is None or request.method in SAFE:
         return
-    if not is_welcome(origin, host, origins=request.app.state.cors_origins):
+    if not is_allowed_origin(origin, host, origins=request.app.state.cors_origins):
         raise ForeignPage("pages of this origin may not do this: CORS_ORIGINS does not name it")
 
 

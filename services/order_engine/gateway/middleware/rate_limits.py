@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from order_engine.execution import metrics
 from order_engine.gateway.contract.problems import TooManyRequests, answer_execution_error
-from order_engine.serving.addresses import counted_address
+from order_engine.serving.addresses import client_network
 
 WINDOW_S = 60
 
@@ -103,4 +103,4 @@ class Limited:
 
 
 def _address(scope: Scope) -> str:
-    return counted_address(scope["client"][0]) if scope.get("client") else ""
+    return client_network(scope["client"][0]) if scope.get("client") else ""
