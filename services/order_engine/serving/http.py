@@ -5,14 +5,14 @@ import socket
 from typing import Any
 
 import httptools
+from execution.paced import Paced
+from execution.refusals import BAD, TOO_LARGE, TOO_MANY, refusal
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from order_engine.serving import bounds, metrics
-from order_engine.serving.paced import Paced
 from order_engine.serving.peers import Peers
-from order_engine.serving.refusals import BAD, TOO_LARGE, TOO_MANY, refusal
 
 
 class HeadTooLarge(Exception):

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+from execution.paced import Paced
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -10,7 +11,6 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 
 from order_engine.serving import bounds, metrics
-from order_engine.serving.paced import Paced
 
 WIRE = "wire"  # where an application finds the WebSocketConnection in its scope's state
 
