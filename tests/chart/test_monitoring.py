@@ -19,7 +19,7 @@ from support.promql import uses
 
 # Metrics of the code that nothing shows, and why nobody misses them.
 UNSHOWN: Mapping[str, str] = {
-    "connections_ended": "clients that break a bound; who floods shows as event_loop_lag too",
+    "connections_ended": "clients that break a bound; floods show as event_loop_lag too",
     "jobs_expelled": "follows jobs_quarantined, which is shown, by a day",
     "jobs_unwritten": "stands above 0 only while without_redis, which is shown, is 1",
     "redis_calls_failed": "tells which queue's calls made without_redis, which is shown, 1",

@@ -25,7 +25,7 @@ UNMOVED = {
     "jobs_returned": "PostgreSQL is away",
     "jobs_stale": "a dispatcher was away",
     "jobs_swept": "a worker was killed",
-    "connections_ended": "a client floods, or does not read",
+    "connections_ended": "a client sends too much, or does not read",
     "connections_late": "a client connects and says nothing",
     "hints_dropped": "Redis is away",
     "http_requests_limited": "a client asks for too much",

@@ -19,5 +19,5 @@ SOCKETS_CUT_OFF = Counter(
 )
 
 # A series that starts with its first count has no rate, so the first breach would not show.
-for _bound in ("address", "connections", "head", "frames", "message", "unread"):
+for _bound in ("address", "connections", "head", "message", "requests", "unread"):
     CONNECTIONS_ENDED.labels(bound=_bound)

@@ -30,8 +30,8 @@ CLOSE_CODES: Mapping[int, str] = {
     1000: "The final status has been sent: do not come back.",
     1002: "You sent what is no WebSocket: a mistake of the client.",
     1007: "You sent a text that is not UTF-8: a mistake of the client.",
-    1008: "Above 500 frames a second that bring no message, or 1,000 fragments of one message, or 10"
-    " seconds from its first fragment to its last: a mistake of the client.",
+    1008: "A message took more than 10 seconds from its first fragment to its last: a mistake of the"
+    " client.",
     1009: "Your message was above 16 KiB: a mistake of the client.",
     1011: "The engine failed, or its ping was not answered in time: come again with the last seq.",
     1012: "The engine restarts, or could not read the order now: come again with the last seq.",

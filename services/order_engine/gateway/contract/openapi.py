@@ -27,8 +27,8 @@ Place an order with `placeOrder`, then follow it: by a stream (described at `/as
 `getOrder`. Amounts and prices are decimal strings, times are UTC. A refusal is a problem of RFC 9457
 with a stable `code`; other codes and fields may be added.
 
-Any call may also be refused before it is understood: with 400 `invalid_request`, 431 `head_too_large`
-(above 16 KiB), or 503 `too_many_connections`.
+Any call may also be refused in plain text before it is parsed: with 400 (not HTTP), 431 (a head above
+16 KiB or 100 headers), or 503 (too many connections).
 """
 
 TAGS = (

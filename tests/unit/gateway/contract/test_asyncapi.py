@@ -60,9 +60,8 @@ def test_every_close_code_of_the_door_is_described_and_no_other() -> None:
     assert set(CLOSE_CODES) == set(Close) | BY_THE_PROTOCOL
 
 
-def test_the_bounds_of_a_flood_are_told_as_they_are() -> None:
-    for bound in (bounds.IDLE_FRAMES_PER_S_MAX, bounds.FRAGMENTS_MAX, bounds.MESSAGE_WITHIN_S):
-        assert f" {bound:,g} " in CLOSE_CODES[1008]
+def test_the_time_for_a_message_is_described() -> None:
+    assert f" {bounds.MESSAGE_WITHIN_S:g} seconds " in CLOSE_CODES[1008]
 
 
 def test_every_error_of_the_door_is_described_and_no_other() -> None:
