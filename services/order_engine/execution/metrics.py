@@ -106,18 +106,18 @@ READS_HELD = Counter(
 )
 
 
-def _stand_at_zero(metric: Counter, **values: Iterable[str]) -> None:
+def _initialise_labels(metric: Counter, **values: Iterable[str]) -> None:
     """A series that appears with its first count has no rate then: the first fault would not show."""
     for labels in product(*values.values()):
         metric.labels(**dict(zip(values, labels, strict=True)))
 
 
-_stand_at_zero(ORDERS_MOVED, status=OrderStatus)
-_stand_at_zero(ORDERS_CLAIMED, way=("hint", "refused", "started", "watermark", "without_redis"))
-_stand_at_zero(ORDER_ATTEMPTS, step=OrderStatus)
-_stand_at_zero(REQUESTS_LIMITED, who=("address", "key"))
-_stand_at_zero(EVENTS_PUBLISHED, status=OrderStatus)
-_stand_at_zero(EVENTS_READ, reason=("connect", "gap", "position_check"))
-_stand_at_zero(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
-_stand_at_zero(SOCKETS_REFUSED, limit=("process", "key", "address"))
-_stand_at_zero(SLOW_READERS, bound=("frames", "bytes", "time"))
+_initialise_labels(ORDERS_MOVED, status=OrderStatus)
+_initialise_labels(ORDERS_CLAIMED, way=("hint", "refused", "started", "watermark", "without_redis"))
+_initialise_labels(ORDER_ATTEMPTS, step=OrderStatus)
+_initialise_labels(REQUESTS_LIMITED, who=("address", "key"))
+_initialise_labels(EVENTS_PUBLISHED, status=OrderStatus)
+_initialise_labels(EVENTS_READ, reason=("connect", "gap", "position_check"))
+_initialise_labels(EVENTS_DROPPED, reason=("repeated", "unreadable", "unsealed"))
+_initialise_labels(SOCKETS_REFUSED, limit=("process", "key", "address"))
+_initialise_labels(SLOW_READERS, bound=("frames", "bytes", "time"))

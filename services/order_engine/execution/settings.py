@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
-Span = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]  # of time, never none
+PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]  # of time, never none
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
@@ -146,7 +146,7 @@ class VenueSettings(ChainSettings):
     venue_quote_jitter_s: Seconds = 0.05
     venue_execution_min_s: Seconds = 2.0
     venue_execution_max_s: Seconds = 3.0
-    venue_validity_s: Span = Field(
+    venue_validity_s: PositiveSeconds = Field(
         default=30.0, description="A signed transaction may land so long"
     )
     venue_poll_s: Seconds = Field(default=0.1, description="Between two questions for an outcome")
@@ -156,8 +156,8 @@ class VenueSettings(ChainSettings):
     venue_lost_reply_share: Share = 0.0
     venue_never_lands_share: Share = 0.0
     venue_rejection_share: Share = 0.0
-    quote_timeout_s: Span = 2.0
-    quote_lifetime_s: Span = 30.0
+    quote_timeout_s: PositiveSeconds = 2.0
+    quote_lifetime_s: PositiveSeconds = 30.0
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -202,8 +202,8 @@ class StatusDispatcherSettings(CommonSettings, RedisSettings):
 
 
 class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicServerSettings):
-    ws_position_check_s: Span = 2.0
-    ws_ping_s: Span = 20.0
+    ws_position_check_s: PositiveSeconds = 2.0
+    ws_ping_s: PositiveSeconds = 20.0
     ws_connections_max: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Sockets, a process"
     )

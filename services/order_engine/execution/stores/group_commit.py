@@ -40,9 +40,11 @@ REASONS = {
 # and LOCK_WAIT_S for each kind of statement in it.
 LOCK_WAIT_S = 0.1
 SPLITS_MAX = 8
-COME_AGAIN_S = 0.2
+LOCK_RETRY_S = 0.2
 
-BEHIND_S = 3.0  # beyond the deadline of its batch, a call waits so long for the batch before it
+QUEUE_WAIT_MAX_S = (
+    3.0  # beyond the deadline of its batch, a call waits so long for the batch before it
+)
 
 log = structlog.get_logger()
 
@@ -77,7 +79,7 @@ class _Call:
     statement: Statement[Any, Any]
     key: Hashable
     row: str
-    suspect: bool = False
+    met_a_lock: bool = False
 
 
 _Group = tuple[Statement[Any, Any], Sequence[int]]
@@ -124,7 +126,7 @@ class GroupCommit:
             statement=statement, key=statement.key(item), row=json.dumps(statement.row(item))
         )
         try:
-            async with asyncio.timeout(self._deadline_s + BEHIND_S):
+            async with asyncio.timeout(self._deadline_s + QUEUE_WAIT_MAX_S):
                 return statement.result(item, await self._answer(call))
         except TimeoutError as error:
             raise StoreUnavailable(f"{statement.name}: no answer in time") from error
@@ -138,8 +140,8 @@ class GroupCommit:
             try:
                 return await self._batches.call(call)
             except _RowLocked:
-                call = replace(call, suspect=True)
-                await asyncio.sleep(_about(COME_AGAIN_S))
+                call = replace(call, met_a_lock=True)
+                await asyncio.sleep(_about(LOCK_RETRY_S))
 
     def _run(self, calls: Sequence[_Call]) -> list[Sequence[Row] | Exception]:
         deadline = time.monotonic() + self._deadline_s
@@ -244,15 +246,15 @@ def _rounds(calls: Sequence[_Call]) -> list[list[_Group]]:
         if writes[call.key] == len(rounds):
             rounds.append({})
         groups = rounds[writes[call.key]]
-        groups.setdefault((call.suspect, call.statement.name), {})[call.key] = place
+        groups.setdefault((call.met_a_lock, call.statement.name), {})[call.key] = place
         writes[call.key] += 1
     return [
-        [_sorted_group(calls, groups[kind]) for kind in sorted(groups, key=_suspects_last)]
+        [_sorted_group(calls, groups[kind]) for kind in sorted(groups, key=_locked_last)]
         for groups in rounds
     ]
 
 
-def _suspects_last(kind: tuple[bool, str]) -> bool:
+def _locked_last(kind: tuple[bool, str]) -> bool:
     return kind[0]
 
 

@@ -8,7 +8,7 @@ from order_engine.execution.domain.venue import Venue
 from order_engine.execution.settings import VenueSettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.venues.simulated.chain import Ledger
-from order_engine.execution.venues.simulated.venue import Conduct, simulated_venues
+from order_engine.execution.venues.simulated.venue import SimulationSettings, simulated_venues
 
 
 def venues(settings: VenueSettings, *, chain: GroupCommit) -> Mapping[VenueName, Venue]:
@@ -16,12 +16,12 @@ def venues(settings: VenueSettings, *, chain: GroupCommit) -> Mapping[VenueName,
     return simulated_venues(
         Ledger(chain),
         _simulation(settings),
-        luck=random.Random(settings.venue_seed),  # noqa: S311 - a simulation, not a secret
+        rng=random.Random(settings.venue_seed),  # noqa: S311 - a simulation, not a secret
     )
 
 
-def _simulation(settings: VenueSettings) -> Conduct:
-    return Conduct(
+def _simulation(settings: VenueSettings) -> SimulationSettings:
+    return SimulationSettings(
         quote_latency_s=settings.venue_quote_latency_s,
         quote_jitter_s=settings.venue_quote_jitter_s,
         execution_min_s=settings.venue_execution_min_s,

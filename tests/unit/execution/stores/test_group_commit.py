@@ -12,7 +12,7 @@ from order_engine.execution.stores.group_commit import Statement, _Call, _rounds
 class Write(NamedTuple):
     key: str
     n: int = 0
-    suspect: bool = False
+    met_a_lock: bool = False
 
 
 def a_statement(name: str) -> Statement[Write, None]:
@@ -33,7 +33,7 @@ Call = tuple[Statement[Write, None], Write]
 def groups(calls: Sequence[Call]) -> list[list[int]]:
     """Places in `calls`, group by group in the order in which they run."""
     on_their_way = [
-        _Call(statement=statement, key=write.key, row="{}", suspect=write.suspect)
+        _Call(statement=statement, key=write.key, row="{}", met_a_lock=write.met_a_lock)
         for statement, write in calls
     ]
     return [list(places) for round_ in _rounds(on_their_way) for _, places in round_]
@@ -92,14 +92,14 @@ def test_a_row_written_many_times_needs_as_many_rounds(times: int) -> None:
 
 
 def test_what_has_met_a_lock_comes_last_and_apart() -> None:
-    locked = Write("a", suspect=True)
+    locked = Write("a", met_a_lock=True)
     calls = [(MOVE, locked), (MOVE, Write("b")), (PLACE, Write("c"))]
 
     assert rounds(calls) == [("move", [Write("b")]), ("place", [Write("c")]), ("move", [locked])]
 
 
 def test_a_write_behind_one_that_has_met_a_lock_stays_behind_it() -> None:
-    first, second = Write("a", 1, suspect=True), Write("a", 2)
+    first, second = Write("a", 1, met_a_lock=True), Write("a", 2)
 
     assert rounds([(MOVE, first), (PLACE, second)]) == [("move", [first]), ("place", [second])]
 
@@ -107,7 +107,7 @@ def test_a_write_behind_one_that_has_met_a_lock_stays_behind_it() -> None:
 calls_of_a_batch = st.lists(
     st.tuples(
         st.sampled_from([PLACE, MOVE, READ]),
-        st.builds(Write, st.sampled_from("abcdef"), suspect=st.booleans()),
+        st.builds(Write, st.sampled_from("abcdef"), met_a_lock=st.booleans()),
     ),
     max_size=40,
 )
@@ -150,4 +150,4 @@ def test_there_are_no_more_rounds_than_the_most_written_row_asks_for(calls: list
     keys = [write.key for _, write in calls]
     most = max((keys.count(key) for key in keys), default=0)
 
-    assert len(groups(calls)) <= most * 6  # three statements, with and without suspects
+    assert len(groups(calls)) <= most * 6  # three statements, with and without locked rows

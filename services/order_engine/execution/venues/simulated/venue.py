@@ -44,7 +44,7 @@ VARIANCE_MIN, VARIANCE_MAX = 0.02, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Conduct:
+class SimulationSettings:
     """How the simulated venues behave: seconds, and shares of 1."""
 
     quote_latency_s: float = 0.0
@@ -64,19 +64,21 @@ class SimulatedVenue:
     """One venue, as `order_engine.execution.domain.venue.Venue` asks for it."""
 
     def __init__(
-        self, name: VenueName, *, ledger: Ledger, conduct: Conduct, luck: random.Random
+        self, name: VenueName, *, ledger: Ledger, settings: SimulationSettings, rng: random.Random
     ) -> None:
         self.name = name
         self._fee_rate = FEE_RATES[name]
         self._ledger = ledger
-        self._conduct = conduct
-        self._luck = luck
+        self._settings = settings
+        self._rng = rng
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
         self._may_fail()
-        conduct = self._conduct
-        await asyncio.sleep(conduct.quote_latency_s + self._luck.uniform(0, conduct.quote_jitter_s))
-        variance = self._luck.choice((-1, 1)) * self._luck.uniform(VARIANCE_MIN, VARIANCE_MAX)
+        settings = self._settings
+        await asyncio.sleep(
+            settings.quote_latency_s + self._rng.uniform(0, settings.quote_jitter_s)
+        )
+        variance = self._rng.choice((-1, 1)) * self._rng.uniform(VARIANCE_MIN, VARIANCE_MAX)
         price = AMOUNTS.multiply(
             base_price(order.token_in, order.token_out), _exactly(1 + variance)
         )
@@ -86,14 +88,14 @@ class SimulatedVenue:
             price=rounded_price(price),
             fee_rate=self._fee_rate,
             amount_in=order.amount_in,
-            expires_at=now + timedelta(seconds=conduct.quote_lifetime_s),
+            expires_at=now + timedelta(seconds=settings.quote_lifetime_s),
         )
 
     async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
         self._may_fail()
         with _venue_errors():
             clock = await self._ledger.clock()
-        valid_until = clock + timedelta(seconds=self._conduct.validity_s)
+        valid_until = clock + timedelta(seconds=self._settings.validity_s)
         content = json.dumps(
             {
                 "orderId": str(order.id),
@@ -131,8 +133,8 @@ class SimulatedVenue:
 
     def _entry(self, transaction: Transaction) -> Entry:
         """Draws what will become of a transaction; only the first draw counts."""
-        content, conduct = json.loads(transaction.content), self._conduct
-        drift = _exactly(1 - self._luck.uniform(0, conduct.price_drift_max))
+        content, settings = json.loads(transaction.content), self._settings
+        drift = _exactly(1 - self._rng.uniform(0, settings.price_drift_max))
         price = rounded_price(AMOUNTS.multiply(Decimal(content["quotedPrice"]), drift))
         amount_out = rounded_amount(AMOUNTS.multiply(Decimal(content["amountIn"]), price))
         outcome, reason = self._drawn_outcome()
@@ -146,31 +148,31 @@ class SimulatedVenue:
             reason=reason,
             executed_price=price,
             amount_out=amount_out,
-            latency_s=self._luck.uniform(conduct.execution_min_s, conduct.execution_max_s),
+            latency_s=self._rng.uniform(settings.execution_min_s, settings.execution_max_s),
         )
 
     def _drawn_outcome(self) -> tuple[str, str | None]:
-        draw = self._luck.random()
-        if draw < self._conduct.never_lands_share:
+        draw = self._rng.random()
+        if draw < self._settings.never_lands_share:
             return NEVER_LANDS, None
-        if draw < self._conduct.never_lands_share + self._conduct.rejection_share:
+        if draw < self._settings.never_lands_share + self._settings.rejection_share:
             return REJECTED, "the venue rejected the transaction"
         return FILLED, None
 
     def _may_fail(self) -> None:
-        if self._luck.random() < self._conduct.call_failure_share:
+        if self._rng.random() < self._settings.call_failure_share:
             raise VenueUnavailable(f"{self.name} did not take the call")
 
     def _may_lose_reply(self) -> None:
-        if self._luck.random() < self._conduct.lost_reply_share:
+        if self._rng.random() < self._settings.lost_reply_share:
             raise VenueUnavailable(f"{self.name} did not answer")
 
 
 def simulated_venues(
-    ledger: Ledger, conduct: Conduct, *, luck: random.Random
+    ledger: Ledger, settings: SimulationSettings, *, rng: random.Random
 ) -> dict[VenueName, SimulatedVenue]:
     return {
-        name: SimulatedVenue(name, ledger=ledger, conduct=conduct, luck=luck) for name in FEE_RATES
+        name: SimulatedVenue(name, ledger=ledger, settings=settings, rng=rng) for name in FEE_RATES
     }
 
 

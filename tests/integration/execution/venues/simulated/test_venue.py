@@ -34,8 +34,8 @@ from order_engine.execution.venues.simulated.chain import Ledger  # noqa: E402
 from order_engine.execution.venues.simulated.venue import (  # noqa: E402
     METEORA,
     RAYDIUM,
-    Conduct,
     SimulatedVenue,
+    SimulationSettings,
     base_price,
     simulated_venues,
 )
@@ -44,13 +44,13 @@ from support.evidence import rows  # noqa: E402
 from support.serving import a_closed_port  # noqa: E402
 from support.stores import Databases, Stores, fresh_databases  # noqa: E402
 
-CONDUCTS = {
-    Manner.FILLS: Conduct(),
-    Manner.FILLS_LATE: Conduct(execution_min_s=60.0, execution_max_s=60.0),
-    Manner.NEVER_LANDS: Conduct(never_lands_share=1.0),
-    Manner.REJECTS: Conduct(rejection_share=1.0),
-    Manner.REFUSES_CALLS: Conduct(call_failure_share=1.0),
-    Manner.LOSES_REPLIES: Conduct(lost_reply_share=1.0),
+SIMULATIONS = {
+    Manner.FILLS: SimulationSettings(),
+    Manner.FILLS_LATE: SimulationSettings(execution_min_s=60.0, execution_max_s=60.0),
+    Manner.NEVER_LANDS: SimulationSettings(never_lands_share=1.0),
+    Manner.REJECTS: SimulationSettings(rejection_share=1.0),
+    Manner.REFUSES_CALLS: SimulationSettings(call_failure_share=1.0),
+    Manner.LOSES_REPLIES: SimulationSettings(lost_reply_share=1.0),
 }
 
 
@@ -64,11 +64,11 @@ class ChainStage:
 
     def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> SimulatedVenue:
         # each draws its own luck, so that a second draw for the same bytes would be seen
-        conduct = replace(CONDUCTS[manner], validity_s=validity_s, price_drift_max=0.001)
-        return self.acting(conduct, seed=None)
+        settings = replace(SIMULATIONS[manner], validity_s=validity_s, price_drift_max=0.001)
+        return self.acting(settings, seed=None)
 
-    def acting(self, conduct: Conduct, *, seed: int | None = 1) -> SimulatedVenue:
-        return simulated_venues(self.ledger, conduct, luck=random.Random(seed))[self.name]
+    def acting(self, settings: SimulationSettings, *, seed: int | None = 1) -> SimulatedVenue:
+        return simulated_venues(self.ledger, settings, rng=random.Random(seed))[self.name]
 
     def recorded(self, order_id: OrderId) -> int:
         return len(self.entries(order_id))
@@ -115,7 +115,7 @@ class TestSimulatedVenues(VenueContract):
 def test_each_venue_takes_its_fee_from_the_price_that_it_quotes(stage: ChainStage) -> None:
     async def work() -> None:
         order = an_order(amount_in=Decimal("100.000000000000000001"))
-        quote = await stage.acting(Conduct(quote_lifetime_s=7)).quote(order, now=NOON)
+        quote = await stage.acting(SimulationSettings(quote_lifetime_s=7)).quote(order, now=NOON)
 
         assert (
             quote.fee_rate == {RAYDIUM: Decimal("0.0025"), METEORA: Decimal("0.0030")}[stage.name]
@@ -128,7 +128,7 @@ def test_each_venue_takes_its_fee_from_the_price_that_it_quotes(stage: ChainStag
 
 def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStage) -> None:
     async def work() -> None:
-        venue, order = stage.acting(Conduct()), an_order()
+        venue, order = stage.acting(SimulationSettings()), an_order()
         quotes = [await venue.quote(order, now=NOON) for _ in range(400)]
         base = base_price(order.token_in, order.token_out)
         variances = [float(quote.price / base - 1) for quote in quotes]
@@ -144,7 +144,10 @@ def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStag
 def test_a_seed_makes_luck_repeatable(stage: ChainStage) -> None:
     async def work() -> None:
         order = an_order()
-        first, second = stage.acting(Conduct(), seed=7), stage.acting(Conduct(), seed=7)
+        first, second = (
+            stage.acting(SimulationSettings(), seed=7),
+            stage.acting(SimulationSettings(), seed=7),
+        )
 
         assert [await first.quote(order, now=NOON) for _ in range(5)] == [
             await second.quote(order, now=NOON) for _ in range(5)
@@ -158,7 +161,7 @@ def test_a_seed_makes_luck_repeatable(stage: ChainStage) -> None:
 
 def test_the_price_drifts_to_the_worse_by_no_more_than_the_setting(stage: ChainStage) -> None:
     async def work() -> None:
-        venue, order = stage.acting(Conduct(price_drift_max=0.001)), an_order()
+        venue, order = stage.acting(SimulationSettings(price_drift_max=0.001)), an_order()
         quote = await venue.quote(order, now=NOON)
         prices = []
         for _ in range(50):
@@ -180,7 +183,7 @@ def test_a_drift_within_the_tolerance_fills_and_one_beyond_it_is_slippage(
     stage: ChainStage,
 ) -> None:
     async def work() -> None:
-        venue, order = stage.acting(Conduct(price_drift_max=0.001)), an_order()
+        venue, order = stage.acting(SimulationSettings(price_drift_max=0.001)), an_order()
         quote = await venue.quote(order, now=NOON)
         outcomes = {}
         for tolerance in (Decimal("0.1"), Decimal(0)):
@@ -196,7 +199,7 @@ def test_a_drift_within_the_tolerance_fills_and_one_beyond_it_is_slippage(
 
 def test_the_largest_amount_lands_to_the_last_digit(stage: ChainStage) -> None:
     async def work() -> None:
-        venue = stage.acting(Conduct())
+        venue = stage.acting(SimulationSettings())
         order = an_order(amount_in=Decimal("99999999999999999999.999999999999999999"))
         quote = await venue.quote(order, now=NOON)
         built = await venue.build(order, quote, min_amount_out=quote.amount_out)
@@ -211,7 +214,10 @@ def test_the_largest_amount_lands_to_the_last_digit(stage: ChainStage) -> None:
 
 def test_the_ledger_says_whose_transaction_it_is_and_where_it_went(stage: ChainStage) -> None:
     async def work() -> None:
-        venue, order = stage.acting(Conduct(execution_min_s=5, execution_max_s=6)), an_order()
+        venue, order = (
+            stage.acting(SimulationSettings(execution_min_s=5, execution_max_s=6)),
+            an_order(),
+        )
         built = await a_built(venue, order)
         await venue.send(built)
         [entry] = stage.entries(order.id)
@@ -229,7 +235,7 @@ def test_the_ledger_says_whose_transaction_it_is_and_where_it_went(stage: ChainS
 )
 def test_luck_has_the_shares_that_are_set(stage: ChainStage, outcome: str, share: float) -> None:
     async def work() -> None:
-        venue = stage.acting(Conduct(never_lands_share=0.3, rejection_share=0.2), seed=3)
+        venue = stage.acting(SimulationSettings(never_lands_share=0.3, rejection_share=0.2), seed=3)
         order = an_order()
         built = await asyncio.gather(*(a_built(venue, order) for _ in range(300)))
         await asyncio.gather(*(venue.send(each) for each in built))
@@ -246,7 +252,9 @@ def test_luck_has_the_shares_that_are_set(stage: ChainStage, outcome: str, share
 def test_a_chain_that_does_not_answer_is_a_venue_that_does_not(stage: ChainStage) -> None:
     async def work(chain_url: str) -> None:
         commits = GroupCommit(chain_url, application_name="test-chain", deadline_s=0.1)
-        venue = simulated_venues(Ledger(commits), Conduct(), luck=random.Random(1))[stage.name]
+        venue = simulated_venues(Ledger(commits), SimulationSettings(), rng=random.Random(1))[
+            stage.name
+        ]
         order, built = an_order(), await a_built(stage.venue(), an_order())
         quote, *others = calls(venue, order, built)
         offer = await quote()  # asks no chain
