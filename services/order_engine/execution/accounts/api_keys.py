@@ -17,17 +17,18 @@ from datetime import datetime
 
 from order_engine.execution.domain.accounts import Caller, Scope
 from order_engine.execution.domain.ids import AccountId
-from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.statements import Statement
 
 KEY = re.compile(r"oe_([0-9a-f]{16})_([0-9a-f]{64})")
-USE_NOTED_EVERY_S = 60.0
+USE_RECORDED_EVERY_S = 60.0
 KEYS_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiKey:
-    """What is known of a key without its secret. `last_used_at` is true to a minute."""
+    """An API key without its secret. `last_used_at` is accurate to a minute."""
 
     id: str
     account_id: AccountId
@@ -39,71 +40,81 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    n: int  # looks for one key do not wait for each other
+class _Check:
+    n: int  # makes checks of the same key independent of each other
     key_id: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _NewKey:
+    id: str
+    account_id: AccountId
+    secret_hash: str
+    scopes: list[Scope]
+    label: str
+
+
 class ApiKeys:
-    """The keys in PostgreSQL. Calls raise StoreUnavailable while it is away."""
+    """The API keys in PostgreSQL. Calls raise StoreUnavailable while it is away."""
 
     def __init__(self, commits: GroupCommit, reader: Reader) -> None:
         self._commits = commits
         self._reader = reader
         self._numbers = itertools.count()
-        self._noted: dict[str, float] = {}
+        self._recorded: dict[str, float] = {}
 
-    async def caller(self, shown: str) -> Caller | None:
-        """Who shows this key; None where it is none, unknown, wrong, or revoked."""
-        parts = KEY.fullmatch(shown)
+    async def caller(self, key: str) -> Caller | None:
+        """The caller that sends `key`; None when the key is malformed, unknown, wrong or revoked."""
+        parts = KEY.fullmatch(key)
         if parts is None:
             return None
         key_id, secret = parts.groups()
-        row = await self._commits.run(LOOK, _Look(n=next(self._numbers), key_id=key_id))
+        row = await self._commits.run(CHECK, _Check(n=next(self._numbers), key_id=key_id))
         stored = bytes(row["secret_hash"]) if row else bytes(32)
         if not hmac.compare_digest(hashed(secret), stored) or row is None:
             return None
-        await self._note_use(key_id)
+        await self._record_use(key_id)
         return caller_from(row)
 
     async def make(
         self, account_id: AccountId, scopes: Collection[Scope], *, label: str = ""
     ) -> tuple[ApiKey, str]:
-        """A new key, and what its owner must show; that is told here and never again."""
+        """A new key, and the text that its owner must send. The text is not stored."""
         key_id, secret = secrets.token_hex(8), secrets.token_hex(32)
-        row = {
-            "id": key_id,
-            "account_id": account_id,
-            "secret_hash": hashed(secret).hex(),
-            "scopes": sorted(scopes),
-            "label": label,
-        }
-        made = await self._commits.run(MAKE, row)
+        new = _NewKey(
+            id=key_id,
+            account_id=account_id,
+            secret_hash=hashed(secret).hex(),
+            scopes=sorted(scopes),
+            label=label,
+        )
+        made = await self._commits.run(MAKE, new)
         return made, f"oe_{key_id}_{secret}"
 
     async def all(self, account_id: AccountId | None = None) -> list[ApiKey]:
-        """The newest first, revoked ones too; of one account, or of all."""
+        """All keys, newest first, including revoked ones; of one account when it is given."""
         rows = await self._reader.rows(ALL, {"account_id": account_id, "most": KEYS_MAX})
         return [_api_key(row) for row in rows]
 
     async def revoke(self, key_id: str) -> ApiKey | None:
-        """None where there is no such key; a key revoked before keeps its moment."""
+        """The revoked key; None when there is none. A second call keeps the time of the first."""
         return await self._commits.run(REVOKE, key_id)
 
     async def valid(self, key_ids: Collection[str]) -> frozenset[str]:
-        """Those of `key_ids` that still open something."""
+        """Those of `key_ids` that are not revoked."""
         rows = await self._reader.rows(VALID, {"key_ids": list(key_ids)})
         return frozenset(row["id"] for row in rows)
 
-    async def _note_use(self, key_id: str) -> None:
-        """Writes when the key was used; once a minute, or hot keys would queue for their own row."""
+    async def _record_use(self, key_id: str) -> None:
+        """Records the use at most once a minute, or calls with a busy key would queue for its row."""
         now = time.monotonic()
-        if now - self._noted.get(key_id, -USE_NOTED_EVERY_S) >= USE_NOTED_EVERY_S:
-            self._noted[key_id] = now
-            await self._commits.run(NOTE_USE, key_id)
+        if now - self._recorded.get(key_id, -USE_RECORDED_EVERY_S) >= USE_RECORDED_EVERY_S:
+            self._recorded[key_id] = now
+            await self._commits.run(RECORD_USE, key_id)
 
 
 def hashed(secret: str) -> bytes:
+    """The SHA-256 that stands for a secret in PostgreSQL."""
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -131,32 +142,31 @@ def first_row(_: object, rows: Sequence[Row]) -> Row | None:
     return rows[0] if rows else None
 
 
-LOOK_SQL = """
+CHECK_SQL = """
 SELECT v.n, k.id AS key_id, k.account_id, k.secret_hash, k.scopes
 FROM json_to_recordset(%(rows)s::json) AS v(n bigint, key_id text)
 JOIN api_keys k ON k.id = v.key_id
 WHERE k.revoked_at IS NULL
 """
 
-LOOK: Statement[_Look, Row | None] = Statement(
-    name="look_key",
-    sql=LOOK_SQL,
-    key=lambda look: look.n,
-    row=lambda look: {"n": look.n, "key_id": look.key_id},
+CHECK: Statement[_Check, Row | None] = Statement(
+    name="check_key",
+    sql=CHECK_SQL,
+    key=lambda check: check.n,
     answer_key=lambda row: row["n"],
     result=first_row,
 )
 
-NOTE_USE_SQL = """
+RECORD_USE_SQL = """
 UPDATE api_keys k SET last_used_at = now()
 FROM json_to_recordset(%(rows)s::json) AS v(key_id text)
 WHERE k.id = v.key_id
 RETURNING k.id
 """
 
-NOTE_USE: Statement[str, Row | None] = Statement(
-    name="note_key_use",
-    sql=NOTE_USE_SQL,
+RECORD_USE: Statement[str, Row | None] = Statement(
+    name="record_key_use",
+    sql=RECORD_USE_SQL,
     key=lambda key_id: key_id,
     row=lambda key_id: {"key_id": key_id},
     answer_key=lambda row: row["id"],
@@ -182,11 +192,10 @@ FROM json_to_recordset(%(rows)s::json) AS v(id text)
 JOIN api_keys k ON k.id = v.id
 """
 
-MAKE: Statement[Row, ApiKey] = Statement(
+MAKE: Statement[_NewKey, ApiKey] = Statement(
     name="make_key",
     sql=MAKE_SQL,
-    key=lambda row: row["id"],
-    row=lambda row: row,
+    key=lambda new: new.id,
     answer_key=lambda row: row["id"],
     result=lambda _, rows: _api_key(rows[0]),
     follow_up=MADE_BEFORE_SQL,

@@ -10,11 +10,21 @@ from dataclasses import dataclass
 
 from order_engine.execution.accounts.api_keys import caller_from, first_row, hashed
 from order_engine.execution.domain.accounts import Caller
-from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
 
 TOKEN = re.compile(r"oest_[0-9a-f]{64}")
 STREAM_TOKEN_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Issue:
+    token_hash: str
+    account_id: AccountId
+    key_id: str | None
+    lasts_s: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +42,13 @@ class StreamTokens:
     async def issue(self, caller: Caller) -> str:
         """A token that opens one stream as `caller`, once, within STREAM_TOKEN_S."""
         token = f"oest_{secrets.token_hex(32)}"
-        row = {
-            "token_hash": hashed(token).hex(),
-            "account_id": caller.account_id,
-            "key_id": caller.key_id,
-            "lasts_s": STREAM_TOKEN_S,
-        }
-        await self._commits.run(ISSUE, row)
+        issued = _Issue(
+            token_hash=hashed(token).hex(),
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            lasts_s=STREAM_TOKEN_S,
+        )
+        await self._commits.run(ISSUE, issued)
         return token
 
     async def redeem(self, token: str) -> Caller | None:
@@ -66,16 +76,15 @@ ON CONFLICT DO NOTHING
 RETURNING encode(token_hash, 'hex') AS token_hash
 """
 
-ISSUE: Statement[Row, None] = Statement(
+ISSUE: Statement[_Issue, None] = Statement(
     name="issue_stream_token",
     sql=ISSUE_SQL,
-    key=lambda row: row["token_hash"],
-    row=lambda row: row,
+    key=lambda issue: issue.token_hash,
     answer_key=lambda row: row["token_hash"],
     result=lambda _, __: None,
 )
 
-# A token is used once. `used_by` lets a repeat after a lost reply find that it has used the token itself.
+# A token opens one stream. `used_by` lets a repeat after a lost reply find its own redemption.
 REDEEM_SQL = """
 WITH redeemed AS (
     UPDATE stream_tokens t SET used_by = v.by
@@ -95,7 +104,6 @@ REDEEM: Statement[_Redemption, Row | None] = Statement(
     name="redeem_stream_token",
     sql=REDEEM_SQL,
     key=lambda redemption: (redemption.token_hash, redemption.by),
-    row=lambda redemption: {"token_hash": redemption.token_hash, "by": redemption.by},
     answer_key=lambda row: (row["token_hash"], row["used_by"]),
     result=first_row,
 )

@@ -1,4 +1,4 @@
-"""What must be true of every order at every moment, asked of PostgreSQL itself."""
+"""The invariants of orders, checked by PostgreSQL."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,7 +11,7 @@ FIRST_ID = OrderId(UUID(int=0))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A place in the sequence of all changes; many orders change at one moment."""
+    """A position in the sequence of all changes; many orders may change at the same time."""
 
     changed_at: datetime
     order_id: OrderId = FIRST_ID
@@ -19,13 +19,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditedOrder:
-    """An order with the names of the invariants that it breaks: none, unless a program has a fault."""
+    """An order and the names of the invariants that it breaks, which only a bug can do."""
 
     change: Change
     broken: tuple[str, ...]
 
 
-# One statement, so one snapshot: whatever it finds was never true.
+# One statement has one snapshot, so a change that runs at the same time is not taken for a fault.
 AUDIT = """
 WITH changed AS (
     SELECT id, status, seq, updated_at
@@ -64,7 +64,7 @@ FROM judged
 ORDER BY updated_at, id
 """
 
-# Started, due, and leased to nobody for longer than recovery takes.
+# Started, due, and without a lease for longer than recovery takes.
 STUCK = """
 SELECT count(*) AS count
 FROM (

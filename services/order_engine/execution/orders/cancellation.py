@@ -1,5 +1,5 @@
-"""Orders are cancelled by the gateway, without a claim: before `submitted` no intent exists, so the
-row lock alone decides the race with the worker.
+"""The gateway cancels orders without a claim: before `submitted` there is no intent, so the row lock
+decides the race with the worker.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.group_commit import Statement
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
 
 CANCELLED = "cancelled"
 
@@ -23,7 +23,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelAnswer:
-    """`event` is set only where this very call ended the order."""
+    """The order after the call. `event` is set only when this call cancelled it."""
 
     status: OrderStatus
     cancelled: bool
@@ -69,7 +69,6 @@ CANCEL: Statement[Cancel, CancelAnswer | None] = Statement(
     name="cancel",
     sql=CANCEL_SQL,
     key=lambda cancel: cancel.order_id,
-    row=lambda cancel: {"order_id": str(cancel.order_id), "account_id": cancel.account_id},
     answer_key=lambda row: row["order_id"],
     result=_cancel_answer,
     follow_up=NOT_CANCELLED_SQL,

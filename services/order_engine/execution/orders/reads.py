@@ -1,4 +1,4 @@
-"""Orders are read: by the account whose they are, and by nobody else."""
+"""Reads of orders, always by account."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -8,16 +8,16 @@ from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.group_commit import Statement
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Which orders to list: the newest first, those beyond the last one of the page before.
+    """Which orders to list: newest first, after `beyond`, the last order of the previous page.
 
-    Empty `statuses` stand for every status; `since` and `until` bound the time of creation as it
-    is told, cut to milliseconds, the bounds themselves left out.
+    Empty `statuses` select every status. `since` and `until` bound, exclusively, the creation time
+    as clients see it, in whole milliseconds.
     """
 
     account_id: AccountId
@@ -32,7 +32,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Events of one order, in order of their seq, and whose order it is."""
+    """Events of one order by ascending seq, and the account that owns the order."""
 
     account_id: AccountId
     events: Sequence[OrderEvent]
@@ -40,7 +40,7 @@ class History:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
-    """Where a reader of an order's events stands; `n` tells it from others at the same order."""
+    """A request for the events of an order after seq `after`; `n` is unique in the process."""
 
     n: int
     order_id: OrderId
@@ -102,11 +102,6 @@ HISTORY: Statement[Position, History | None] = Statement(
     name="history",
     sql=HISTORY_SQL,
     key=lambda position: position.n,
-    row=lambda position: {
-        "n": position.n,
-        "order_id": str(position.order_id),
-        "after": position.after,
-    },
     answer_key=lambda row: row["n"],
     result=_history,
 )

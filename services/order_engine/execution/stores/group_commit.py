@@ -1,8 +1,8 @@
-"""Group commit: the statements that gathered while the previous one ran go out together.
+"""Group commit: statements that arrive while another one runs are sent together.
 
-psycopg2 is synchronous, so it has a thread. Each kind is **one autocommit statement** over many
-rows: never BEGIN ... COMMIT around client round trips, because a frozen client must not hold row
-locks.
+psycopg2 is synchronous, so it runs on a thread. Each statement is **one autocommit statement** over
+many rows. It is never BEGIN ... COMMIT around client round trips, because a frozen client must not
+hold row locks.
 """
 
 import asyncio
@@ -10,9 +10,9 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import psycopg2
 import structlog
@@ -28,53 +28,29 @@ from order_engine.execution.stores.postgres import (
     connect,
     is_connection_loss,
 )
+from order_engine.execution.stores.statements import In, Out, Statement, json_value
 
-# The statement had no effect: it may run again, at once or without the row that is locked.
+# The statement had no effect: it may run again, at once or without the locked row.
 REASONS = {
     errorcodes.SERIALIZATION_FAILURE: "conflict",
     errorcodes.DEADLOCK_DETECTED: "conflict",
     errorcodes.LOCK_NOT_AVAILABLE: "locked",
 }
 
-# So many halvings find one row among 256. Locks cost a round at most 2 x SPLITS_MAX x LOCK_WAIT_S,
-# and LOCK_WAIT_S for each kind of statement in it.
+# SPLITS_MAX halvings isolate one row among 256. Locks cost a round at most
+# 2 x SPLITS_MAX x LOCK_WAIT_S, plus LOCK_WAIT_S for each kind of statement in it.
 LOCK_WAIT_S = 0.1
 SPLITS_MAX = 8
 LOCK_RETRY_S = 0.2
 
-QUEUE_WAIT_MAX_S = (
-    3.0  # beyond the deadline of its batch, a call waits so long for the batch before it
-)
+QUEUE_WAIT_MAX_S = 3.0  # how long a call may wait for the previous batch to end
 
 log = structlog.get_logger()
-
-In = TypeVar("In")
-Out = TypeVar("Out")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement(Generic[In, Out]):
-    """One kind of statement, over many rows at once: a write, or a read that many share.
-
-    `row` turns an input into the JSON object that the SQL reads through json_to_recordset as
-    %(rows)s. `key` names the row that it locks: batches are sorted by it, and hold it once. Rows of
-    the answer find their input by `answer_key`. `result` gets those rows, none where nothing
-    moved. `follow_up` is a second statement on the same connection, run where the first returned
-    nothing for some input; its rows are added to theirs.
-    """
-
-    name: str
-    sql: str
-    key: Callable[[In], Hashable]
-    row: Callable[[In], Row]
-    answer_key: Callable[[Row], Hashable]
-    result: Callable[[In, Sequence[Row]], Out]
-    follow_up: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Call:
-    """An item on its way: the row that it locks, and its part of %(rows)s."""
+    """An input on its way: the row that it locks, and its part of %(rows)s."""
 
     statement: Statement[Any, Any]
     key: Hashable
@@ -86,18 +62,18 @@ _Group = tuple[Statement[Any, Any], Sequence[int]]
 
 
 class _RowLocked(ExecutionError):
-    """Somebody else holds the row, or one that shared its statement; the call comes again."""
+    """Another session holds the row, or a row of the same statement. The call is retried."""
 
 
 class GroupCommit:
-    """One thread and one connection, on which the statements that gathered run together.
+    """One thread and one connection that run the waiting statements together.
 
-    A lost connection is answered by repeating the same statement with the same rows, never by
-    asking what happened: every statement is written so that a repeat finds its own traces.
+    After a lost connection the same statement is sent again with the same rows. Every statement is
+    written so that a repeat finds what the first try wrote.
 
-    A row that somebody else holds must not hold up the others. A group of calls that meets a lock is
-    halved, again and again, each half behind all that is still ahead; calls that remain locked leave
-    the batch and come again with a later one, apart from those that have met no lock.
+    A locked row must not delay the others. A group of calls that meets a lock is halved repeatedly;
+    each half runs after the groups that are already waiting. Calls that are still locked leave the
+    batch and return with a later one, in a group apart from calls that have met no lock.
     """
 
     def __init__(
@@ -121,10 +97,13 @@ class GroupCommit:
         )
 
     async def run(self, statement: Statement[In, Out], item: In) -> Out:
-        """The result once committed. Raises StoreUnavailable when that could not be learnt in time."""
-        call = _Call(
-            statement=statement, key=statement.key(item), row=json.dumps(statement.row(item))
-        )
+        """The result, once committed.
+
+        Raises StoreUnavailable when PostgreSQL did not answer in time, so that the statement may
+        or may not have taken effect, and Overloaded when the backlog is full.
+        """
+        row = json.dumps(statement.row(item), default=json_value)
+        call = _Call(statement=statement, key=statement.key(item), row=row)
         try:
             async with asyncio.timeout(self._deadline_s + QUEUE_WAIT_MAX_S):
                 return statement.result(item, await self._answer(call))
@@ -132,6 +111,7 @@ class GroupCommit:
             raise StoreUnavailable(f"{statement.name}: no answer in time") from error
 
     def close(self) -> None:
+        """Runs the statements that are already waiting, then disconnects."""
         self._batches.close()
         self._disconnect()
 
@@ -141,46 +121,50 @@ class GroupCommit:
                 return await self._batches.call(call)
             except _RowLocked:
                 call = replace(call, met_a_lock=True)
-                await asyncio.sleep(_about(LOCK_RETRY_S))
+                await asyncio.sleep(_jittered(LOCK_RETRY_S))
 
     def _run(self, calls: Sequence[_Call]) -> list[Sequence[Row] | Exception]:
         deadline = time.monotonic() + self._deadline_s
         answers: dict[int, Sequence[Row] | Exception] = {}
         for groups in _rounds(calls):
             answers.update(self._run_round(calls, groups, deadline))
-        return [answers[place] for place in range(len(calls))]
+        return [answers[index] for index in range(len(calls))]
 
     def _run_round(
         self, calls: Sequence[_Call], groups: Iterable[_Group], deadline: float
     ) -> Iterator[tuple[int, Sequence[Row] | Exception]]:
-        """Each place with its answer; a row that is refused or locked fails alone."""
-        ahead = deque(groups)
-        splits_left = SPLITS_MAX
-        while ahead:
-            statement, places = ahead.popleft()
-            found: Sequence[Sequence[Row] | Exception]
+        """The answer of each call by its index; a refused or locked row fails alone."""
+        waiting = deque(groups)
+        splits_left = SPLITS_MAX  # of groups that met a lock
+        while waiting:
+            statement, indexes = waiting.popleft()
+            answers: Sequence[Sequence[Row] | Exception]
             try:
-                found = self._commit(statement, [calls[place] for place in places], deadline)
+                answers = self._commit(statement, [calls[index] for index in indexes], deadline)
             except StoreUnavailable as error:
-                found = [error] * len(places)
+                answers = [error] * len(indexes)
             except psycopg2.Error as error:
-                locked = error.pgcode == errorcodes.LOCK_NOT_AVAILABLE
-                if len(places) > 1 and (splits_left or not locked):
-                    splits_left -= locked
-                    middle = len(places) // 2
-                    ahead += [(statement, places[:middle]), (statement, places[middle:])]
+                is_locked = error.pgcode == errorcodes.LOCK_NOT_AVAILABLE
+                may_split = splits_left > 0 or not is_locked
+                if len(indexes) > 1 and may_split:
+                    if is_locked:
+                        splits_left -= 1
+                    middle = len(indexes) // 2
+                    waiting.append((statement, indexes[:middle]))
+                    waiting.append((statement, indexes[middle:]))
                     continue
-                found = [_RowLocked() if locked else _refused(statement, error)] * len(places)
-            yield from zip(places, found, strict=True)
+                failure = _RowLocked() if is_locked else _refused(statement, error)
+                answers = [failure] * len(indexes)
+            yield from zip(indexes, answers, strict=True)
 
     def _commit(
         self, statement: Statement[Any, Any], calls: Sequence[_Call], deadline: float
     ) -> list[Sequence[Row]]:
-        """Runs one statement until it is known to have committed; the rows that answer each call.
+        """Sends one statement until it is known to have committed; the returned rows of each call.
 
-        Raises psycopg2.Error where PostgreSQL refuses these calls, StoreUnavailable where it is away
-        or too slow. The deadline is that of the whole batch: what comes after it has passed is not
-        tried while there is no connection.
+        Raises psycopg2.Error when PostgreSQL refuses the calls, and StoreUnavailable when it is
+        away or too slow. The deadline is that of the whole batch: after it, a statement that has no
+        connection is not tried.
         """
         pause_s = 0.02
         while True:
@@ -201,7 +185,7 @@ class GroupCommit:
                     raise
                 if time.monotonic() + pause_s > deadline:
                     raise StoreUnavailable(str(error).strip()) from error
-            time.sleep(_about(pause_s))
+            time.sleep(_jittered(pause_s))
             pause_s = min(pause_s * 2, 0.5)
 
     def _execute(
@@ -235,18 +219,18 @@ def _refused(statement: Statement[Any, Any], error: psycopg2.Error) -> Exception
 
 
 def _rounds(calls: Sequence[_Call]) -> list[list[_Group]]:
-    """Places in `calls`, grouped by statement and sorted by key; what has met a lock comes last.
+    """Indexes into `calls`, grouped by statement and sorted by key; groups that met a lock run last.
 
-    A round holds each key once. The next write of a key goes to the next round, so that two writes
-    to one row keep their order.
+    A round contains each key once. The next write of a key belongs to the next round, so that two
+    writes to one row keep their order.
     """
     rounds: list[dict[tuple[bool, str], dict[Hashable, int]]] = []
     writes: Counter[Hashable] = Counter()
-    for place, call in enumerate(calls):
+    for index, call in enumerate(calls):
         if writes[call.key] == len(rounds):
             rounds.append({})
         groups = rounds[writes[call.key]]
-        groups.setdefault((call.met_a_lock, call.statement.name), {})[call.key] = place
+        groups.setdefault((call.met_a_lock, call.statement.name), {})[call.key] = index
         writes[call.key] += 1
     return [
         [_sorted_group(calls, groups[kind]) for kind in sorted(groups, key=_locked_last)]
@@ -255,13 +239,14 @@ def _rounds(calls: Sequence[_Call]) -> list[list[_Group]]:
 
 
 def _locked_last(kind: tuple[bool, str]) -> bool:
-    return kind[0]
+    met_a_lock, _ = kind
+    return met_a_lock
 
 
 def _sorted_group(calls: Sequence[_Call], group: Mapping[Hashable, int]) -> _Group:
-    places = [group[key] for key in sorted(group, key=str)]
-    return calls[places[0]].statement, places
+    indexes = [group[key] for key in sorted(group, key=str)]
+    return calls[indexes[0]].statement, indexes
 
 
-def _about(pause_s: float) -> float:
+def _jittered(pause_s: float) -> float:
     return pause_s * random.uniform(0.5, 1.5)  # noqa: S311 - jitter, not a secret

@@ -134,11 +134,11 @@ def test_keys_are_listed_newest_first_with_their_last_use(databases: Databases) 
 def test_a_hundred_looks_at_once_share_statements(databases: Databases) -> None:
     async def work(keys: ApiKeys) -> None:
         _, secret = await keys.make(ALICE, BOTH)
-        before = statements_of("look_key")
+        before = statements_of("check_key")
         callers = await asyncio.gather(*(keys.caller(secret) for _ in range(100)))
 
         assert len({caller and caller.account_id for caller in callers}) == 1
-        assert statements_of("look_key") - before <= 5
+        assert statements_of("check_key") - before <= 5
 
     run(databases, work)
 

@@ -14,13 +14,9 @@ from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.repository import Orders
-from order_engine.execution.stores.group_commit import (
-    LOCK_WAIT_S,
-    SPLITS_MAX,
-    GroupCommit,
-    Statement,
-)
+from order_engine.execution.stores.group_commit import LOCK_WAIT_S, SPLITS_MAX, GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.statements import Statement
 from support.builders import a_new_order
 from support.evidence import rows
 from support.lives import events_of

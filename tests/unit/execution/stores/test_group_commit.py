@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from order_engine.execution.stores.group_commit import Statement, _Call, _rounds
+from order_engine.execution.stores.group_commit import _Call, _rounds
+from order_engine.execution.stores.statements import Statement
 
 
 class Write(NamedTuple):

@@ -22,8 +22,9 @@ from order_engine.execution.domain.transaction import (
     Signature,
     Transaction,
 )
-from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
 
 NEVER_LANDS = "never_lands"
 FILLED = "filled"
