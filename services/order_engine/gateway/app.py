@@ -98,10 +98,10 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
             application_name=NAME,
             connections_max=settings.database_connections_max,
         )
-        hints = Hints(redis_client(settings.queue_url), now=lambda: datetime.now(UTC))
+        seal = Seal()
+        hints = Hints(redis_client(settings.queue_url), seal, now=lambda: datetime.now(UTC))
         orders = Orders(commits, reader, claimer=NAME)
         known_keys = ApiKeys(looks, reader)
-        seal = Seal()
         watch = Watch(
             orders,
             redis_client(settings.queue_url),
@@ -116,7 +116,6 @@ def gateway_app(settings: GatewaySettings) -> Starlette:
         app.state.cors_origins = settings.cors_origins
         app.state.limits = limits
         app.state.hints = hints
-        app.state.seal = seal
         app.state.watch = watch
         app.state.body_bytes_max = settings.body_bytes_max
         tasks = [asyncio.create_task(watch.run()), asyncio.create_task(seal.unlock(reader))]

@@ -19,8 +19,7 @@ from order_engine.execution.domain.errors import (
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder, Transition
 from order_engine.execution.domain.status import FINAL, OrderStatus
-from order_engine.execution.messages.hints import Hints, status_hint
-from order_engine.execution.messages.seals import Seal
+from order_engine.execution.messages.hints import Hints
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.order_worker.leases import Leases
@@ -54,14 +53,12 @@ class Executor:
         orders: Orders,
         market: Market,
         hints: Hints,
-        seal: Seal,
         leases: Leases,
         retry: RetryPolicy,
     ) -> None:
         self._orders = orders
         self._market = market
         self._hints = hints
-        self._seal = seal
         self._leases = leases
         self._retry = retry
 
@@ -126,7 +123,7 @@ class Executor:
         if event is None:
             log.info("order fenced", source=move.source, target=move.target)
             return None
-        self._hints.send(status_hint(event, self._seal))
+        self._hints.order_moved(event)
         log.info("order moved", source=move.source, target=move.target, seq=event.seq)
         if event.status in FINAL:
             lasted = event.occurred_at - claimed.order.created_at

@@ -41,8 +41,8 @@ async def runtime(
         connections_max=settings.database_connections_max,
     )
     chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
-    hints = Hints(redis_client(settings.queue_url), now=now)
     seal = Seal()
+    hints = Hints(redis_client(settings.queue_url), seal, now=now)
     leases = Leases(settings.database_url, application_name=f"{NAME}-leases")
     orders = Orders(
         commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
@@ -58,7 +58,7 @@ async def runtime(
     )
     unlocking = asyncio.create_task(seal.unlock(reader))
     try:
-        yield Runtime(orders=orders, executor=Executor(orders, market, hints, seal, leases, retry))
+        yield Runtime(orders=orders, executor=Executor(orders, market, hints, leases, retry))
     finally:
         unlocking.cancel()
         await asyncio.gather(unlocking, return_exceptions=True)

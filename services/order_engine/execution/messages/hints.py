@@ -81,26 +81,34 @@ def status_hint(event: OrderEvent, seal: Seal) -> NewJob:
 
 
 class Hints:
-    """Sends hints after the commit, on a thread of its own.
+    """Sends hints after a commit, on a thread of its own.
 
-    Never waits and never fails: with Redis away or the buffer full the hint is dropped and counted,
-    and recovery or the position check does its work.
+    Calls neither wait nor fail. When Redis is away or the buffer is full, the hint is dropped and
+    counted; recovery or the position check then does its work.
     """
 
-    def __init__(self, client: redis.Redis, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, client: redis.Redis, seal: Seal, *, now: Callable[[], datetime]) -> None:
         self._client = client
+        self._seal = seal
         self._now = now
         self._batches: Batches[NewJob, None] = Batches(
             self._write, name="hints", batch_max=256, backlog_max=10_000
         )
 
-    def send(self, *hints: NewJob) -> None:
-        for hint in hints:
-            if not self._batches.offer(hint):
-                metrics.HINTS_DROPPED.labels(queue=hint.queue).inc()
+    def order_waits(self, order_id: OrderId, *, created_at: datetime) -> None:
+        """Hints to the workers that a new order waits."""
+        self._send(order_hint(order_id, created_at=created_at))
+
+    def order_moved(self, event: OrderEvent) -> None:
+        """Hints to the dispatchers that an order has moved."""
+        self._send(status_hint(event, self._seal))
 
     def close(self) -> None:
         self._batches.close()
+
+    def _send(self, hint: NewJob) -> None:
+        if not self._batches.offer(hint):
+            metrics.HINTS_DROPPED.labels(queue=hint.queue).inc()
 
     def _write(self, hints: Sequence[NewJob]) -> list[None]:
         try:

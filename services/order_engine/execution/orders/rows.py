@@ -1,6 +1,4 @@
-"""Rows of PostgreSQL as values of the domain."""
-
-from decimal import Decimal
+"""Domain values from rows of PostgreSQL."""
 
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
@@ -59,7 +57,3 @@ def intent_from(row: Row) -> Intent:
         ),
         quote=row["quote"],
     )
-
-
-def text(amount: Decimal | None) -> str | None:
-    return None if amount is None else str(amount)

@@ -10,11 +10,8 @@ from starlette.responses import Response
 from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.errors import OrderNotFound
-from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId, order_id_in
-from order_engine.execution.domain.order import NewOrder
-from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.hints import order_hint, status_hint
+from order_engine.execution.messages.hints import Hints
 from order_engine.execution.orders.placement import Placed
 from order_engine.execution.orders.repository import Orders
 from order_engine.gateway.contract import answers
@@ -48,7 +45,7 @@ async def execute(request: Request, caller: Caller) -> Response:
     orders: Orders = state.orders
     placed = await orders.place(order)
     if placed.created:
-        _announce(request, order, placed)
+        _announce(request, placed)
     elif not placed.same_request:
         raise KeyReused("this key belongs to an order with another body")
     accepted = answers.Accepted(order_id=str(placed.order_id), status=placed.status)
@@ -64,19 +61,11 @@ def _idempotency_key(request: Request) -> str | None:
     return keys.pop() if keys else None
 
 
-def _announce(request: Request, order: NewOrder, placed: Placed) -> None:
-    state = request.app.state
+def _announce(request: Request, placed: Placed) -> None:
+    hints: Hints = request.app.state.hints
     metrics.ORDERS_PLACED.inc()
-    pending = OrderEvent(
-        order_id=order.id,
-        seq=1,
-        status=OrderStatus.PENDING,
-        occurred_at=placed.created_at,
-        payload={},
-    )
-    state.hints.send(
-        order_hint(order.id, created_at=placed.created_at), status_hint(pending, state.seal)
-    )
+    hints.order_waits(placed.order_id, created_at=placed.event.occurred_at)
+    hints.order_moved(placed.event)
 
 
 async def list_orders(request: Request, caller: Caller) -> Response:
@@ -114,7 +103,7 @@ async def cancel(request: Request, caller: Caller) -> Response:
     if answer is None:
         raise OrderNotFound("no such order")
     if answer.event is not None:
-        state.hints.send(status_hint(answer.event, state.seal))
+        state.hints.order_moved(answer.event)
     if not answer.cancelled:
         raise NotCancellable(f"the order is {answer.status}")
     return answers.Cancelled(order_id=str(order_id), status=answer.status).response(202)

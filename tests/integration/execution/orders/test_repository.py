@@ -122,7 +122,8 @@ def test_a_placed_order_is_committed_with_its_first_event(orders: Orders) -> Non
         assert (kept.status, kept.seq) == (S.PENDING, 1)
         assert str(kept.amount_in) == "1.50"
         assert kept.min_amount_out == order.min_amount_out
-        assert [event.seq for event in await events_of(orders, order.id)] == [1]
+        assert await events_of(orders, order.id) == [placed.event]
+        assert (placed.event.seq, placed.event.status) == (1, S.PENDING)
 
     run(work())
 
@@ -134,7 +135,22 @@ def test_the_same_placement_again_finds_the_same_order(orders: Orders) -> None:
 
         assert first.created
         assert again.created  # a repeat after a lost reply is still the one that created it
-        assert first.order_id == again.order_id
+        assert first.event == again.event
+
+    run(work())
+
+
+def test_a_placement_finds_an_order_that_has_moved_on_with_its_first_event(orders: Orders) -> None:
+    async def work() -> None:
+        order = a_new_order(idempotency_key="k", request_hash="aa")
+        first = await orders.place(order)
+        claimed = await orders.claim(order.id)
+        assert claimed is not None
+        await advance(orders, claimed, S.ROUTING)
+        again = await orders.place(a_new_order(idempotency_key="k", request_hash="aa"))
+
+        assert again.event == first.event
+        assert again.status is S.ROUTING
 
     run(work())
 
@@ -221,7 +237,7 @@ def test_waiting_orders_are_claimed_oldest_first_and_only_before_the_watermark(
         first = await orders.place(a_new_order())
         second = await orders.place(a_new_order())
         third = await orders.place(a_new_order())
-        later = third.created_at
+        later = third.event.occurred_at
 
         assert await orders.count_waiting(before=later, lag_s=0, most=10) == 2
         claimed = await orders.claim_waiting(before=later, lag_s=0, most=1)
