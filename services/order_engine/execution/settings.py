@@ -1,29 +1,27 @@
-"""Every setting of the fleet, typed, with its unit in the name; read once, at start.
+"""Every setting of the fleet: typed, with its unit in the name, read once at start.
 
-Each deployable reads the class that lists what it may know: a dispatcher has no database URL. Names
-and defaults that the Node engine had are kept as they were; `0` lifts a limit or a latency.
+Each deployable reads a class that lists only what it may know; a dispatcher has no database URL.
+Names and defaults of the predecessor, a Node engine, are unchanged. `0` lifts a limit or a latency.
 """
 
-import re
 from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from order_engine.execution.store_urls import checked_url
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
-PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]  # of time, never none
+PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
-HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
-ENCODED = re.compile(r"([^@%\s]|%[0-9a-fA-F]{2})*")
 Slots = Annotated[int, Field(ge=1, le=1_000)]
 
 
 class EngineSettings(BaseSettings):
-    """Read from the environment, then from `.env`; an empty variable is one that is not set."""
+    """Read from the environment, then from `.env`. An empty variable counts as unset."""
 
     model_config = SettingsConfigDict(
         env_file=".env",
@@ -35,15 +33,15 @@ class EngineSettings(BaseSettings):
 
 
 class CommonSettings(EngineSettings):
-    """What every deployable has: logs, and an admin port of its own."""
+    """What every deployable has: logs and an admin port."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     admin_host: str = "127.0.0.1"
     admin_port: Port = Field(
-        default=9100, description="/metrics, /livez and /readyz; 0: any free one"
+        default=9100, description="For /metrics, /livez and /readyz; 0 takes any free port"
     )
     drain_s: Seconds = Field(
-        default=20.0, description="After SIGTERM, time to finish what is in hand"
+        default=20.0, description="Time to finish work in progress after SIGTERM"
     )
 
     @field_validator("log_level", mode="before")
@@ -55,26 +53,28 @@ class CommonSettings(EngineSettings):
 class PostgresSettings(EngineSettings):
     database_url: str = Field(description="postgresql://user:password@host:5432/name")
     database_connections_max: int = Field(
-        default=8, ge=1, le=200, description="For reads, a process"
+        default=8, ge=1, le=200, description="Connections for reads, per process"
     )
 
     @field_validator("database_url", "chain_database_url", check_fields=False)
     @classmethod
     def _is_postgres(cls, value: str) -> str:
-        return _address(value, schemes=("postgresql", "postgres"))
+        return checked_url(value, schemes=("postgresql", "postgres"))
 
 
 class RedisSettings(EngineSettings):
     redis_url: str = ""
     redis_host: str = "localhost"
     redis_port: Port = 6379
-    redis_queue_url: str = Field(default="", description="Queues; REDIS_URL when empty")
-    redis_pubsub_url: str = Field(default="", description="Pub/sub; REDIS_URL when empty")
+    redis_queue_url: str = Field(
+        default="", description="Redis for the queues; REDIS_URL when empty"
+    )
+    redis_pubsub_url: str = Field(default="", description="Redis for pub/sub; REDIS_URL when empty")
 
     @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
-        return _address(value, schemes=("redis", "rediss", "unix"))
+        return checked_url(value, schemes=("redis", "rediss", "unix"))
 
     @property
     def queue_url(self) -> str:
@@ -96,28 +96,28 @@ class PublicServerSettings(EngineSettings):
     port: Port = 3000
     auth: Literal["", "keys", "open"] = Field(
         default="",
-        description="keys: every call shows an API key; open: nobody does, all are the account"
-        " `local`; when empty: open on a loopback HOST, else keys",
+        description="keys: every call needs an API key; open: no call does, and all act as the account"
+        " `local`; empty: open when HOST is a loopback address, else keys",
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Addresses or networks, separated by commas, whose X-Forwarded-For is believed;"
+        description="Proxies that may set X-Forwarded-For: addresses or networks, separated by commas;"
         " * for any",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Origins that browsers may call from, separated by commas; * for any",
+        description="Origins from which browsers may call, separated by commas; * for any",
     )
 
     @property
     def is_open(self) -> bool:
-        """Whether everybody may do everything, as the account `local`."""
+        """Whether every client may do everything, as the account `local`."""
         return self.auth == "open" or (self.auth == "" and _is_loopback(self.host))
 
     @property
     def is_for_this_machine(self) -> bool:
-        """Open because nobody else can connect: then a name that is not this machine's was given
-        to a page by somebody who rebinds DNS.
+        """Open because only this machine can connect. A Host header with another name then comes from
+        a page that uses DNS rebinding.
         """
         return self.auth == "" and _is_loopback(self.host)
 
@@ -133,7 +133,7 @@ class ChainSettings(PostgresSettings):
     """The simulated chain and its two venues."""
 
     chain_database_url: str = Field(
-        default="", description="The ledger's own database; DATABASE_URL when empty"
+        default="", description="Database of the simulated chain; DATABASE_URL when empty"
     )
 
     @property
@@ -147,11 +147,17 @@ class VenueSettings(ChainSettings):
     venue_execution_min_s: Seconds = 2.0
     venue_execution_max_s: Seconds = 3.0
     venue_validity_s: PositiveSeconds = Field(
-        default=30.0, description="A signed transaction may land so long"
+        default=30.0, description="How long a signed transaction may land"
     )
-    venue_poll_s: Seconds = Field(default=0.1, description="Between two questions for an outcome")
-    venue_seed: int | None = Field(default=None, description="Makes the simulated luck repeatable")
-    venue_price_drift_max: Share = Field(default=0.001, description="From quote to landing")
+    venue_poll_s: Seconds = Field(
+        default=0.1, description="Pause between two requests for an outcome"
+    )
+    venue_seed: int | None = Field(
+        default=None, description="Seed that makes the simulation repeatable"
+    )
+    venue_price_drift_max: Share = Field(
+        default=0.001, description="Largest loss of price from quote to landing, as a share"
+    )
     venue_call_failure_share: Share = 0.0
     venue_lost_reply_share: Share = 0.0
     venue_never_lands_share: Share = 0.0
@@ -162,7 +168,7 @@ class VenueSettings(ChainSettings):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if self.venue_execution_max_s < self.venue_execution_min_s:
-            raise ValueError("VENUE_EXECUTION_MAX_S is below VENUE_EXECUTION_MIN_S")
+            raise ValueError("VENUE_EXECUTION_MAX_S must not be below VENUE_EXECUTION_MIN_S")
         return self
 
 
@@ -171,33 +177,58 @@ class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicSer
         default=100_000,
         ge=0,
         le=10_000_000,
-        description="Beyond so many waiting orders a POST gets 503; 0 lifts it",
+        description="Waiting orders above which placing one is refused with 503; 0 lifts it",
     )
     body_bytes_max: int = Field(default=16_384, ge=256, le=1_048_576)
     http_rate_limit_per_key: Limit = Field(
-        default=60_000, description="Requests in a minute, a key and gateway process; 0 lifts it"
+        default=60_000, description="Requests per minute, key and gateway process; 0 lifts it"
     )
     http_rate_limit_per_address: Limit = Field(
         default=60_000,
-        description="Requests in a minute, an address and gateway process; 0 lifts it",
+        description="Requests per minute, address and gateway process; 0 lifts it",
     )
 
 
-class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings):
+class JobSettings(EngineSettings):
+    """What every worker on the queues has."""
+
+    queue_job_lease_s: int = Field(
+        default=20,
+        ge=1,
+        le=3600,
+        description="How long a started job is protected after its worker stops renewing",
+    )
+
+
+class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSettings):
     queue_max_concurrency: Slots = 10
     queue_rate_limit_per_minute: Limit = Field(
         default=100,
-        description="Starts in any 60 s, over all replicas together; 0 lifts it. The same for every"
-        " replica: what one with 0 starts, the others do not count",
+        description="Starts in any 60 s, over all replicas together; 0 lifts it. Set it the same on"
+        " every replica: starts of a replica with 0 are not counted",
     )
     order_attempts_max: int = Field(default=3, ge=1, le=20)
     order_backoff_s: Seconds = 1.0
+    order_lease_s: PositiveSeconds = Field(
+        default=10.0, description="How long an order is leased to a worker that stops renewing"
+    )
+    order_lease_renew_s: PositiveSeconds = Field(
+        default=3.0, description="Pause between two renewals; below half of ORDER_LEASE_S"
+    )
+
+    @model_validator(mode="after")
+    def _is_renewed_in_time(self) -> Self:
+        if self.order_lease_renew_s >= self.order_lease_s / 2:
+            raise ValueError(
+                "ORDER_LEASE_RENEW_S must be below half of ORDER_LEASE_S, so that one renewal may fail"
+            )
+        return self
 
 
-class StatusDispatcherSettings(CommonSettings, RedisSettings):
+class StatusDispatcherSettings(CommonSettings, RedisSettings, JobSettings):
     ws_worker_concurrency: Slots = 50
     ws_worker_rate_limit: Limit = Field(
-        default=1000, description="A minute and process; 0 lifts it"
+        default=1000, description="Events published per minute and process; 0 lifts it"
     )
 
 
@@ -205,45 +236,20 @@ class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicS
     ws_position_check_s: PositiveSeconds = 2.0
     ws_ping_s: PositiveSeconds = 20.0
     ws_connections_max: int = Field(
-        default=20_000, ge=1, le=1_000_000, description="Sockets, a process"
+        default=20_000, ge=1, le=1_000_000, description="Sockets per process"
     )
     ws_connections_per_key: int = Field(default=5_000, ge=1, le=1_000_000)
     ws_connections_per_address: int = Field(default=5_000, ge=1, le=1_000_000)
     ws_subscriptions_max: int = Field(
-        default=1_000, ge=1, le=100_000, description="Orders followed at once by one socket"
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="Orders that one socket may follow at the same time",
     )
 
 
 class MigrateSettings(CommonSettings, ChainSettings):
     pass
-
-
-def _address(url: str, *, schemes: tuple[str, ...]) -> str:
-    """The URL where it can be one; what is said of a wrong one never holds its password."""
-    if not url:
-        return url
-    try:
-        parts = urlsplit(url)
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        is_address = (
-            parts.scheme in schemes
-            and all(map(_is_host, hosts.split(",")))  # several: a primary to be found
-            # else drivers take a part of the password for a host's name, and say so
-            and ENCODED.fullmatch(credentials) is not None
-            and "@" not in parts.path
-        )
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise ValueError(
-            f"must be an address that begins with {schemes[0]}://, its password percent-encoded"
-        )
-    return url
-
-
-def _is_host(host: str) -> bool:
-    found = HOST.fullmatch(host)
-    return found is not None and int(found["port"] or 0) <= 65535
 
 
 def _is_loopback(host: str) -> bool:
@@ -260,16 +266,16 @@ Read = TypeVar("Read", bound=EngineSettings)
 
 
 def read_settings(kind: type[Read]) -> Read:
-    """The settings from environment and `.env`; ends the process with one line on a wrong one."""
+    """The settings from the environment and `.env`. Raises SystemExit with one line on a wrong one."""
     try:
         return kind()
     except ValidationError as error:
         wrong = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {_said(fault['msg'])}"
+            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {_message(fault['msg'])}"
             for fault in error.errors(include_url=False, include_input=False)
         )
         raise SystemExit(f"cannot start: {wrong}") from None
 
 
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ")
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")

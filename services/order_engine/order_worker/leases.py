@@ -13,19 +13,21 @@ from order_engine.execution.orders.claims import RENEW, lease_rows
 from order_engine.execution.stores.closing import CLOSE_S
 from order_engine.execution.stores.postgres import Connection, connect
 
-RENEW_EVERY_S = 3.0
-
 log = structlog.get_logger()
 
 
 class Leases:
-    """The leases in hand, renewed in one statement every 3 s.
+    """The leases in hand, renewed in one statement every `renew_every_s`.
 
     On a thread and connection of its own: a writer that waits must not cost the leases.
     """
 
-    def __init__(self, url: str, *, application_name: str) -> None:
+    def __init__(
+        self, url: str, *, application_name: str, lease_s: float, renew_every_s: float
+    ) -> None:
         self._url = url
+        self._lease_s = lease_s
+        self._renew_every_s = renew_every_s
         self._application_name = application_name
         self._held: set[tuple[OrderId, int]] = set()
         self._connection: Connection | None = None
@@ -48,7 +50,7 @@ class Leases:
         self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
-        while not self._closed.wait(RENEW_EVERY_S):
+        while not self._closed.wait(self._renew_every_s):
             try:
                 self._renew()
             except psycopg2.Error as error:
@@ -67,7 +69,7 @@ class Leases:
             metrics.COMMIT_SECONDS.labels(statement="renew").time(),
             self._connection.cursor() as cursor,
         ):
-            cursor.execute(RENEW, {"rows": json.dumps(lease_rows(leases))})
+            cursor.execute(RENEW, {"rows": json.dumps(lease_rows(leases, lease_s=self._lease_s))})
 
     def _disconnect(self) -> None:
         if self._connection is not None:

@@ -43,9 +43,17 @@ async def runtime(
     chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
     seal = Seal()
     hints = Hints(redis_client(settings.queue_url), seal, now=now)
-    leases = Leases(settings.database_url, application_name=f"{NAME}-leases")
+    leases = Leases(
+        settings.database_url,
+        application_name=f"{NAME}-leases",
+        lease_s=settings.order_lease_s,
+        renew_every_s=settings.order_lease_renew_s,
+    )
     orders = Orders(
-        commits, reader, claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}"
+        commits,
+        reader,
+        claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}",
+        lease_s=settings.order_lease_s,
     )
     market = Market(
         venues=venues(settings, chain=chain),

@@ -1,8 +1,8 @@
-"""Leases on orders: taken by hint, by recovery and by watermark, renewed, and given back.
+"""Leases on orders: claimed by hint, by recovery and by watermark; renewed; released.
 
-A claim raises `lease_epoch`; every later write names the epoch that it works under, and the
-database refuses it once another claim has raised it again. The owner of a lease is new with each
-claim, so that a repeat after a lost reply finds what it has claimed already.
+A claim increments `lease_epoch`. Every later write names the epoch of its claim, and the database
+refuses the write once another claim has incremented the epoch again. Each claim has an owner of its
+own, so that a repeat after a lost reply finds the orders that the first try has claimed.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,16 @@ from datetime import datetime
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
 from order_engine.execution.orders.rows import intent_from, order_from
-from order_engine.execution.stores.group_commit import Statement
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
+    """A request for orders: `order_id`, or else up to `most` that are due. The lease is in seconds."""
+
     owner: str
+    lease_s: float
     order_id: OrderId | None = None
     most: int = 1
     before: datetime | None = None
@@ -27,9 +30,10 @@ class Claim:
 
 CLAIM_SQL = """
 WITH v AS (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, owner text)
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS v(
+        order_id uuid, owner text, lease_s double precision)
 ), due AS (
-    SELECT o.id, v.owner
+    SELECT o.id, v.owner, v.lease_s
     FROM v JOIN orders o ON o.id = v.order_id
     WHERE o.status NOT IN ('confirmed', 'failed') AND o.next_run_at <= now()
       AND (o.lease_until IS NULL OR o.lease_until <= now() OR o.lease_owner = v.owner)
@@ -37,7 +41,8 @@ WITH v AS (
     FOR UPDATE OF o SKIP LOCKED
 )
 UPDATE orders o
-SET lease_owner = due.owner, lease_epoch = o.lease_epoch + 1, lease_until = now() + interval '10 s',
+SET lease_owner = due.owner, lease_epoch = o.lease_epoch + 1,
+    lease_until = now() + make_interval(secs => due.lease_s),
     claims = o.claims + 1, started_at = coalesce(o.started_at, now())
 FROM due WHERE o.id = due.id
 RETURNING o.*
@@ -45,7 +50,8 @@ RETURNING o.*
 
 CLAIM_STARTED_SQL = """
 WITH v AS (
-    SELECT * FROM json_to_recordset(%(rows)s::json) AS v(owner text, most integer)
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS v(
+        owner text, most integer, lease_s double precision)
 ), due AS (
     SELECT o.id
     FROM orders o
@@ -57,7 +63,7 @@ WITH v AS (
 )
 UPDATE orders o
 SET lease_owner = (SELECT owner FROM v), lease_epoch = o.lease_epoch + 1,
-    lease_until = now() + interval '10 s', claims = o.claims + 1
+    lease_until = now() + make_interval(secs => (SELECT lease_s FROM v)), claims = o.claims + 1
 FROM due WHERE o.id = due.id
 RETURNING o.*
 """
@@ -65,7 +71,8 @@ RETURNING o.*
 CLAIM_WAITING_SQL = """
 WITH v AS (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS v(
-        owner text, most integer, before timestamptz, lag_s double precision)
+        owner text, most integer, before timestamptz, lag_s double precision,
+        lease_s double precision)
 ), repeated AS (
     SELECT o.id
     FROM orders o
@@ -85,7 +92,7 @@ WITH v AS (
 )
 UPDATE orders o
 SET lease_owner = (SELECT owner FROM v), lease_epoch = o.lease_epoch + 1,
-    lease_until = now() + interval '10 s', claims = o.claims + 1,
+    lease_until = now() + make_interval(secs => (SELECT lease_s FROM v)), claims = o.claims + 1,
     started_at = coalesce(o.started_at, now())
 FROM due WHERE o.id = due.id
 RETURNING o.*
@@ -100,7 +107,6 @@ CLAIM: Statement[Claim, list[ClaimedOrder]] = Statement(
     name="claim",
     sql=CLAIM_SQL,
     key=lambda claim: claim.order_id,
-    row=lambda claim: {"order_id": str(claim.order_id), "owner": claim.owner},
     answer_key=lambda row: row["id"],
     result=_claimed,
 )
@@ -109,7 +115,6 @@ CLAIM_STARTED: Statement[Claim, list[ClaimedOrder]] = Statement(
     name="claim_started",
     sql=CLAIM_STARTED_SQL,
     key=lambda _: "started",
-    row=lambda claim: {"owner": claim.owner, "most": claim.most},
     answer_key=lambda _: "started",
     result=_claimed,
 )
@@ -118,12 +123,6 @@ CLAIM_WAITING: Statement[Claim, list[ClaimedOrder]] = Statement(
     name="claim_waiting",
     sql=CLAIM_WAITING_SQL,
     key=lambda _: "waiting",
-    row=lambda claim: {
-        "owner": claim.owner,
-        "most": claim.most,
-        "before": claim.before and claim.before.isoformat(),
-        "lag_s": claim.lag_s,
-    },
     answer_key=lambda _: "waiting",
     result=_claimed,
 )
@@ -150,6 +149,7 @@ ORDER BY order_id, n
 
 
 def with_intents(claimed: ClaimedOrder, rows: Sequence[Row]) -> ClaimedOrder:
+    """The claimed order with its intents; `rows` are all that it has, by ascending number."""
     counts = [row for row in rows if row["state"] != "dead"]
     return ClaimedOrder(
         order=claimed.order,
@@ -172,27 +172,31 @@ RELEASE: Statement[ClaimedOrder, bool] = Statement(
     name="release",
     sql=RELEASE_SQL,
     key=lambda claimed: claimed.order.id,
-    row=lambda claimed: {"order_id": str(claimed.order.id), "epoch": claimed.epoch},
+    row=lambda claimed: {"order_id": claimed.order.id, "epoch": claimed.epoch},
     answer_key=lambda row: row["id"],
     result=lambda _, rows: bool(rows),
 )
 
 
-# Names (id, epoch) pairs and never the owner, so that it renews only what is in hand.
+# Names (id, epoch) pairs and not the owner, so that it renews only the leases that are held.
 RENEW = """
 WITH held AS (
-    SELECT o.id
-    FROM json_to_recordset(%(rows)s::json) AS v(order_id uuid, epoch bigint)
+    SELECT o.id, v.lease_s
+    FROM json_to_recordset(%(rows)s::json) AS v(
+        order_id uuid, epoch bigint, lease_s double precision)
     JOIN orders o ON o.id = v.order_id AND o.lease_epoch = v.epoch
     WHERE o.status NOT IN ('confirmed', 'failed')
     ORDER BY o.id
     FOR UPDATE OF o SKIP LOCKED
 )
-UPDATE orders o SET lease_until = now() + interval '10 s'
+UPDATE orders o SET lease_until = now() + make_interval(secs => held.lease_s)
 FROM held WHERE o.id = held.id AND o.lease_owner IS NOT NULL
 """
 
 
-def lease_rows(leases: Iterable[tuple[OrderId, int]]) -> list[Row]:
-    """The rows of RENEW; it runs on a connection and thread of its own, beside the writer."""
-    return [{"order_id": str(order_id), "epoch": epoch} for order_id, epoch in leases]
+def lease_rows(leases: Iterable[tuple[OrderId, int]], *, lease_s: float) -> list[Row]:
+    """The rows of RENEW, which runs on a thread and connection of its own, not in the group commit."""
+    return [
+        {"order_id": str(order_id), "epoch": epoch, "lease_s": lease_s}
+        for order_id, epoch in leases
+    ]

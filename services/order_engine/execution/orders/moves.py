@@ -1,4 +1,4 @@
-"""Orders move: every statement here is fenced by the epoch of the claim that it works under."""
+"""Moves of claimed orders. Every statement is fenced by the epoch of the claim."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +10,33 @@ from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.group_commit import Statement
 from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.statements import Statement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A transition to commit. It renews the lease of an order that is not final by `lease_s`."""
+
+    transition: Transition
+    lease_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextIntent:
+    """A further intent of a submitted order, after the last one died. Renews the lease."""
+
     order_id: OrderId
     epoch: int
     intent: Intent
+    lease_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailedAttempt:
-    """A transient venue failure: the order runs again after `delay_s`, by PostgreSQL's clock.
+    """A transient venue failure: the order is due again after `delay_s`, by PostgreSQL's clock.
 
-    `dead_intent` is the number of an intent that the venue has ruled dead, to be marked so.
+    `dead_intent` is the number of the intent that the venue has declared dead, if any.
     """
 
     order_id: OrderId
@@ -44,12 +55,12 @@ WITH v AS (
         order_id uuid, epoch bigint, source text, target text, cause text, payload jsonb, venue text,
         executed_price numeric, amount_out numeric, tx_hash text, error_code text, error_reason text,
         intent_n integer, signature text, transaction text, quote jsonb, valid_until timestamptz,
-        settles integer)
+        settles integer, lease_s double precision)
 ), moved AS (
     UPDATE orders o
     SET status = v.target, seq = o.seq + 1, claims = 0, updated_at = now(),
         lease_until = CASE WHEN v.target IN ('confirmed', 'failed') THEN NULL
-                           ELSE now() + interval '10 s' END,
+                           ELSE now() + make_interval(secs => v.lease_s) END,
         dex_type = coalesce(v.venue, o.dex_type), executed_price = v.executed_price,
         amount_out = v.amount_out, tx_hash = v.tx_hash,
         error_code = v.error_code, error_reason = v.error_reason
@@ -110,26 +121,27 @@ def _intent_row(intent: Intent) -> Row:
     }
 
 
-MOVE: Statement[Transition, OrderEvent | None] = Statement(
+MOVE: Statement[Move, OrderEvent | None] = Statement(
     name="move",
     sql=MOVE_SQL,
-    key=lambda move: move.order_id,
-    row=_move_row,
+    key=lambda move: move.transition.order_id,
+    row=lambda move: {**_move_row(move.transition), "lease_s": move.lease_s},
     answer_key=lambda row: row["order_id"],
     result=lambda _, rows: event_from(rows[0]) if rows else None,
     follow_up=MOVED_BEFORE_SQL,
 )
 
 
-# The conflict on `signature` alone means: recorded before, the reply was lost. Any other violation
-# must be an error, or bytes would be sent that no intent records.
+# Only a conflict on `signature` means that an earlier try has recorded the intent and its reply was
+# lost. Any other violation must fail, or a transaction would be sent that no intent records.
 NEXT_INTENT_SQL = """
 WITH v AS (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS v(
         order_id uuid, epoch bigint, intent_n integer, venue text, signature text, transaction text,
-        quote jsonb, valid_until timestamptz)
+        quote jsonb, valid_until timestamptz, lease_s double precision)
 ), held AS (
-    UPDATE orders o SET lease_until = now() + interval '10 s', dex_type = v.venue
+    UPDATE orders o
+    SET lease_until = now() + make_interval(secs => v.lease_s), dex_type = v.venue
     FROM v
     WHERE o.id = v.order_id AND o.lease_epoch = v.epoch AND o.status = 'submitted'
     RETURNING v.*
@@ -147,8 +159,9 @@ NEXT_INTENT: Statement[NextIntent, bool] = Statement(
     sql=NEXT_INTENT_SQL,
     key=lambda next_: next_.order_id,
     row=lambda next_: {
-        "order_id": str(next_.order_id),
+        "order_id": next_.order_id,
         "epoch": next_.epoch,
+        "lease_s": next_.lease_s,
         **_intent_row(next_.intent),
     },
     answer_key=lambda row: row["order_id"],
@@ -183,16 +196,6 @@ FAILED_ATTEMPT: Statement[FailedAttempt, bool] = Statement(
     name="failed_attempt",
     sql=FAILED_ATTEMPT_SQL,
     key=lambda attempt: attempt.order_id,
-    row=lambda attempt: {
-        "order_id": str(attempt.order_id),
-        "epoch": attempt.epoch,
-        "attempt": attempt.attempt,
-        "step": attempt.step,
-        "venue": attempt.venue,
-        "error_code": attempt.error_code,
-        "delay_s": attempt.delay_s,
-        "dead_intent": attempt.dead_intent,
-    },
     answer_key=lambda row: row["order_id"],
     result=lambda _, rows: bool(rows),
 )

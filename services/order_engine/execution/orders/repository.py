@@ -1,5 +1,7 @@
-"""Where orders are kept. Every write is one autocommit statement through the group-commit writer;
-each reads its rows from one JSON parameter, compares before it sets, and is safe to repeat.
+"""The orders in PostgreSQL.
+
+Every write is one autocommit statement of the group commit. It reads its rows from one JSON
+parameter, compares before it sets, and is safe to repeat.
 """
 
 import itertools
@@ -33,6 +35,7 @@ from order_engine.execution.orders.moves import (
     MOVE,
     NEXT_INTENT,
     FailedAttempt,
+    Move,
     NextIntent,
 )
 from order_engine.execution.orders.placement import PLACE, Placed
@@ -48,35 +51,48 @@ from order_engine.execution.orders.reads import (
 )
 from order_engine.execution.orders.rows import order_from
 from order_engine.execution.stores.closing import close_together
-from order_engine.execution.stores.group_commit import GroupCommit, Statement
+from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.statements import Statement
+
+LEASE_S = 10.0
 
 
 class Orders:
-    """The orders in PostgreSQL. `claimer` names this process in the leases that it takes."""
+    """The repository of orders.
 
-    def __init__(self, commits: GroupCommit, reader: Reader, *, claimer: str) -> None:
+    `claimer` names this process in the leases that it takes, which last `lease_s`. A process that
+    claims no orders needs neither.
+
+    Calls raise StoreUnavailable while PostgreSQL does not answer in time, and Overloaded when too
+    many calls are waiting.
+    """
+
+    def __init__(
+        self, commits: GroupCommit, reader: Reader, *, claimer: str = "", lease_s: float = LEASE_S
+    ) -> None:
         self._commits = commits
         self._reader = reader
         self._claimer = claimer
+        self._lease_s = lease_s
         self._claim_numbers = itertools.count(1)
         self._read_numbers = itertools.count(1)
 
     async def place(self, order: NewOrder) -> Placed:
-        """Commits a new order with its first event, or finds the one that has its key."""
+        """Commits a new order with its first event, or finds the one that has its idempotency key."""
         return await self._commits.run(PLACE, order)
 
     async def claim(self, order_id: OrderId) -> ClaimedOrder | None:
-        """Takes the lease of one order; None when it is final, not due, or leased to another."""
-        claimed = await self._claim(CLAIM, Claim(owner=self._owner(), order_id=order_id))
+        """Claims one order; None when it is final, not due, or leased by another claim."""
+        claimed = await self._claim(CLAIM, self._request(order_id=order_id))
         return claimed[0] if claimed else None
 
     async def claim_started(self, *, most: int) -> list[ClaimedOrder]:
-        """Started orders that are due and whose lease has run out: crashed, released, or retried."""
-        return await self._claim(CLAIM_STARTED, Claim(owner=self._owner(), most=most))
+        """Claims started orders that are due and have no lease: crashed, released, or retried."""
+        return await self._claim(CLAIM_STARTED, self._request(most=most))
 
     async def count_waiting(self, *, before: datetime | None, lag_s: float, most: int) -> int:
-        """How many, up to `most`, `claim_waiting` would find: a read that locks and writes nothing."""
+        """How many orders, up to `most`, `claim_waiting` would claim. Locks and writes nothing."""
         parameters = {"before": before, "lag_s": lag_s, "most": most}
         [row] = await self._reader.rows(COUNT_WAITING, parameters)
         return int(row["count"])
@@ -84,13 +100,17 @@ class Orders:
     async def claim_waiting(
         self, *, before: datetime | None, lag_s: float, most: int
     ) -> list[ClaimedOrder]:
-        """Never-started orders placed `lag_s` before `before` (now, when None), oldest first."""
-        claim = Claim(owner=self._owner(), most=most, before=before, lag_s=lag_s)
-        return await self._claim(CLAIM_WAITING, claim)
+        """Claims orders that were never started, placed `lag_s` before `before`, oldest first.
+
+        `before` None stands for now.
+        """
+        return await self._claim(
+            CLAIM_WAITING, self._request(most=most, before=before, lag_s=lag_s)
+        )
 
     async def move(self, transition: Transition) -> OrderEvent | None:
         """Commits one move with its event; None when a later claim holds the order."""
-        event = await self._commits.run(MOVE, transition)
+        event = await self._commits.run(MOVE, Move(transition=transition, lease_s=self._lease_s))
         if event is None:
             metrics.ORDERS_FENCED.inc()
         else:
@@ -99,15 +119,17 @@ class Orders:
 
     async def record_intent(self, claimed: ClaimedOrder, intent: Intent) -> bool:
         """Records a further intent of a submitted order; False when a later claim holds it."""
-        row = NextIntent(order_id=claimed.order.id, epoch=claimed.epoch, intent=intent)
-        return await self._commits.run(NEXT_INTENT, row)
+        next_intent = NextIntent(
+            order_id=claimed.order.id, epoch=claimed.epoch, intent=intent, lease_s=self._lease_s
+        )
+        return await self._commits.run(NEXT_INTENT, next_intent)
 
     async def record_failed_attempt(self, attempt: FailedAttempt) -> bool:
-        """Gives the order back until it is due again; False when a later claim holds it."""
+        """Releases the order until it is due again; False when a later claim holds it."""
         return await self._commits.run(FAILED_ATTEMPT, attempt)
 
     async def release(self, claimed: ClaimedOrder) -> bool:
-        """Gives the order back at once, as if this claim had not been."""
+        """Undoes a claim: another may follow at once. False when a later claim holds the order."""
         return await self._commits.run(RELEASE, claimed)
 
     async def cancel(self, order_id: OrderId, *, account_id: AccountId) -> CancelAnswer | None:
@@ -115,32 +137,29 @@ class Orders:
         return await self._commits.run(CANCEL, Cancel(order_id=order_id, account_id=account_id))
 
     async def get(self, order_id: OrderId, *, account_id: AccountId) -> Order | None:
-        """None where there is no such order, or it is another account's."""
+        """None when there is no such order, or it belongs to another account."""
         parameters = {"order_id": str(order_id), "account_id": account_id}
         rows = await self._reader.rows(GET, parameters)
         return order_from(rows[0]) if rows else None
 
     async def page(self, page: Page) -> Sequence[Order]:
-        """The orders of one page, the newest first."""
+        """The orders of one page, newest first."""
         rows = await self._reader.rows(PAGE, page_parameters(page))
         return [order_from(row) for row in rows]
 
     async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
-        """Events beyond seq `after`; None when there is no such order.
-
-        All reads of one moment share one query.
-        """
+        """Events after seq `after`; None when there is no such order. Concurrent reads share a query."""
         position = Position(n=next(self._read_numbers), order_id=order_id, after=after)
         return await self._commits.run(HISTORY, position)
 
     async def positions(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
-        """The seq at which each order stands now."""
+        """The current seq of each order that exists."""
         parameters = {"orders": [str(order_id) for order_id in order_ids]}
         rows = await self._reader.rows(POSITIONS, parameters)
         return {OrderId(row["id"]): row["seq"] for row in rows}
 
     async def answers(self) -> bool:
-        """True while PostgreSQL answers and has the schema."""
+        """Whether PostgreSQL answers and has the schema."""
         try:
             return bool(await self._reader.rows(ANSWERS, {}))
         except (StoreUnavailable, psycopg2.Error):
@@ -152,7 +171,7 @@ class Orders:
         return {OrderId(row["id"]): row["age_s"] for row in rows}
 
     async def audit(self, *, beyond: Change, lag_s: float, most: int) -> list[AuditedOrder]:
-        """Orders changed after `beyond` and until `lag_s` ago, oldest change first, each judged."""
+        """Orders changed after `beyond` and at least `lag_s` ago, oldest change first, each checked."""
         parameters = {
             "changed_at": beyond.changed_at,
             "order_id": str(beyond.order_id),
@@ -168,21 +187,35 @@ class Orders:
         ]
 
     async def count_stuck(self, *, patience_s: float) -> int:
-        """Started orders that have been due, and leased to nobody, for `patience_s`; up to 1,000."""
+        """Started orders that have been due and without a lease for `patience_s`; up to 1,000."""
         [row] = await self._reader.rows(STUCK, {"patience_s": patience_s})
         return int(row["count"])
 
     async def clock(self) -> datetime:
-        """PostgreSQL's own time, which decides everything that time decides."""
-        [row] = await self._reader.rows("SELECT now() AS now", {})
+        """The time of PostgreSQL, by which leases and due times are decided."""
+        [row] = await self._reader.rows(CLOCK, {})
         return cast(datetime, row["now"])
 
     def close(self) -> None:
-        """Runs what was already given and closes the connections."""
+        """Runs the calls that are already waiting and closes the connections."""
         close_together(self._commits, self._reader)
 
-    def _owner(self) -> str:
-        return f"{self._claimer}/{next(self._claim_numbers)}"
+    def _request(
+        self,
+        *,
+        order_id: OrderId | None = None,
+        most: int = 1,
+        before: datetime | None = None,
+        lag_s: float = 0.0,
+    ) -> Claim:
+        return Claim(
+            owner=f"{self._claimer}/{next(self._claim_numbers)}",
+            lease_s=self._lease_s,
+            order_id=order_id,
+            most=most,
+            before=before,
+            lag_s=lag_s,
+        )
 
     async def _claim(
         self, statement: Statement[Claim, list[ClaimedOrder]], claim: Claim
@@ -191,7 +224,7 @@ class Orders:
         submitted = [c.order.id for c in claimed if c.order.status is OrderStatus.SUBMITTED]
         if not submitted:
             return claimed
-        # a second statement: it sees whatever the fenced claimer had committed until the claim
+        # a second statement, so that it sees what the fenced claimer committed before this claim
         rows = await self._reader.rows(INTENTS, {"orders": [str(id_) for id_ in submitted]})
         by_order: dict[OrderId, list[Row]] = {}
         for row in rows:
@@ -204,5 +237,7 @@ SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
 FROM orders
 WHERE started_at > now() - make_interval(secs => %(within_s)s)
 """
+
+CLOCK = "SELECT now() AS now"
 
 ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"

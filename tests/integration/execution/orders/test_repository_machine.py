@@ -293,7 +293,7 @@ class OrdersMachine(RuleBasedStateMachine):
     def claim_again_after_a_lost_reply(self, order_id: OrderId) -> None:
         """The same owner finds its own lease; what it claimed the first time is void."""
         kept = self.kept[order_id]
-        claim = Claim(owner=str(uuid.uuid4()), order_id=order_id)
+        claim = Claim(owner=str(uuid.uuid4()), lease_s=10, order_id=order_id)
         claimable = kept.claimable
         for _ in range(2):
             claimed = self.run(self.engine.commits.run(CLAIM, claim))

@@ -1,0 +1,35 @@
+"""Checks the URLs of PostgreSQL and Redis before a driver reads them."""
+
+import re
+from urllib.parse import urlsplit
+
+HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
+ENCODED = re.compile(r"([^@%\s]|%[0-9a-fA-F]{2})*")
+
+
+def checked_url(url: str, *, schemes: tuple[str, ...]) -> str:
+    """The URL when it is valid. The error for a wrong one never contains its password."""
+    if not url:
+        return url
+    try:
+        parts = urlsplit(url)
+        credentials, _, hosts = parts.netloc.rpartition("@")
+        is_address = (
+            parts.scheme in schemes
+            and all(map(_is_host, hosts.split(",")))  # several hosts: libpq finds the primary
+            # else a driver takes a part of the password for a host name, and reports it
+            and ENCODED.fullmatch(credentials) is not None
+            and "@" not in parts.path
+        )
+    except ValueError:
+        is_address = False
+    if not is_address:
+        raise ValueError(
+            f"must be a URL that begins with {schemes[0]}://, with the password percent-encoded"
+        )
+    return url
+
+
+def _is_host(host: str) -> bool:
+    found = HOST.fullmatch(host)
+    return found is not None and int(found["port"] or 0) <= 65535
