@@ -49,6 +49,10 @@ def refusal(kind: Kind) -> str:
         (OrderWorkerSettings, "queue_max_concurrency", 10),
         (OrderWorkerSettings, "queue_rate_limit_per_minute", 100),
         (OrderWorkerSettings, "order_attempts_max", 3),
+        (OrderWorkerSettings, "order_lease_s", 10.0),
+        (OrderWorkerSettings, "order_lease_renew_s", 3.0),
+        (OrderWorkerSettings, "queue_job_lease_s", 20),
+        (StatusDispatcherSettings, "queue_job_lease_s", 20),
         (OrderWorkerSettings, "venue_quote_latency_s", 0.2),
         (OrderWorkerSettings, "venue_quote_jitter_s", 0.05),
         (OrderWorkerSettings, "venue_execution_min_s", 2.0),
@@ -210,6 +214,14 @@ def test_an_execution_may_take_no_time_at_all(monkeypatch: pytest.MonkeyPatch) -
     assert read_settings(OrderWorkerSettings).venue_execution_max_s == 0
 
 
+def test_a_lease_must_outlast_a_renewal_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORDER_LEASE_S", "4")
+
+    assert refusal(OrderWorkerSettings).endswith(
+        "ORDER_LEASE_RENEW_S must be below half of ORDER_LEASE_S, so that one renewal may fail"
+    )
+
+
 # Reading
 
 
@@ -303,6 +315,11 @@ WRONG: list[tuple[Kind, str, str]] = [
     (OrderWorkerSettings, "QUEUE_RATE_LIMIT_PER_MINUTE", "unlimited"),
     (OrderWorkerSettings, "ORDER_ATTEMPTS_MAX", "0"),
     (OrderWorkerSettings, "ORDER_BACKOFF_S", "-1"),
+    (OrderWorkerSettings, "ORDER_LEASE_S", "0"),
+    (OrderWorkerSettings, "ORDER_LEASE_RENEW_S", "0"),
+    (OrderWorkerSettings, "ORDER_LEASE_RENEW_S", "5"),  # not below half of the lease
+    (OrderWorkerSettings, "QUEUE_JOB_LEASE_S", "0"),
+    (StatusDispatcherSettings, "QUEUE_JOB_LEASE_S", "0.5"),
     (OrderWorkerSettings, "CHAIN_DATABASE_URL", "sqlite:///ledger"),
     (OrderWorkerSettings, "VENUE_QUOTE_LATENCY_S", "-0.1"),
     (OrderWorkerSettings, "QUOTE_TIMEOUT_S", "0"),

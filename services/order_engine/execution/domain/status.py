@@ -3,8 +3,9 @@
     pending -> routing -> building -> submitted -> confirmed
        \\_________\\___________\\____________\\_______-> failed
 
-The table below is the only copy. Everything that asks "may this order move there?", from the
-SQL builders to the model checks in `tests/`, asks it here.
+TRANSITIONS is the one table of moves. SQL repeats lists of statuses, because constants cannot be
+shared with it; a test holds each of those lists to this module. Two statements set a status: a move
+of a claimed order (`orders/moves.py`) and a cancel by the gateway (`orders/cancellation.py`).
 """
 
 from collections.abc import Mapping
@@ -33,3 +34,6 @@ TRANSITIONS: Mapping[OrderStatus, frozenset[OrderStatus]] = MappingProxyType(
 )
 
 FINAL: frozenset[OrderStatus] = frozenset(s for s, targets in TRANSITIONS.items() if not targets)
+
+# The gateway may cancel an order until a transaction that could land is recorded.
+CANCELLABLE = frozenset({OrderStatus.PENDING, OrderStatus.ROUTING, OrderStatus.BUILDING})
