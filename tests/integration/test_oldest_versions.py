@@ -55,7 +55,7 @@ def test_a_postgres_that_is_too_old_is_refused_in_one_line(directory: Path) -> N
 
     assert refused.returncode == 1
     assert refused.stderr == (
-        "cannot migrate orders: PostgreSQL 13.6 is too old: 14 or later is needed\n"
+        "cannot migrate orders: PostgreSQL 13.6 is too old: 14 or later is required\n"
     )
 
 

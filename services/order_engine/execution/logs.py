@@ -1,4 +1,4 @@
-"""Logs as JSON lines: a fixed sentence, the variable parts in fields, and no secret in either."""
+"""Logs as JSON lines: a fixed sentence, variable parts in fields, and no secrets."""
 
 import json
 import logging
@@ -11,12 +11,12 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# The last resort, over whole lines: what others' errors say is not ours to word. Each rule runs
-# only where its mark stands in the line, which is next to never.
+# The last resort, applied to whole lines, because errors of libraries may contain secrets. Each rule
+# runs only when its mark is in the line, which is rare.
 REDACTIONS = (
-    # a URL's password, also one that should have been percent-encoded
+    # the password of a URL, even one that should have been percent-encoded
     ("://", re.compile(r'(://[^\s:/@"\\]*:)(?:(?!://)(?:\\.|[^\s"\\]))*@'), r"\1***@"),
-    # an option of a URL, a libpq string, or a mapping
+    # an option of a URL, a libpq connection string, or a mapping
     (
         "assword",
         re.compile(r"(password\\?[\"']?\s*[=:]\s*\\?[\"']?)[^\s&\"'\\,)}]+", re.IGNORECASE),
@@ -30,8 +30,8 @@ log = structlog.get_logger()
 
 
 def configure_logs(*, level: str, deployable: str) -> None:
-    """Sends structlog, the standard library's loggers, and the error that ends the process or a
-    thread to stdout, one JSON object per line.
+    """Writes the logs of structlog and of the standard library, and the error that ends the process
+    or a thread, to stdout: one JSON object per line.
     """
 
     def add_deployable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -45,7 +45,7 @@ def configure_logs(*, level: str, deployable: str) -> None:
     ]
     rendering: list[Processor] = [
         structlog.processors.ExceptionRenderer(
-            # local variables hold settings, keys, and whole requests
+            # local variables contain settings, keys and requests
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         ),
         structlog.processors.JSONRenderer(serializer=_redacted_json, default=str),
@@ -71,9 +71,9 @@ def configure_logs(*, level: str, deployable: str) -> None:
 
 def redacted(line: str) -> str:
     """The line with passwords and the secret part of API keys and stream tokens masked."""
-    for mark, secret, shown in REDACTIONS:
+    for mark, secret, mask in REDACTIONS:
         if mark in line:
-            line = secret.sub(shown, line)
+            line = secret.sub(mask, line)
     return line
 
 
@@ -91,7 +91,7 @@ def _log_end_of_process(
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
-    if ended.exc_value is not None:  # None: out of memory while it was made
+    if ended.exc_value is not None:  # None when memory ran out while it was created
         log.critical(
             "thread ended by an error",
             exc_info=(ended.exc_type, ended.exc_value, ended.exc_traceback),

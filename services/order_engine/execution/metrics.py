@@ -1,4 +1,4 @@
-"""Every metric of the fleet: base units, no ids in labels."""
+"""Every metric of the fleet, in base units and without ids in labels."""
 
 from collections.abc import Iterable
 from itertools import product
@@ -7,7 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 from order_engine.execution.domain.status import OrderStatus
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they add a second series per counter
 
 FAST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
 ORDER_SECONDS = (0.1, 0.25, 0.5, 1, 2, 3, 4, 5, 7.5, 10, 20, 30, 60, 120, 300)
@@ -20,94 +20,106 @@ HTTP_SECONDS = Histogram(
 )
 
 REQUESTS_LIMITED = Counter(
-    "http_requests_limited_total", "Requests beyond the limit of a key or address", ["who"]
+    "http_requests_limited_total", "Requests refused by the rate limit of a key or address", ["who"]
 )
 
 # Batches: writer, hints, publisher, chain
-BATCH_SIZE = Histogram("batch_size_items", "Items that ran together", ["batches"], buckets=SIZES)
-BATCH_OVERFLOWS = Counter("batch_overflows_total", "Calls refused, backlog full", ["batches"])
+BATCH_SIZE = Histogram(
+    "batch_size_items", "Items that ran in one batch", ["batches"], buckets=SIZES
+)
+BATCH_OVERFLOWS = Counter(
+    "batch_overflows_total", "Calls refused because the backlog was full", ["batches"]
+)
 
 # PostgreSQL
 COMMIT_SECONDS = Histogram(
-    "commit_seconds", "One statement, sent to committed", ["statement"], buckets=FAST_SECONDS
+    "commit_seconds",
+    "Time from sending a statement to its commit",
+    ["statement"],
+    buckets=FAST_SECONDS,
 )
 COMMIT_REPEATS = Counter(
     "commit_repeats_total",
-    "Statements sent again: connection lost, conflict, or a row locked",
+    "Statements sent again after a lost connection, a conflict or a row lock",
     ["statement", "reason"],
 )
 CONNECTIONS_READING = Gauge(
-    "pool_connections_in_use", "Connections of a pool that read now", ["pool"]
+    "pool_connections_in_use", "Connections of a pool that are reading", ["pool"]
 )
-READS_WAITING = Gauge("pool_reads_waiting", "Reads that wait for a connection of a pool", ["pool"])
+READS_WAITING = Gauge("pool_reads_waiting", "Reads waiting for a connection of a pool", ["pool"])
 LEASES_HELD = Gauge("leases_held", "Orders leased to this process")
 LEASE_RENEWALS_FAILED = Counter(
-    "lease_renewals_failed_total", "Times when the leases in hand could not be renewed"
+    "lease_renewals_failed_total", "Failed attempts to renew the held leases"
 )
 
 # Orders
 ORDERS_PLACED = Counter("orders_placed_total", "Orders committed by this gateway")
 ORDERS_MOVED = Counter("orders_moved_total", "Moves committed by this worker", ["status"])
-ORDERS_CLAIMED = Counter("orders_claimed_total", "Orders claimed, by the way they came", ["way"])
+ORDERS_CLAIMED = Counter("orders_claimed_total", "Claims of orders, by what led to them", ["way"])
 ORDERS_FENCED = Counter(
     "orders_fenced_total", "Writes refused because a later claim holds the order"
 )
 ORDER_SECONDS_TOTAL = Histogram(
-    "order_end_to_end_seconds", "From committed to final", ["status"], buckets=ORDER_SECONDS
+    "order_end_to_end_seconds",
+    "Time from placing an order to its final status",
+    ["status"],
+    buckets=ORDER_SECONDS,
 )
 ORDERS_HUNG = Counter(
-    "orders_hung_total", "Claims of orders that many claims before have not moved, and may land"
+    "orders_hung_total", "Repeated claims of orders that do not move and whose transaction may land"
 )
-ORDERS_WAITING = Gauge("orders_waiting", "Orders that no worker has started, up to the bound")
-ORDERS_STUCK = Gauge("orders_stuck", "Started orders that nobody goes on with")
+ORDERS_WAITING = Gauge("orders_waiting", "Orders not started by any worker, counted up to a bound")
+ORDERS_STUCK = Gauge("orders_stuck", "Started orders that no worker continues")
 INVARIANT_VIOLATIONS = Counter(
-    "invariant_violations_total", "Orders that break what must always be true", ["invariant"]
+    "invariant_violations_total", "Violations of an invariant, found by the audit", ["invariant"]
 )
 ORDER_ATTEMPTS = Counter("order_attempts_total", "Transient venue failures", ["step"])
 
 # Venues
 QUOTE_SECONDS = Histogram("venue_quote_seconds", "Time to a quote", ["venue"], buckets=FAST_SECONDS)
-VENUE_ERRORS = Counter("venue_errors_total", "Calls to a venue that failed", ["venue", "call"])
+VENUE_ERRORS = Counter("venue_errors_total", "Failed calls to a venue", ["venue", "call"])
 ROUTES_WON = Counter("routes_won_total", "Orders routed to a venue", ["venue"])
 
 # Queues
-HINTS_WRITTEN = Counter("hints_written_total", "Jobs written to Redis", ["queue"])
+HINTS_WRITTEN = Counter("hints_written_total", "Hints written to Redis", ["queue"])
 HINTS_DROPPED = Counter(
-    "hints_dropped_total", "Jobs not written: Redis away or buffer full", ["queue"]
+    "hints_dropped_total", "Hints not written because Redis was away or the buffer full", ["queue"]
 )
 QUEUE_OLDEST_SECONDS = Gauge("queue_oldest_job_seconds", "Age of the head's job", ["queue"])
 QUEUE_DEPTH = Gauge("queue_depth_jobs", "Jobs waiting in Redis", ["queue"])
 
 # Delivery
-EVENTS_PUBLISHED = Counter("events_published_total", "Events published to subscribers", ["status"])
+EVENTS_PUBLISHED = Counter("events_published_total", "Events published on Redis", ["status"])
 EVENT_DISPATCH_SECONDS = Histogram(
-    "event_dispatch_seconds", "From committed to published", ["status"], buckets=FAST_SECONDS
+    "event_dispatch_seconds", "Time from commit to publication", ["status"], buckets=FAST_SECONDS
 )
 SOCKETS = Gauge("ws_connections", "Client sockets open")
 SOCKETS_OPENED = Counter("ws_connections_opened_total", "Client sockets opened", ["resumed"])
 SOCKETS_CLOSED = Counter("ws_connections_closed_total", "Client sockets closed", ["code"])
 FRAMES_SENT = Counter("ws_frames_sent_total", "Event frames sent")
 FRAME_SECONDS = Histogram(
-    "ws_commit_to_frame_seconds", "From committed to sent, live events only", buckets=FAST_SECONDS
+    "ws_commit_to_frame_seconds",
+    "Time from commit to sending the frame, for live events",
+    buckets=FAST_SECONDS,
 )
-EVENTS_DROPPED = Counter("ws_events_dropped_total", "Published events not used", ["reason"])
-EVENTS_READ = Counter("ws_events_read_total", "Events read from PostgreSQL, by why", ["reason"])
-RESUMES = Counter("ws_resumes_total", "Orders followed on from a seq that the client has")
-SUBSCRIPTIONS = Gauge("ws_subscriptions", "Orders followed, counted for each socket")
-SOCKETS_REFUSED = Counter(
-    "ws_connections_refused_total", "Sockets beyond a limit, by whose it is", ["limit"]
+EVENTS_DROPPED = Counter(
+    "ws_events_dropped_total", "Published events that were dropped", ["reason"]
 )
+EVENTS_READ = Counter("ws_events_read_total", "Events read from PostgreSQL, by reason", ["reason"])
+RESUMES = Counter("ws_resumes_total", "Orders that a client resumed from a seq")
+SUBSCRIPTIONS = Gauge("ws_subscriptions", "Orders followed, summed over all sockets")
+SOCKETS_REFUSED = Counter("ws_connections_refused_total", "Sockets refused by a limit", ["limit"])
 SLOW_READERS = Counter(
-    "ws_slow_readers_total", "Sockets closed because nothing was read, by the bound", ["bound"]
+    "ws_slow_readers_total", "Sockets closed because the client did not read, by bound", ["bound"]
 )
-ERRORS_SENT = Counter("ws_errors_sent_total", "Requests of multiplexed streams refused", ["code"])
+ERRORS_SENT = Counter("ws_errors_sent_total", "Errors sent on multiplexed streams", ["code"])
 READS_HELD = Counter(
-    "ws_reads_held_total", "Times that a client was not read because too much was under way"
+    "ws_reads_held_total", "Pauses in reading from a client that has too many requests in progress"
 )
 
 
 def _initialise_labels(metric: Counter, **values: Iterable[str]) -> None:
-    """A series that appears with its first count has no rate then: the first fault would not show."""
+    """Creates each series at 0: a series that starts with its first count hides that count from rate()."""
     for labels in product(*values.values()):
         metric.labels(**dict(zip(values, labels, strict=True)))
 

@@ -1,4 +1,4 @@
-"""Publishes the events of one status queue to whoever is subscribed to their orders."""
+"""Publishes the frames of one status queue on the channels of their orders."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 from rq_slots.worker import SlotWorker
 
-STALE_AFTER_S = 5.0  # by then the position check has delivered the event
+STALE_AFTER_S = 5.0  # the position check has delivered the event by then
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
 
 
 def _window(client: redis.Redis, settings: StatusDispatcherSettings) -> RateWindow:
-    """A window for this process alone: the seed limits each dispatcher, not all together."""
+    """A rate window for this process alone: the limit applies to each dispatcher."""
     return RateWindow(
         client, key=f"dispatch-starts:{uuid.uuid4().hex}", limit=settings.ws_worker_rate_limit
     )
@@ -71,7 +71,11 @@ def _window(client: redis.Redis, settings: StatusDispatcherSettings) -> RateWind
 def main() -> None:
     parser = argparse.ArgumentParser(prog="status-dispatcher", description=__doc__)
     parser.add_argument(
-        "--status", required=True, type=OrderStatus, choices=list(OrderStatus), help="whose queue"
+        "--status",
+        required=True,
+        type=OrderStatus,
+        choices=list(OrderStatus),
+        help="the status queue to serve",
     )
     status: OrderStatus = parser.parse_args().status
     settings = read_settings(StatusDispatcherSettings)

@@ -1,4 +1,4 @@
-"""The job of the six status queues for a stock `rq worker`, which has no publisher of its own."""
+"""The job of the status queues, as a stock `rq worker` runs it: with a publisher per job."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What clients see of an event."""
+"""Frames: an event as JSON for clients."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -7,12 +7,12 @@ from order_engine.execution.domain.event import OrderEvent
 
 Frame = dict[str, Any]
 
-# Carried from an event's payload into its frame; everything else of a payload stays in the history.
+# The fields that a frame has of an event's payload. The history of an order shows all fields.
 FRAME_FIELDS = ("txHash", "executedPrice", "errorReason", "errorCode")
 
 
 def frame(event: OrderEvent) -> Frame:
-    """What a client sees of an event: unknown values are absent, times are UTC milliseconds."""
+    """The frame of an event. Fields without a value are absent; times are UTC, in milliseconds."""
     return {
         "orderId": str(event.order_id),
         "seq": event.seq,
@@ -22,7 +22,7 @@ def frame(event: OrderEvent) -> Frame:
     }
 
 
-def timestamp(moment: datetime) -> str:
+def timestamp(time: datetime) -> str:
     """2026-01-31T12:00:00.000Z"""
-    utc = moment.astimezone(UTC)
+    utc = time.astimezone(UTC)
     return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"

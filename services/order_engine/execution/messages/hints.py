@@ -1,7 +1,8 @@
-"""The seven RQ queues: their names, and what a job on each of them says.
+"""Hints: jobs on the seven RQ queues which say that an order waits or has moved.
 
-A job is a hint. It carries ids and event data only, and PostgreSQL decides what it is worth, so it
-may be lost, come twice or come late.
+A hint carries ids and event data only. PostgreSQL decides what is true, so a hint may be lost, come
+twice or come late. `rq info` lists hints, and a stock `rq worker` with the JSON serializer can run
+them.
 """
 
 import json
@@ -24,7 +25,7 @@ ORDER_QUEUE = "orders"
 EXECUTE = "order_engine.order_worker.stock_rq_job.execute"
 PUBLISH = "order_engine.status_dispatcher.stock_rq_job.publish"
 
-# The seed's priorities: what starts first and is drained last when a fleet comes and goes.
+# The predecessor's priorities: which dispatchers start first and stop last.
 STATUS_PRIORITIES = {
     OrderStatus.PENDING: 5,
     OrderStatus.ROUTING: 6,
@@ -52,7 +53,7 @@ def order_job_id(order_id: OrderId) -> str:
 
 
 def order_hint(order_id: OrderId, *, created_at: datetime) -> NewJob:
-    """Says that an order waits. Enqueued once: the same id twice would run twice."""
+    """Says that an order waits. Must be enqueued once, because RQ runs an id twice that is queued twice."""
     return NewJob(
         queue=ORDER_QUEUE,
         job_id=order_job_id(order_id),
@@ -65,7 +66,7 @@ def order_hint(order_id: OrderId, *, created_at: datetime) -> NewJob:
 
 
 def status_hint(event: OrderEvent, seal: Seal) -> NewJob:
-    """Says that an order has moved, in the very bytes that its channel is to carry."""
+    """Says that an order has moved. Contains the sealed frame that its channel carries."""
     text = json.dumps(frame(event), separators=(",", ":"))
     return NewJob(
         queue=status_queue(event.status),

@@ -1,4 +1,4 @@
-"""Status events on Redis pub/sub: one channel for each order."""
+"""Frames on Redis pub/sub: one channel per order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ class Publication:
 
 
 class Publisher:
-    """Publishes sealed frames as they came, those of one moment in one pipeline.
+    """Publishes sealed frames in the order of the calls; concurrent calls share a pipeline.
 
-    Three tries; after that the frame is given up, and the position check of the ws-gateway
-    delivers the event from PostgreSQL.
+    After PUBLISH_TRIES the frame is dropped, and the position check of the ws-gateway delivers the
+    event from PostgreSQL.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -37,8 +37,8 @@ class Publisher:
         )
 
     async def publish(self, order_id: str, message: str) -> None:
-        """Raises redis.RedisError when no try succeeded."""
-        # encoded here, where a message that is no text fails alone and not with its whole batch
+        """Raises redis.RedisError when every try failed."""
+        # encoded here, so that a message that cannot be encoded fails alone
         await self._batches.call(
             Publication(channel=channel(order_id).encode(), message=message.encode())
         )

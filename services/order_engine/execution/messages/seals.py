@@ -1,8 +1,9 @@
-"""Frames on their way through Redis are sealed, so that who can write to Redis cannot make one up.
+"""Seals: the HMAC over a frame in Redis, so that a client with access to Redis cannot forge frames.
 
-The secret lives in PostgreSQL, which those that make frames (gateway, order-worker) and those that
-show them to clients (ws-gateway) open anyway. Dispatchers carry sealed frames and need no secret. A
-frame without a good seal is not shown: the position check then brings the event from PostgreSQL.
+The secret is in PostgreSQL, which the processes that make frames (gateway, order-worker) and those
+that send them to clients (ws-gateway) open anyway. Dispatchers pass sealed frames on and do not know
+the secret. A frame with a wrong seal is dropped; the position check then reads the event from
+PostgreSQL.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Rows(Protocol):
-    """Whoever reads PostgreSQL. A dispatcher, which knows what a seal is, does not."""
+    """The part of `Reader` that is needed here; dispatchers must not import PostgreSQL."""
 
     async def rows(
         self, sql: str, parameters: Mapping[str, Any]
@@ -28,28 +29,28 @@ class Rows(Protocol):
 
 
 class Seal:
-    """Locked until `unlock` has read the secret; then closes and opens at once, without I/O."""
+    """Seals and opens texts. It is locked until `unlock` has read the secret."""
 
     def __init__(self, secret: bytes | None = None) -> None:
         self._secret = secret
 
     async def unlock(self, reader: Rows) -> None:
-        """Reads the secret from PostgreSQL, trying until it answers."""
+        """Reads the secret from PostgreSQL; retries until it succeeds."""
         while self._secret is None:
             try:
                 rows = await reader.rows(NEWEST_SECRET, {})
                 self._secret = bytes(rows[0]["secret"]) if rows else None
-            except Exception as error:  # the table itself may come late, with its migration
-                log.warning("frame seal not read, tries again", error=str(error))
+            except Exception as error:  # the table may not exist yet
+                log.warning("seal secret not read, retrying", error=str(error))
             if self._secret is None:
                 await asyncio.sleep(UNLOCK_EVERY_S)
 
     def close(self, text: str) -> str:
-        """`text` with its seal in front; with one that nobody takes while this is locked."""
+        """`text` after its seal. While this is locked, the seal is one that `open` never accepts."""
         return self._seal(text.encode()) + text
 
     def open(self, message: bytes) -> str | None:
-        """The text of a sealed message; None where the seal is not ours, or this is locked."""
+        """The text of a sealed message; None when the seal is wrong or this is locked."""
         seal, text = message[:SEAL_CHARS], message[SEAL_CHARS:]
         if self._secret is None or not hmac.compare_digest(self._seal(text).encode(), seal):
             return None

@@ -1,4 +1,4 @@
-"""What both histories, the engine's and the simulated chain's, share: alembic over plain SQL."""
+"""What both histories of migrations share, orders and chain: alembic over plain SQL."""
 
 from pathlib import Path
 
@@ -9,22 +9,22 @@ from sqlalchemy.pool import NullPool
 
 from order_engine.execution.domain.errors import ExecutionError
 
-# Any number will do, as long as every migrating process asks for the same one.
+# An arbitrary number, the same in every process that migrates.
 LOCK = 7_305_188_214
 CONNECT_TIMEOUT_S = 10
-OLDEST_VERSION = 14  # the first whose numeric knows Infinity
+OLDEST_VERSION = 14  # the first with Infinity in numeric
 
 
 class PostgresTooOld(ExecutionError):
-    """A server that cannot hold the schema."""
+    """The server is older than OLDEST_VERSION."""
 
 
 def run(*, schema: str) -> None:
-    """Applies the history to the configured URL: one transaction, one migrator at a time.
+    """Applies the history to the configured URL: one transaction, one process at a time.
 
-    The lock lives and ends with the transaction, so that a transaction-mode pooler may stand
-    between. libpq reads the URL, and not SQLAlchemy, so that several hosts and every option mean
-    what they mean to the other processes. Raises PostgresTooOld before it changes anything.
+    The lock ends with the transaction, so a pooler in transaction mode works. libpq parses the URL,
+    not SQLAlchemy, so several hosts and every option mean the same as in the other processes.
+    Raises PostgresTooOld before it changes anything.
     """
     url = context.config.attributes["url"]
     engine = create_engine(
@@ -49,10 +49,10 @@ def _refuse_old(connection: Connection) -> None:
     if int(number) // 10_000 < OLDEST_VERSION:
         version = connection.exec_driver_sql("SHOW server_version").scalar_one()
         raise PostgresTooOld(
-            f"PostgreSQL {version} is too old: {OLDEST_VERSION} or later is needed"
+            f"PostgreSQL {version} is too old: {OLDEST_VERSION} or later is required"
         )
 
 
 def apply_sql(revision_file: str) -> None:
-    """Runs the SQL file that stands beside a revision."""
+    """Runs the SQL file beside a revision."""
     op.get_bind().exec_driver_sql(Path(revision_file).with_suffix(".sql").read_text())

@@ -1,7 +1,7 @@
-"""Brings the schemas of the engine and of the simulated chain up to this version, or waits for that.
+"""Migrates the schemas of the engine and of the simulated chain to this version, or waits for it.
 
-Safe to repeat. A schema that is newer than this version is left as it is, and will do: migrations
-only add, so that a rollback runs on what the newer version has made.
+Safe to repeat. A schema newer than this version is left unchanged and counts as migrated: migrations
+only add, so an older version runs on a newer schema.
 """
 
 import argparse
@@ -30,13 +30,13 @@ CURRENT = {
     "chain": "SELECT version_num FROM chain.schema_version",
 }
 NO_SCHEMA_YET = (errorcodes.UNDEFINED_TABLE, errorcodes.INVALID_SCHEMA_NAME)
-LOOK_AGAIN_S = 1.0
+RETRY_S = 1.0
 
 log = structlog.get_logger()
 
 
 def migrate(url: str, *, history: str) -> None:
-    """Applies `orders` or `chain` to the database at `url`, unless it is beyond this version."""
+    """Applies `orders` or `chain` to the database at `url`, unless its schema is newer."""
     config = _config(history)
     config.attributes["url"] = url
     try:
@@ -44,11 +44,11 @@ def migrate(url: str, *, history: str) -> None:
     except CommandError as error:
         if not isinstance(error.__cause__, ResolutionError):
             raise
-        log.info("left as it is: the schema is newer than this version", history=history)
+        log.info("not migrated: the schema is newer than this version", history=history)
 
 
 def is_migrated(url: str, *, history: str) -> bool:
-    """Whether the schema is at this version or beyond. Raises psycopg2.Error without an answer."""
+    """Whether the schema is at this version or newer. Raises psycopg2.Error on a failed query."""
     scripts = ScriptDirectory.from_config(_config(history)).walk_revisions()
     revisions = [script.revision for script in scripts]  # newest first
     current = _current(url, history=history)
@@ -87,36 +87,46 @@ def main() -> None:
             if time.monotonic() >= deadline:
                 verb = "wait for" if arguments.wait else "migrate"
                 raise SystemExit(f"cannot {verb} {history}: {reason}")
-            log.info("tries again", history=history, reason=reason)
-            time.sleep(LOOK_AGAIN_S)
+            log.info("not migrated yet, retrying", history=history, reason=reason)
+            time.sleep(RETRY_S)
         log.info("migrated", history=history)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="migrate", description=__doc__)
-    # argparse would hold the default of a list against `choices`
-    parser.add_argument("histories", nargs="*", metavar="orders|chain", help="both when left out")
-    parser.add_argument("--wait", action="store_true", help="change nothing, wait for who does")
+    # `choices` would reject the empty list that means both
     parser.add_argument(
-        "--within", type=float, default=0.0, metavar="SECONDS", help="how long to go on trying"
+        "histories", nargs="*", metavar="orders|chain", help="which schemas; both by default"
+    )
+    parser.add_argument(
+        "--wait",
+        action="store_true",
+        help="change nothing; wait until another process has migrated",
+    )
+    parser.add_argument(
+        "--within",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long to retry (0: one try)",
     )
     arguments = parser.parse_args()
     if unknown := set(arguments.histories) - set(HISTORIES):
-        parser.error(f"no such history: {', '.join(sorted(unknown))}")
+        parser.error(f"unknown: {', '.join(sorted(unknown))} (accepted: orders, chain)")
     return arguments
 
 
 def _not_done(url: str, *, history: str, waits: bool) -> str | None:
-    """Why another try is due; None when all is done. Raises SystemExit where no try will help."""
+    """Why to retry; None when done. Raises SystemExit when a retry cannot help."""
     if not is_address(url):
         raise SystemExit(f"cannot migrate {history}: {WRONG_ADDRESS}")
     try:
         if waits:
-            return None if is_migrated(url, history=history) else "the schema is not there yet"
+            return None if is_migrated(url, history=history) else "the schema is not migrated yet"
         migrate(url, history=history)
     except PostgresTooOld as error:
         raise SystemExit(f"cannot migrate {history}: {error}") from None
     except (psycopg2.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        return " ".join(str(cause).split())  # libpq writes several lines
+        return " ".join(str(cause).split())  # an error of libpq has several lines
     return None

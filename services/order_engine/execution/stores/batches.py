@@ -1,9 +1,7 @@
-"""Group commit as a small machine: one thread that runs, as one batch, whatever gathered while the
-batch before it ran.
+"""Batching: one thread runs, as one batch, the items that arrived while the previous batch ran.
 
-There is no timed wait. A lone call runs alone and at once; under load the batches grow by
-themselves, up to `batch_max`. The same machine carries writes to PostgreSQL, jobs to Redis,
-publications and the calls to the simulated chain.
+There is no timed wait. A single call runs at once; under load the batches grow up to `batch_max`.
+Statements to PostgreSQL, hints to Redis and publications use it.
 """
 
 import asyncio
@@ -36,8 +34,8 @@ class _Call(Generic[Item, Result]):
 class Batches(Generic[Item, Result]):
     """Runs items in batches on a thread of its own.
 
-    `run` takes a batch and returns one result or one exception for each item, in the same order;
-    an exception that it raises goes to every item of the batch.
+    `run` takes a batch and returns one result or one exception for each item, in the same order.
+    An exception that it raises is the result of every item in the batch.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class Batches(Generic[Item, Result]):
         self._thread.start()
 
     async def call(self, item: Item) -> Result:
-        """The result for `item` once its batch has run; raises Overloaded when the backlog is full."""
+        """The result of `item` once its batch has run. Raises Overloaded when the backlog is full."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         if not self._take(_Call(item, answer)):
             waiting = f"{self._calls.maxsize} calls are waiting"
@@ -65,16 +63,15 @@ class Batches(Generic[Item, Result]):
         return await answer
 
     def offer(self, item: Item) -> bool:
-        """Has `item` run some time, with nobody waiting; False when the backlog is full."""
+        """Runs `item` without waiting for the result; False when the backlog is full."""
         return self._take(_Call(item, None))
 
     def close(self, *, timeout_s: float = CLOSE_S) -> None:
-        """Takes no more, runs what was already given, and ends the thread; waits for it so long."""
+        """Refuses new items, runs those that wait, and ends the thread; waits at most `timeout_s`."""
         self._closed = True
         deadline = time.monotonic() + timeout_s
-        with suppress(
-            queue.Full
-        ):  # then a batch hangs, and the thread is left to the process's end
+        # when the backlog stays full, a batch hangs; the daemon thread then ends with the process
+        with suppress(queue.Full):
             self._calls.put(None, timeout=timeout_s)
             self._thread.join(max(deadline - time.monotonic(), 0))
 
@@ -96,7 +93,7 @@ class Batches(Generic[Item, Result]):
                 self._answer(calls, self._results(calls))
 
     def _gather(self) -> tuple[list[_Call[Item, Result]], bool]:
-        """What waits now, at least one call; and whether it is the last there will be."""
+        """The calls that wait, at least one, and whether the thread ends after them."""
         call = self._calls.get()
         calls = []
         while call is not None:
@@ -128,7 +125,7 @@ class Batches(Generic[Item, Result]):
             if call.answer is not None:
                 by_loop.setdefault(call.answer.get_loop(), []).append((call.answer, result))
         for loop, answers in by_loop.items():
-            with suppress(RuntimeError):  # the loop has been closed, nobody waits there
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(_settle, answers)
 
 
@@ -137,7 +134,7 @@ _Answer = tuple[asyncio.Future[Result], Result | Exception]
 
 def _settle(answers: Sequence[_Answer[Result]]) -> None:
     for future, result in answers:
-        if future.done():  # the caller has been cancelled meanwhile
+        if future.done():  # the caller was cancelled
             continue
         if isinstance(result, Exception):
             future.set_exception(result)

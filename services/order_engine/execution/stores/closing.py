@@ -10,9 +10,9 @@ class Closeable(Protocol):
 
 
 def close_together(*parts: Closeable, within_s: float = CLOSE_S) -> None:
-    """Closes all at once and returns when they are, or in time without those that hang.
+    """Closes all parts at the same time; waits for them at most `within_s`.
 
-    Those are left to the end of the process: their threads do not keep it.
+    A part that hangs is abandoned. Its daemon thread does not keep the process alive.
     """
     threads = [threading.Thread(target=part.close, name="closing", daemon=True) for part in parts]
     for thread in threads:

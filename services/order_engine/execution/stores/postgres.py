@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, each wait of which is bounded, and a pool of them for lone reads."""
+"""Connections to PostgreSQL with bounded waits, and a pool of them for single reads."""
 
 import asyncio
 import select
@@ -26,24 +26,24 @@ Row = Mapping[str, Any]
 
 CONNECT_TIMEOUT_S = 2
 READS_WAITING_MAX = 1_000
-REPLY_TIMEOUT_S = 7.0  # beyond statement_timeout: a server that does not even say that is frozen
-LOOK_UP_EVERY_S = 0.25
+REPLY_TIMEOUT_S = 7.0  # longer than statement_timeout: a server that does not report that is frozen
+CLOSE_CHECK_S = 0.25
 SERVER_LIMITS = "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=5000"
 
-# The server is going away, not there yet, full, or (after a failover) no longer the primary.
+# The server is shutting down, starting, full, or (after a failover) no longer the primary.
 CONNECTION_CLASSES = ("08", "53", "57P")
 READ_ONLY = errorcodes.READ_ONLY_SQL_TRANSACTION
 
-# Our own limits, as a migration's lock may make them bite.
+# Limits that connections set themselves; the lock of a migration may exceed them.
 TOOK_TOO_LONG = frozenset({errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED})
 
-WRONG_ADDRESS = "a PostgreSQL URL has an option that is none, or a part that is not percent-encoded"
+WRONG_ADDRESS = "DATABASE_URL or CHAIN_DATABASE_URL has an unknown option, or a part that is not percent-encoded"
 
 log = structlog.get_logger()
 
 
 class _Thread(threading.local):
-    """What a thread that waits for PostgreSQL is told: that nobody wants the answer any more."""
+    """State of a thread that waits for PostgreSQL: the event that ends its waits, if any."""
 
     given_up: threading.Event | None = None
 
@@ -52,7 +52,7 @@ _thread = _Thread()
 
 
 def connect(url: str, *, application_name: str, lock_wait_s: float = 1.0) -> Connection:
-    """An autocommit connection whose every wait is bounded; UUIDs arrive as UUID."""
+    """An autocommit connection with bounded waits; UUIDs arrive as UUID."""
     extensions.set_wait_callback(_wait_for_reply)
     if not is_address(url):
         raise psycopg2.OperationalError(WRONG_ADDRESS)
@@ -72,7 +72,7 @@ def connect(url: str, *, application_name: str, lock_wait_s: float = 1.0) -> Con
 
 
 def is_address(url: str) -> bool:
-    """Whether libpq can read the URL; where it cannot, its own words may hold half the password."""
+    """Whether libpq can parse the URL. Its own error may contain a part of the password."""
     try:
         extensions.parse_dsn(url)
     except psycopg2.ProgrammingError:
@@ -81,24 +81,23 @@ def is_address(url: str) -> bool:
 
 
 def _wait_for_reply(connection: Connection) -> None:
-    """Bounds every wait of psycopg2, which by itself waits for a frozen server for ever.
+    """Bounds every wait of psycopg2, which without this callback waits for a frozen server forever.
 
-    Its own connect_timeout does not count once there is such a bound. psycopg2 closes the connection
-    when this raises.
+    With the callback, psycopg2 ignores connect_timeout. It closes the connection when this raises.
     """
     connecting = connection.status == extensions.STATUS_SETUP
-    longest_s = CONNECT_TIMEOUT_S if connecting else REPLY_TIMEOUT_S
-    deadline = time.monotonic() + longest_s
+    wait_max_s = CONNECT_TIMEOUT_S if connecting else REPLY_TIMEOUT_S
+    deadline = time.monotonic() + wait_max_s
     while (state := connection.poll()) != extensions.POLL_OK:
         waiting = select.poll()  # select() itself fails beyond 1,024 open files
         waiting.register(
             connection, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN
         )
-        while not waiting.poll(LOOK_UP_EVERY_S * 1000):
+        while not waiting.poll(CLOSE_CHECK_S * 1000):
             if time.monotonic() > deadline:
-                raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {longest_s} s")
+                raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {wait_max_s} s")
             if _thread.given_up and _thread.given_up.is_set():
-                raise psycopg2.OperationalError("the wait for PostgreSQL was given up")
+                raise psycopg2.OperationalError("the wait for PostgreSQL was abandoned")
 
 
 def _give_up_on(event: threading.Event) -> None:
@@ -106,7 +105,7 @@ def _give_up_on(event: threading.Event) -> None:
 
 
 def is_connection_loss(error: psycopg2.Error) -> bool:
-    """True where nobody can tell whether the statement took effect, or the server cannot serve."""
+    """Whether the statement may or may not have taken effect, or the server cannot serve."""
     code = error.pgcode
     if code is None:
         return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
@@ -114,10 +113,10 @@ def is_connection_loss(error: psycopg2.Error) -> bool:
 
 
 class Reader:
-    """Pooled reads, each on a thread of its own pool, with bounds on how many run and wait."""
+    """Pooled reads on threads, with bounds on how many run and how many wait."""
 
     def __init__(self, url: str, *, application_name: str, connections_max: int) -> None:
-        """Raises SystemExit with one line where libpq cannot read the URL."""
+        """Raises SystemExit with one line when libpq cannot parse the URL."""
         if not is_address(url):
             raise SystemExit(f"cannot start: {WRONG_ADDRESS}")
         self._engine = create_engine(
@@ -144,8 +143,8 @@ class Reader:
     async def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
         """All rows of one query.
 
-        Raises StoreUnavailable when PostgreSQL does not answer in time, and Overloaded when too many
-        reads are waiting already.
+        Raises StoreUnavailable when PostgreSQL does not answer in time, and Overloaded when
+        READS_WAITING_MAX reads are waiting.
         """
         if self._under_way >= READS_WAITING_MAX:
             raise Overloaded(f"{READS_WAITING_MAX} reads are waiting")
@@ -176,7 +175,7 @@ class Reader:
             raise
 
     def close(self) -> None:
-        """Gives up the reads that wait: Python ends no process before their threads have ended."""
+        """Abandons the reads that wait, because Python joins their threads before it exits."""
         self._closed.set()
         self._threads.shutdown(cancel_futures=True)
         self._engine.dispose()

@@ -20,7 +20,7 @@ def test_a_server_that_is_too_old_says_so_at_every_call(version: str) -> None:
             with pytest.raises(RedisTooOld) as refused:
                 client.get("key")
 
-    assert str(refused.value) == f"Redis {version} is too old: 6.2 or later is needed"
+    assert str(refused.value) == f"Redis {version} is too old: 6.2 or later is required"
 
 
 @pytest.mark.parametrize("version", ["6.2.0", "7.4.2", "8.10.1", "9.1.2", "255.255.255"])
@@ -44,7 +44,9 @@ def test_a_server_that_is_not_too_old_is_served(version: str) -> None:
 def test_an_option_that_cannot_be_followed_ends_the_start_with_one_line(
     make: object, url: str, reason: str
 ) -> None:
-    with pytest.raises(SystemExit, match=r"^cannot start: an option of the Redis URL: .+$") as end:
+    with pytest.raises(
+        SystemExit, match=r"^cannot start: the Redis URL has a wrong option: .+$"
+    ) as end:
         make(url)  # type: ignore[operator]
 
     assert reason in str(end.value)

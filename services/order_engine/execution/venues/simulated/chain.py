@@ -1,8 +1,8 @@
-"""The ledger of the simulated chain: PostgreSQL, with a database, connections and role of its own.
+"""The ledger of the simulated chain: PostgreSQL, with its own database, connections and role.
 
-A transaction's outcome is fixed when it is sent and comes true by the chain's clock, although every
-worker may be dead by then. The same bytes again change nothing; two signatures for one order are
-both taken, so that a double fill would be visible.
+The outcome of a transaction is fixed when it is sent and takes effect by the chain's clock, even
+when every worker has died. Sending the same bytes again changes nothing. Two signatures for one
+order are both accepted, so that a double fill would be visible.
 """
 
 import itertools
@@ -35,7 +35,7 @@ SLIPPAGE = "the price moved beyond the slippage tolerance"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A transaction as it reaches the ledger, with the outcome it will have."""
+    """A transaction as it reaches the ledger, with its future outcome."""
 
     transaction: Transaction
     order_id: str
@@ -48,25 +48,26 @@ class Entry:
 
 
 class Ledger:
-    """The chain, as the venues see it. Raises StoreUnavailable when it does not answer."""
+    """The chain, as the venues use it. Calls raise StoreUnavailable when it does not answer."""
 
     def __init__(self, commits: GroupCommit) -> None:
         self._commits = commits
-        self._calls = itertools.count()  # tells apart what shares a statement
+        self._calls = itertools.count()  # a key for each call of `clock`
 
     async def clock(self) -> datetime:
-        """The chain's own time, which judges every `valid_until`."""
+        """The chain's time, by which `valid_until` is decided."""
         return await self._commits.run(CLOCK, next(self._calls))
 
     async def record(self, entry: Entry) -> None:
-        """Takes a sent transaction; later copies of it do nothing."""
+        """Records a sent transaction. Sending it again does nothing."""
         await self._commits.run(RECORD, entry)
 
     async def outcome(self, signature: Signature) -> Outcome | None:
+        """What became of a transaction; None while it may still land."""
         return await self._commits.run(OUTCOME, signature)
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
-        """Rules that an overdue transaction never lands, unless it has landed; None before then."""
+        """Records that an overdue transaction never lands, unless it has. None before `valid_until`."""
         return await self._commits.run(EXPIRE, transaction)
 
 
@@ -83,7 +84,7 @@ CLOCK: Statement[int, datetime] = Statement(
 )
 
 
-# A landing after valid_until is recorded as what it is: it never lands.
+# A transaction that would land after valid_until never lands.
 RECORD_SQL = """
 INSERT INTO chain.transactions (signature, order_id, venue, outcome, reason, executed_price, amount_out,
                                 lands_at, valid_until)
@@ -155,8 +156,8 @@ OUTCOME: Statement[Signature, Outcome | None] = Statement(
 )
 
 
-# The bytes may never have reached the chain: then the expiry itself is the first entry, and a later
-# `record` of them finds the signature taken.
+# The transaction may never have reached the chain. The expiry is then the first entry, and a later
+# `record` finds the signature taken.
 EXPIRE_SQL = """
 INSERT INTO chain.transactions (signature, order_id, venue, outcome, valid_until)
 SELECT signature, order_id, venue, 'expired', valid_until

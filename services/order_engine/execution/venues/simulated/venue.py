@@ -1,7 +1,7 @@
-"""Raydium and Meteora, simulated: two rows of data over one simulated chain.
+"""Simulated venues, Raydium and Meteora, over one simulated chain.
 
-A pair's base price is a SHA-256 of the two tokens, so it is the same in every process; what a venue
-adds to it varies with each quote. Latencies, luck and faults are settings, and all may be 0.
+The base price of a pair comes from a SHA-256 of the two tokens, so it is the same in every process.
+Each quote deviates from it at random. Latencies and shares of faults are settings, and may be 0.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ VARIANCE_MIN, VARIANCE_MAX = 0.02, 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationSettings:
-    """How the simulated venues behave: seconds, and shares of 1."""
+    """How the simulated venues behave: times in seconds, shares from 0 to 1."""
 
     quote_latency_s: float = 0.0
     quote_jitter_s: float = 0.0
@@ -61,7 +61,7 @@ class SimulationSettings:
 
 
 class SimulatedVenue:
-    """One venue, as `order_engine.execution.domain.venue.Venue` asks for it."""
+    """One venue; implements `order_engine.execution.domain.venue.Venue`."""
 
     def __init__(
         self, name: VenueName, *, ledger: Ledger, settings: SimulationSettings, rng: random.Random
@@ -73,16 +73,16 @@ class SimulatedVenue:
         self._rng = rng
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
-        self._may_fail()
+        self._fail_at_random()
         settings = self._settings
         await asyncio.sleep(
             settings.quote_latency_s + self._rng.uniform(0, settings.quote_jitter_s)
         )
         variance = self._rng.choice((-1, 1)) * self._rng.uniform(VARIANCE_MIN, VARIANCE_MAX)
         price = AMOUNTS.multiply(
-            base_price(order.token_in, order.token_out), _exactly(1 + variance)
+            base_price(order.token_in, order.token_out), _decimal(1 + variance)
         )
-        self._may_lose_reply()
+        self._lose_reply_at_random()
         return Quote(
             venue=self.name,
             price=rounded_price(price),
@@ -92,7 +92,7 @@ class SimulatedVenue:
         )
 
     async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
-        self._may_fail()
+        self._fail_at_random()
         with _venue_errors():
             clock = await self._ledger.clock()
         valid_until = clock + timedelta(seconds=self._settings.validity_s)
@@ -109,35 +109,35 @@ class SimulatedVenue:
                 "nonce": secrets.token_hex(16),
             }
         ).encode()
-        self._may_lose_reply()
+        self._lose_reply_at_random()
         signature = Signature("0x" + hashlib.sha256(content).hexdigest())
         return Transaction(signature=signature, content=content, valid_until=valid_until)
 
     async def send(self, transaction: Transaction) -> None:
-        self._may_fail()
+        self._fail_at_random()
         with _venue_errors():
             await self._ledger.record(self._entry(transaction))
-        self._may_lose_reply()
+        self._lose_reply_at_random()
 
     async def outcome(self, signature: Signature) -> Outcome | None:
-        self._may_fail()
+        self._fail_at_random()
         with _venue_errors():
             return await self._ledger.outcome(signature)
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
-        self._may_fail()
+        self._fail_at_random()
         with _venue_errors():
             outcome = await self._ledger.expire(transaction)
-        self._may_lose_reply()
+        self._lose_reply_at_random()
         return outcome
 
     def _entry(self, transaction: Transaction) -> Entry:
-        """Draws what will become of a transaction; only the first draw counts."""
+        """A ledger entry with a random outcome. The ledger keeps only the first entry of a signature."""
         content, settings = json.loads(transaction.content), self._settings
-        drift = _exactly(1 - self._rng.uniform(0, settings.price_drift_max))
+        drift = _decimal(1 - self._rng.uniform(0, settings.price_drift_max))
         price = rounded_price(AMOUNTS.multiply(Decimal(content["quotedPrice"]), drift))
         amount_out = rounded_amount(AMOUNTS.multiply(Decimal(content["amountIn"]), price))
-        outcome, reason = self._drawn_outcome()
+        outcome, reason = self._random_outcome()
         if outcome == FILLED and amount_out < Decimal(content["minAmountOut"]):
             outcome, reason = REJECTED, SLIPPAGE
         return Entry(
@@ -151,19 +151,19 @@ class SimulatedVenue:
             latency_s=self._rng.uniform(settings.execution_min_s, settings.execution_max_s),
         )
 
-    def _drawn_outcome(self) -> tuple[str, str | None]:
-        draw = self._rng.random()
-        if draw < self._settings.never_lands_share:
+    def _random_outcome(self) -> tuple[str, str | None]:
+        number = self._rng.random()
+        if number < self._settings.never_lands_share:
             return NEVER_LANDS, None
-        if draw < self._settings.never_lands_share + self._settings.rejection_share:
+        if number < self._settings.never_lands_share + self._settings.rejection_share:
             return REJECTED, "the venue rejected the transaction"
         return FILLED, None
 
-    def _may_fail(self) -> None:
+    def _fail_at_random(self) -> None:
         if self._rng.random() < self._settings.call_failure_share:
-            raise VenueUnavailable(f"{self.name} did not take the call")
+            raise VenueUnavailable(f"{self.name} refused the call")
 
-    def _may_lose_reply(self) -> None:
+    def _lose_reply_at_random(self) -> None:
         if self._rng.random() < self._settings.lost_reply_share:
             raise VenueUnavailable(f"{self.name} did not answer")
 
@@ -177,19 +177,19 @@ def simulated_venues(
 
 
 def base_price(token_in: str, token_out: str) -> Decimal:
-    """0.5 to 2.5, the same for a pair in every process and at every time."""
+    """From 0.5 to 2.5; always the same for a pair."""
     digest = hashlib.sha256(f"{token_in}/{token_out}".encode()).digest()
     share = Decimal(int.from_bytes(digest[:8])) / Decimal(2**64)
     return rounded_price(BASE_PRICE_MIN + BASE_PRICE_SPAN * share)
 
 
-def _exactly(factor: float) -> Decimal:
+def _decimal(factor: float) -> Decimal:
     return Decimal(repr(factor))
 
 
 @contextmanager
 def _venue_errors() -> Iterator[None]:
-    """The chain's database away is the venue away."""
+    """When the database of the chain is away, so is the venue."""
     try:
         yield
     except (StoreUnavailable, Overloaded) as error:
