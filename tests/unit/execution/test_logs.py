@@ -13,7 +13,7 @@ SECRET = "hush-hush"  # noqa: S105
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("line", "masked"),
     [
         (
             "to postgresql://user:hush-hush@host:5432/name",
@@ -40,19 +40,19 @@ SECRET = "hush-hush"  # noqa: S105
         (f"?token=oest_{KEY_SECRET}&after=1", "?token=oest_***&after=1"),
     ],
 )
-def test_a_secret_is_masked(said: str, shown: str) -> None:
-    assert redacted(said) == shown
+def test_a_secret_is_masked(line: str, masked: str) -> None:
+    assert redacted(line) == masked
 
 
-@pytest.mark.parametrize("said", ['a "quoted" hush-hush', "back\\slash"])
-def test_a_secret_that_json_escapes_is_masked_whole(said: str) -> None:
-    line = redacted(json.dumps({"event": f"postgresql://user:{said.replace(' ', '')}@host/name"}))
+@pytest.mark.parametrize("text", ['a "quoted" hush-hush', "back\\slash"])
+def test_a_secret_that_json_escapes_is_masked_whole(text: str) -> None:
+    line = redacted(json.dumps({"event": f"postgresql://user:{text.replace(' ', '')}@host/name"}))
 
     assert json.loads(line) == {"event": "postgresql://user:***@host/name"}
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "order moved",
         "http://127.0.0.1:3000/api/orders",
@@ -65,14 +65,14 @@ def test_a_secret_that_json_escapes_is_masked_whole(said: str) -> None:
         f"oe_{KEY_ID}",
     ],
 )
-def test_what_is_no_secret_stays(said: str) -> None:
-    assert redacted(said) == said
+def test_a_line_without_a_secret_is_unchanged(text: str) -> None:
+    assert redacted(text) == text
 
 
-def test_a_line_that_someone_else_has_filled_takes_no_time_to_speak_of() -> None:
-    said = "://a:" * 200_000  # would be hours, if every part were read to the end of the line
+def test_a_very_long_line_is_redacted_quickly() -> None:
+    text = "://a:" * 200_000  # a quadratic pattern would take hours
 
-    assert redacted(said) == said
+    assert redacted(text) == text
 
 
 LOGGED = {
@@ -80,7 +80,7 @@ LOGGED = {
     "a field within a field": "log.warning('called', given={'url': ['redis://u:hush-hush@h']})",
     "the sentence": "log.warning('called redis://u:hush-hush@h')",
     "another library's record": "logging.getLogger('x').error('redis://u:%s@h', 'hush-hush')",
-    "an error's words": "fail('redis://u:hush-hush@h', log)",
+    "the text of an error": "fail('redis://u:hush-hush@h', log)",
     "a local variable of an error": "fail('refused', log)",
     "the error that ends the process": "raise ValueError('redis://u:hush-hush@h')",
     "the error that ends a thread": "end_thread()",
@@ -88,7 +88,7 @@ LOGGED = {
 
 
 @pytest.mark.parametrize("statement", LOGGED.values(), ids=LOGGED.keys())
-def test_no_log_line_holds_the_secret(statement: str) -> None:
+def test_no_log_line_contains_the_secret(statement: str) -> None:
     lines = logged(statement)
 
     assert lines
@@ -97,17 +97,17 @@ def test_no_log_line_holds_the_secret(statement: str) -> None:
 
 
 def logged(statement: str) -> list[dict[str, object]]:
-    """What a process that runs the statement writes, which is JSON lines and nothing else."""
+    """The log lines of a process that runs the statement."""
     program = textwrap.dedent(
         f"""
         import logging, threading
         import structlog
         from order_engine.execution.logs import configure_logs
 
-        def fail(words, log):
+        def fail(text, log):
             password = {SECRET!r}
             try:
-                raise ValueError(words)
+                raise ValueError(text)
             except ValueError:
                 log.exception("failed")
 
@@ -125,7 +125,7 @@ def logged(statement: str) -> list[dict[str, object]]:
     )
     ran = subprocess.run(
         [sys.executable, "-c", program],
-        env=os.environ.copy(),  # noqa: TID251 - the interpreter's own
+        env=os.environ.copy(),  # noqa: TID251 - for the interpreter
         capture_output=True,
         text=True,
         timeout=30,

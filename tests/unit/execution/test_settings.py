@@ -24,12 +24,12 @@ EVERY_KIND: list[Kind] = [
     MigrateSettings,
 ]
 DATABASE_URL = "postgresql://engine:s3cret@db:5432/orders"
-SECRET = "s3cret"  # noqa: S105 - a made-up one, to be looked for
+SECRET = "s3cret"  # noqa: S105 - made up
 
 
 @pytest.fixture(autouse=True)
 def _nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No variable of the machine and no .env of the project reaches a test."""
+    """Hides the variables of the machine and the .env of the project."""
     for kind in EVERY_KIND:
         for name in kind.model_fields:
             monkeypatch.delenv(name.upper(), raising=False)
@@ -68,14 +68,12 @@ def refusal(kind: Kind) -> str:
         (WsGatewaySettings, "ws_ping_s", 20.0),
     ],
 )
-def test_an_engine_that_is_told_nothing_runs_as_the_seed_did(
-    kind: Kind, name: str, default: Any
-) -> None:
+def test_the_defaults_are_those_of_the_predecessor(kind: Kind, name: str, default: Any) -> None:
     assert getattr(read_settings(kind), name) == default
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_every_deployable_logs_from_info_on(kind: Kind) -> None:
+def test_the_default_log_level_is_info(kind: Kind) -> None:
     assert getattr(read_settings(kind), "log_level") == "INFO"  # noqa: B009 - of every kind
 
 
@@ -121,7 +119,7 @@ def test_settings_do_not_change_once_read(kind: Kind) -> None:
         ),
     ],
 )
-def test_redis_is_where_the_most_exact_variable_says(
+def test_the_most_specific_redis_variable_wins(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], queue_url: str, pubsub_url: str
 ) -> None:
     for name, value in variables.items():
@@ -135,7 +133,9 @@ def test_redis_is_where_the_most_exact_variable_says(
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
-def test_both_schemes_of_postgres_are_taken(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_both_schemes_of_postgresql_are_accepted(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://db/orders")
 
     assert read_settings(GatewaySettings).database_url == f"{scheme}://db/orders"
@@ -150,17 +150,17 @@ def test_both_schemes_of_postgres_are_taken(monkeypatch: pytest.MonkeyPatch, sch
         "postgresql://one:5432,two:5432/orders?target_session_attrs=read-write",
     ],
 )
-def test_every_form_that_libpq_knows_is_taken(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_every_url_of_libpq_is_accepted(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("DATABASE_URL", url)
 
     assert read_settings(GatewaySettings).database_url == url
 
 
-def test_the_chain_lives_in_the_engines_database_unless_told_otherwise() -> None:
+def test_the_chain_uses_the_database_of_the_engine_by_default() -> None:
     assert read_settings(OrderWorkerSettings).ledger_url == DATABASE_URL
 
 
-def test_the_chain_can_have_a_database_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_chain_can_have_its_own_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHAIN_DATABASE_URL", "postgresql://chain/ledger")
 
     assert read_settings(OrderWorkerSettings).ledger_url == "postgresql://chain/ledger"
@@ -175,7 +175,7 @@ def test_a_dispatcher_needs_no_database(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     "kind", [GatewaySettings, OrderWorkerSettings, WsGatewaySettings, MigrateSettings]
 )
-def test_without_a_database_url_all_others_stop(
+def test_every_other_deployable_needs_a_database_url(
     monkeypatch: pytest.MonkeyPatch, kind: Kind
 ) -> None:
     monkeypatch.delenv("DATABASE_URL")
@@ -207,7 +207,7 @@ def test_zero_lifts_a_limit_or_a_latency(
     assert getattr(read_settings(kind), name) == 0
 
 
-def test_an_execution_may_take_no_time_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_execution_may_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VENUE_EXECUTION_MIN_S", "0")
     monkeypatch.setenv("VENUE_EXECUTION_MAX_S", "0")
 
@@ -226,9 +226,7 @@ def test_a_lease_must_outlast_a_renewal_that_fails(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("level", ["debug", "Info", "WARNING", "error"])
-def test_a_log_level_may_be_written_in_any_case(
-    monkeypatch: pytest.MonkeyPatch, level: str
-) -> None:
+def test_a_log_level_is_accepted_in_any_case(monkeypatch: pytest.MonkeyPatch, level: str) -> None:
     monkeypatch.setenv("LOG_LEVEL", level)
 
     assert read_settings(GatewaySettings).log_level == level.upper()
@@ -250,7 +248,7 @@ def test_origins_are_separated_by_commas(
     assert read_settings(GatewaySettings).cors_origins == origins
 
 
-def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTS", "many")
 
     assert read_settings(GatewaySettings).port == 3000
@@ -262,7 +260,7 @@ def test_a_dot_env_file_is_read(tmp_path: Path) -> None:
     assert read_settings(GatewaySettings).port == 4000
 
 
-def test_the_environment_wins_over_the_dot_env_file(
+def test_the_environment_overrides_the_dot_env_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("PORT=4000\n")
@@ -271,19 +269,19 @@ def test_the_environment_wins_over_the_dot_env_file(
     assert read_settings(GatewaySettings).port == 5000
 
 
-def test_an_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "")
 
     assert read_settings(GatewaySettings).port == 3000
 
 
-def test_an_empty_database_url_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_database_url_counts_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "")
 
     assert refusal(GatewaySettings) == "cannot start: DATABASE_URL: Field required"
 
 
-# Refusing
+# Wrong values
 
 WRONG: list[tuple[Kind, str, str]] = [
     (GatewaySettings, "PORT", "abc"),
@@ -344,25 +342,25 @@ WRONG: list[tuple[Kind, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), WRONG)
-def test_a_wrong_value_stops_the_process_with_one_line_that_names_it(
+def test_a_wrong_value_ends_the_process_with_one_line_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, kind: Kind, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    said = refusal(kind)
+    message = refusal(kind)
 
-    assert said.startswith("cannot start: ")
-    assert name in said
-    assert len(said.splitlines()) == 1
+    assert message.startswith("cannot start: ")
+    assert name in message
+    assert len(message.splitlines()) == 1
 
 
-def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_wrong_values_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT", "abc")
     monkeypatch.setenv("LOG_LEVEL", "loud")
-    said = refusal(GatewaySettings)
+    message = refusal(GatewaySettings)
 
-    assert "PORT: " in said
-    assert "LOG_LEVEL: " in said
-    assert len(said.splitlines()) == 1
+    assert "PORT: " in message
+    assert "LOG_LEVEL: " in message
+    assert len(message.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -372,7 +370,7 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         ("DATABASE_URL", f"engine:{SECRET}@db/orders"),
         ("DATABASE_URL", f"postgresql://engine:{SECRET}@[db/orders"),
         ("CHAIN_DATABASE_URL", f"mysql://engine:{SECRET}@db/orders"),
-        # not percent-encoded: libpq would take the rest of it for a host's name, and say so
+        # not percent-encoded: libpq would take the rest of it for a host name and report it
         ("DATABASE_URL", f"postgresql://engine:p@{SECRET}@db/orders"),
         ("DATABASE_URL", f"postgresql://engine:1/{SECRET}@db/orders"),
         ("DATABASE_URL", f"postgresql://engine:%zz{SECRET}@db/orders"),
@@ -383,7 +381,9 @@ def test_all_wrong_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> 
         ("REDIS_URL", f"redis://:{SECRET}℀@cache"),
     ],
 )
-def test_no_password_is_said(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_no_error_contains_a_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
     monkeypatch.setenv(name, value)
 
     assert SECRET not in refusal(OrderWorkerSettings)

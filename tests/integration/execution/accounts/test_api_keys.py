@@ -44,7 +44,7 @@ def statements_of(name: str) -> float:
     return REGISTRY.get_sample_value("commit_seconds_count", labels) or 0.0
 
 
-def test_a_key_opens_what_it_was_made_for(databases: Databases) -> None:
+def test_a_key_identifies_its_account_and_scopes(databases: Databases) -> None:
     async def work(keys: ApiKeys) -> None:
         made, secret = await keys.make(ALICE, BOTH, label="the bot")
 
@@ -79,7 +79,7 @@ def test_the_secret_is_stored_nowhere(databases: Databases) -> None:
         lambda secret: "\x00" * 84,
     ],
 )
-def test_what_is_not_the_key_opens_nothing(
+def test_a_malformed_or_wrong_key_has_no_caller(
     databases: Databases, change: Callable[[str], str]
 ) -> None:
     async def work(keys: ApiKeys) -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_the_key_opens_nothing(
     run(databases, work)
 
 
-def test_a_revoked_key_opens_nothing_from_the_next_look_on_in_any_process(
+def test_a_revoked_key_is_refused_by_every_process_from_the_next_check_on(
     databases: Databases,
 ) -> None:
     async def work(keys: ApiKeys) -> None:
@@ -107,7 +107,7 @@ def test_a_revoked_key_opens_nothing_from_the_next_look_on_in_any_process(
     run(databases, work)
 
 
-def test_a_key_revoked_again_keeps_its_moment(databases: Databases) -> None:
+def test_revoking_a_key_again_keeps_the_first_time(databases: Databases) -> None:
     async def work(keys: ApiKeys) -> None:
         made, _ = await keys.make(ALICE, BOTH)
 
@@ -131,7 +131,7 @@ def test_keys_are_listed_newest_first_with_their_last_use(databases: Databases) 
     run(databases, work)
 
 
-def test_a_hundred_looks_at_once_share_statements(databases: Databases) -> None:
+def test_concurrent_checks_share_statements(databases: Databases) -> None:
     async def work(keys: ApiKeys) -> None:
         _, secret = await keys.make(ALICE, BOTH)
         before = statements_of("check_key")
@@ -143,14 +143,14 @@ def test_a_hundred_looks_at_once_share_statements(databases: Databases) -> None:
     run(databases, work)
 
 
-def test_the_database_refuses_a_key_that_opens_what_nobody_knows(databases: Databases) -> None:
+def test_the_database_refuses_an_unknown_scope(databases: Databases) -> None:
     made = "INSERT INTO api_keys (id, account_id, secret_hash, scopes) VALUES"
 
     with pytest.raises(Exception, match="api_keys_scopes_check"):
         execute(databases.orders_url, f"{made} ('{'0' * 16}', 'a', sha256(''), '{{\"root\"}}')")
 
 
-def test_without_postgresql_nobody_is_let_in_and_nobody_is_turned_away() -> None:
+def test_without_postgresql_a_key_is_neither_accepted_nor_refused() -> None:
     async def work() -> None:
         async with opened("postgresql://nobody@127.0.0.1:1/none") as keys:
             with pytest.raises(StoreUnavailable):

@@ -30,7 +30,7 @@ def run(databases: Databases, work: Callable[[ApiKeys, StreamTokens], Awaitable[
     asyncio.run(bounded())
 
 
-def test_a_stream_token_opens_once_and_only_streams(databases: Databases) -> None:
+def test_a_stream_token_is_redeemed_once_and_is_not_an_api_key(databases: Databases) -> None:
     async def work(keys: ApiKeys, tokens: StreamTokens) -> None:
         made, secret = await keys.make(ALICE, BOTH)
         caller = await keys.caller(secret)
@@ -56,7 +56,7 @@ def test_a_stream_token_is_stored_nowhere(databases: Databases) -> None:
     run(databases, work)
 
 
-def test_an_expired_stream_token_opens_nothing(databases: Databases) -> None:
+def test_an_expired_stream_token_is_refused(databases: Databases) -> None:
     async def work(_: ApiKeys, tokens: StreamTokens) -> None:
         token = await tokens.issue(ANYONE)
         execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
@@ -66,7 +66,7 @@ def test_an_expired_stream_token_opens_nothing(databases: Databases) -> None:
     run(databases, work)
 
 
-def test_a_stream_token_of_a_revoked_key_opens_nothing(databases: Databases) -> None:
+def test_a_stream_token_of_a_revoked_key_is_refused(databases: Databases) -> None:
     async def work(keys: ApiKeys, tokens: StreamTokens) -> None:
         made, secret = await keys.make(ALICE, BOTH)
         caller = await keys.caller(secret)

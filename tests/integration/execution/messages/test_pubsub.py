@@ -25,22 +25,22 @@ def listening(client: redis.Redis) -> Iterator[PubSub]:
         yield listening
 
 
-def heard(listening: PubSub) -> tuple[bytes, bytes]:
+def received(listening: PubSub) -> tuple[bytes, bytes]:
     message = listening.get_message(timeout=5)
     assert message is not None
     return message["channel"], message["data"]
 
 
-def test_a_message_goes_out_on_its_orders_channel_as_it_came(
+def test_a_message_is_published_unchanged_on_the_channel_of_its_order(
     publisher: Publisher, listening: PubSub
 ) -> None:
     asyncio.run(publisher.publish("o-1", MESSAGE))
 
-    assert heard(listening) == (b"order-events:o-1", MESSAGE.encode())
+    assert received(listening) == (b"order-events:o-1", MESSAGE.encode())
 
 
 @pytest.mark.parametrize("message", [7, None, {"seq": 1}, ["text"], "\ud800"])
-def test_a_message_that_is_no_text_fails_alone(
+def test_a_message_that_cannot_be_encoded_fails_alone(
     publisher: Publisher, listening: PubSub, message: object
 ) -> None:
     async def publish_both() -> list[BaseException | None]:
@@ -50,8 +50,8 @@ def test_a_message_that_is_no_text_fails_alone(
             return_exceptions=True,
         )
 
-    forged, sound = asyncio.run(publish_both())
+    wrong, good = asyncio.run(publish_both())
 
-    assert isinstance(forged, AttributeError | UnicodeEncodeError)
-    assert sound is None
-    assert heard(listening) == (b"order-events:o-2", MESSAGE.encode())
+    assert isinstance(wrong, AttributeError | UnicodeEncodeError)
+    assert good is None
+    assert received(listening) == (b"order-events:o-2", MESSAGE.encode())

@@ -1,4 +1,4 @@
-"""`migrate` as the chart runs it: in a Job, and in what waits for that Job."""
+"""`migrate` as the chart runs it: in a Job, and in the init containers that wait for that Job."""
 
 import os
 import subprocess
@@ -46,7 +46,7 @@ def migrate(url: str, *arguments: str, chain_url: str = "") -> subprocess.Comple
     )
 
 
-def test_waiting_ends_when_another_has_migrated(empty_url: str, tmp_path: Path) -> None:
+def test_waiting_ends_when_another_process_has_migrated(empty_url: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with log.open("w") as output:
         waiting = subprocess.Popen(
@@ -63,7 +63,7 @@ def test_waiting_ends_when_another_has_migrated(empty_url: str, tmp_path: Path) 
         assert waiting.wait(TIMEOUT_S) == 0
 
 
-def test_waiting_changes_nothing_and_says_what_it_waits_for(empty_url: str) -> None:
+def test_waiting_changes_nothing_and_reports_what_is_missing(empty_url: str) -> None:
     for _ in range(2):
         waited = migrate(empty_url, "--wait")
 
@@ -71,14 +71,14 @@ def test_waiting_changes_nothing_and_says_what_it_waits_for(empty_url: str) -> N
         assert waited.stderr == "cannot wait for orders: the schema is not migrated yet\n"
 
 
-def test_an_older_schema_is_waited_for(databases: Databases) -> None:
+def test_an_older_schema_does_not_count_as_migrated(databases: Databases) -> None:
     execute(databases.orders_url, OLDER)
 
     assert migrate(databases.orders_url, "--wait", "orders").returncode == 1
 
 
-def test_only_the_histories_that_are_named_are_waited_for(databases: Databases) -> None:
-    url = databases.orders_url  # which holds no chain
+def test_only_the_named_histories_are_checked(databases: Databases) -> None:
+    url = databases.orders_url  # has no chain schema
 
     assert migrate(url, "--wait", "orders").returncode == 0
     assert migrate(url, "--wait", "orders", "chain").returncode == 1
@@ -86,7 +86,7 @@ def test_only_the_histories_that_are_named_are_waited_for(databases: Databases) 
 
 
 @pytest.mark.parametrize("arguments", [["--wait", "orders"], ["orders"]])
-def test_a_version_that_was_rolled_back_leaves_the_newer_schema(
+def test_an_older_version_leaves_a_newer_schema_unchanged(
     databases: Databases, arguments: Sequence[str]
 ) -> None:
     execute(databases.orders_url, NEWER)
@@ -98,7 +98,7 @@ def test_a_version_that_was_rolled_back_leaves_the_newer_schema(
 
 
 @pytest.mark.parametrize("arguments", [["--wait"], []])
-def test_a_server_that_is_away_is_tried_until_the_time_is_over(arguments: Sequence[str]) -> None:
+def test_a_server_that_is_away_is_retried_until_the_deadline(arguments: Sequence[str]) -> None:
     done = migrate("postgresql://127.0.0.1:1/none", *arguments, "--within", "2")
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""The SQL of the order aggregate against real PostgreSQL: claims, fences, moves, cancels."""
+"""The repository of orders against real PostgreSQL."""
 
 import asyncio
 import uuid
@@ -97,7 +97,7 @@ async def a_claimed_order(orders: Orders, at: OrderStatus = S.PENDING) -> Claime
     return await advance(orders, claimed, at)
 
 
-def let_leases_run_out(databases: Databases) -> None:
+def expire_leases(databases: Databases) -> None:
     execute(
         databases.orders_url,
         "UPDATE orders SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL",
@@ -116,12 +116,12 @@ def test_a_placed_order_is_committed_with_its_first_event(orders: Orders) -> Non
         order = a_new_order(min_amount_out=Decimal("2.000000000000000001"))
         placed = await orders.place(order)
 
-        kept = await orders.get(order.id, account_id=LOCAL_ACCOUNT)
+        stored = await orders.get(order.id, account_id=LOCAL_ACCOUNT)
         assert placed.created
-        assert kept is not None
-        assert (kept.status, kept.seq) == (S.PENDING, 1)
-        assert str(kept.amount_in) == "1.50"
-        assert kept.min_amount_out == order.min_amount_out
+        assert stored is not None
+        assert (stored.status, stored.seq) == (S.PENDING, 1)
+        assert str(stored.amount_in) == "1.50"
+        assert stored.min_amount_out == order.min_amount_out
         assert await events_of(orders, order.id) == [placed.event]
         assert (placed.event.seq, placed.event.status) == (1, S.PENDING)
 
@@ -134,13 +134,15 @@ def test_the_same_placement_again_finds_the_same_order(orders: Orders) -> None:
         first, again = await orders.place(order), await orders.place(order)
 
         assert first.created
-        assert again.created  # a repeat after a lost reply is still the one that created it
+        assert again.created  # a repeat after a lost reply counts as the call that created it
         assert first.event == again.event
 
     run(work())
 
 
-def test_a_placement_finds_an_order_that_has_moved_on_with_its_first_event(orders: Orders) -> None:
+def test_a_repeated_placement_returns_the_first_event_and_the_current_status(
+    orders: Orders,
+) -> None:
     async def work() -> None:
         order = a_new_order(idempotency_key="k", request_hash="aa")
         first = await orders.place(order)
@@ -155,7 +157,7 @@ def test_a_placement_finds_an_order_that_has_moved_on_with_its_first_event(order
     run(work())
 
 
-def test_of_thirty_placements_with_one_key_one_creates(orders: Orders) -> None:
+def test_concurrent_placements_with_one_key_create_one_order(orders: Orders) -> None:
     async def work() -> None:
         forms = [a_new_order(idempotency_key="k", request_hash="aa") for _ in range(30)]
         placed = await asyncio.gather(*(orders.place(form) for form in forms))
@@ -167,7 +169,7 @@ def test_of_thirty_placements_with_one_key_one_creates(orders: Orders) -> None:
     run(work())
 
 
-def test_a_key_with_another_body_is_noticed(orders: Orders) -> None:
+def test_a_key_that_is_reused_with_another_body_is_reported(orders: Orders) -> None:
     async def work() -> None:
         await orders.place(a_new_order(idempotency_key="k", request_hash="aa"))
         other = await orders.place(a_new_order(idempotency_key="k", request_hash="bb"))
@@ -206,12 +208,12 @@ def test_a_claimed_order_cannot_be_claimed_again(orders: Orders) -> None:
     run(work())
 
 
-def test_an_order_whose_lease_ran_out_is_claimed_with_a_higher_epoch(
+def test_an_order_with_an_expired_lease_is_claimed_with_a_higher_epoch(
     orders: Orders, databases: Databases
 ) -> None:
     async def work() -> None:
         first = await a_claimed_order(orders, at=S.ROUTING)
-        let_leases_run_out(databases)
+        expire_leases(databases)
         [second] = await orders.claim_started(most=10)
 
         assert second.order.id == first.order.id
@@ -230,7 +232,7 @@ def test_a_final_order_cannot_be_claimed(orders: Orders) -> None:
     run(work())
 
 
-def test_waiting_orders_are_claimed_oldest_first_and_only_before_the_watermark(
+def test_waiting_orders_are_claimed_oldest_first_up_to_the_watermark(
     orders: Orders,
 ) -> None:
     async def work() -> None:
@@ -251,7 +253,9 @@ def test_waiting_orders_are_claimed_oldest_first_and_only_before_the_watermark(
     run(work())
 
 
-def test_a_released_order_is_claimed_again_at_once_as_if_never_claimed(orders: Orders) -> None:
+def test_a_released_order_can_be_claimed_at_once_and_the_claim_is_not_counted(
+    orders: Orders,
+) -> None:
     async def work() -> None:
         claimed = await a_claimed_order(orders, at=S.ROUTING)
         assert await orders.release(claimed)
@@ -263,12 +267,12 @@ def test_a_released_order_is_claimed_again_at_once_as_if_never_claimed(orders: O
     run(work())
 
 
-def test_a_claimer_of_a_submitted_order_gets_the_recorded_bytes(
+def test_a_claim_of_a_submitted_order_returns_the_recorded_transaction(
     orders: Orders, databases: Databases
 ) -> None:
     async def work() -> None:
         first = await a_claimed_order(orders, at=S.SUBMITTED)
-        let_leases_run_out(databases)
+        expire_leases(databases)
         [second] = await orders.claim_started(most=1)
 
         assert first.intent is not None
@@ -284,7 +288,7 @@ def test_a_claimer_of_a_submitted_order_gets_the_recorded_bytes(
 def test_a_fenced_claimer_moves_nothing(orders: Orders, databases: Databases) -> None:
     async def work() -> None:
         paused = await a_claimed_order(orders, at=S.BUILDING)
-        let_leases_run_out(databases)
+        expire_leases(databases)
         [current] = await orders.claim_started(most=1)
 
         assert await orders.move(a_move(paused, S.SUBMITTED)) is None
@@ -310,7 +314,7 @@ def test_a_repeated_move_returns_its_own_event_and_moves_once(orders: Orders) ->
 
 
 @pytest.mark.parametrize("end", [S.CONFIRMED, S.FAILED])
-def test_the_end_settles_the_intent_and_clears_the_lease(
+def test_a_final_move_settles_the_intent_and_clears_the_lease(
     orders: Orders, databases: Databases, end: OrderStatus
 ) -> None:
     async def work() -> None:
@@ -335,7 +339,7 @@ def test_a_second_live_intent_is_refused_by_the_database(orders: Orders) -> None
     run(work())
 
 
-def test_after_a_death_another_intent_is_recorded_and_a_repeat_finds_it(orders: Orders) -> None:
+def test_after_an_intent_died_another_is_recorded_and_a_repeat_finds_it(orders: Orders) -> None:
     async def work() -> None:
         first = await a_claimed_order(orders, at=S.SUBMITTED)
         assert await orders.record_failed_attempt(a_failed_attempt(first, dead_intent=1))
@@ -352,7 +356,9 @@ def test_after_a_death_another_intent_is_recorded_and_a_repeat_finds_it(orders: 
     run(work())
 
 
-def test_a_postponed_order_is_not_due_before_its_time(orders: Orders, databases: Databases) -> None:
+def test_a_postponed_order_is_not_claimed_before_it_is_due(
+    orders: Orders, databases: Databases
+) -> None:
     async def work() -> None:
         claimed = await a_claimed_order(orders, at=S.ROUTING)
         attempt = a_failed_attempt(claimed, delay_s=60)
@@ -388,7 +394,7 @@ def a_failed_attempt(claimed: ClaimedOrder, **given: Any) -> FailedAttempt:
 
 
 @pytest.mark.parametrize("status", [S.PENDING, S.ROUTING, S.BUILDING])
-def test_an_order_without_an_intent_can_be_cancelled_and_its_claimer_is_fenced(
+def test_cancelling_an_order_without_an_intent_fences_its_claimer(
     orders: Orders, status: OrderStatus
 ) -> None:
     async def work() -> None:
@@ -431,7 +437,7 @@ def test_an_unknown_order_cannot_be_cancelled(orders: Orders) -> None:
     run(work())
 
 
-def test_cancel_and_submit_at_once_have_one_winner(orders: Orders, databases: Databases) -> None:
+def test_of_a_concurrent_cancel_and_submit_one_wins(orders: Orders, databases: Databases) -> None:
     async def race() -> None:
         claimed = await a_claimed_order(orders, at=S.BUILDING)
         rival = Orders(

@@ -1,9 +1,9 @@
-"""The SQL of the order aggregate against a dictionary, over sequences of calls that chance makes up.
+"""The repository of orders against a model in memory, over random sequences of calls.
 
-Two claimers and a gateway place, claim, move, postpone, give back and cancel a few orders, while
-leases run out under them and replies are lost. A `Hand` is what one claimer remembers of one claim:
-as long as its epoch is the order's, a write does what the dictionary says, and from then on nothing.
-After every step the tables must hold exactly what the dictionary holds.
+Two claimers and a gateway place, claim, move, postpone, release and cancel a few orders, while
+leases expire and replies are lost. A `Hand` is what a claimer knows of one claim. While its epoch is
+that of the order, a write has the effect that the model has; afterwards it has none. After every
+step the tables must equal the model.
 """
 
 import asyncio
@@ -46,20 +46,20 @@ from support.stores import Databases
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 
-OPEN_MAX = 3  # orders that have not ended: few, so that much happens to each
-PATH = [ROUTING, BUILDING, SUBMITTED]  # from `pending` to what the venue decides
-COUNTING = {"live", "landed"}  # the states of an intent that forbid another
+OPEN_MAX = 3  # orders that are not final; few, so that each sees many calls
+PATH = [ROUTING, BUILDING, SUBMITTED]  # from `pending` to the point where the venue decides
+COUNTING = {"live", "landed"}  # states of an intent that forbid another one
 LONG_AGO = Change(changed_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 Result = TypeVar("Result")
 Draw = st.DataObject
 
-twice_or_once = st.sampled_from([1, 2])  # a statement runs again when its reply was lost
+twice_or_once = st.sampled_from([1, 2])  # a statement runs again after a lost reply
 
 
 @dataclass(kw_only=True)
 class Kept:
-    """One order as PostgreSQL should have it: the columns of KEPT."""
+    """One order as PostgreSQL should store it: the columns of KEPT."""
 
     status: OrderStatus = PENDING
     seq: int = 1
@@ -84,7 +84,7 @@ class Kept:
         self.claims += 1
         self.owned = self.leased = True
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         self.owned = self.leased = False
 
     def record(self, target: OrderStatus, cause: str) -> None:
@@ -120,7 +120,7 @@ FROM orders o
 
 CREATED = "SELECT created_at FROM orders WHERE id = %s"
 
-TIME_PASSES = """
+EXPIRE_LEASE = """
 UPDATE orders SET next_run_at = now(),
        lease_until = CASE WHEN lease_until IS NOT NULL THEN now() - interval '1 s' END
 WHERE id = %s
@@ -136,7 +136,7 @@ FROM orders o
 
 @dataclass
 class Hand:
-    """What a claimer remembers; `unanswered` is a move whose reply was lost."""
+    """A claim as its claimer knows it. `unanswered` is a move with a lost reply."""
 
     claimed: ClaimedOrder
     unanswered: Transition | None = None
@@ -148,7 +148,7 @@ class Hand:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """The real thing: the parties that write, and a look at the tables."""
+    """The repositories under test and a connection that reads the tables."""
 
     commits: GroupCommit
     gateway: Orders
@@ -168,7 +168,7 @@ class OrdersMachine(RuleBasedStateMachine):
         self.loop = asyncio.Runner()
         self.forms: list[NewOrder] = []
         self.keys: dict[str, NewOrder] = {}
-        self.kept: dict[OrderId, Kept] = {}  # in the order of their placement
+        self.kept: dict[OrderId, Kept] = {}  # in the order of placement
         self.hands: list[Hand] = []
         engine.sql("TRUNCATE orders, order_events, order_attempts, execution_intents")
 
@@ -182,13 +182,13 @@ class OrdersMachine(RuleBasedStateMachine):
         return [order_id for order_id, kept in self.kept.items() if kept.status not in FINAL]
 
     def draw_order(self, data: Draw) -> OrderId:
-        """Mostly one that has not ended."""
+        """An order, usually one that is not final."""
         ended = [order_id for order_id in self.kept if order_id not in self.open()][-1:]
         order_id: OrderId = data.draw(st.sampled_from(self.open() + ended), label="order")
         return order_id
 
     def in_force(self) -> list[Hand]:
-        """Hands under the newest epoch, free to write."""
+        """Claims with the current epoch that may write."""
         return [
             hand
             for hand in self.hands
@@ -205,7 +205,7 @@ class OrdersMachine(RuleBasedStateMachine):
 
     @initialize(progress=st.lists(st.integers(0, len(PATH)), min_size=1, max_size=OPEN_MAX))
     def begin(self, progress: list[int]) -> None:
-        """Orders in hand, each so many moves along the path."""
+        """Places and claims orders, each with a number of moves along the path."""
         for steps in progress:
             form = self.a_form(key=None, request_hash=None)
             self.expect_placed(form)
@@ -215,13 +215,13 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.open()) < OPEN_MAX)
     @rule(data=st.data(), key=st.sampled_from([None, "k1", "k2"]), body=st.sampled_from("ab"))
     def place(self, data: Draw, key: str | None, body: str) -> None:
-        """A new form, and then one that was sent before."""
+        """Places a new form, and then one that was placed before."""
         self.expect_placed(self.a_form(key=key, request_hash=None if key is None else body * 2))
         self.expect_placed(data.draw(st.sampled_from(self.forms), label="again"))
 
     def a_form(self, *, key: str | None, request_hash: str | None) -> NewOrder:
         form = a_new_order(
-            id=OrderId(uuid.uuid5(uuid.NAMESPACE_OID, str(len(self.forms)))),  # in no order
+            id=OrderId(uuid.uuid5(uuid.NAMESPACE_OID, str(len(self.forms)))),  # not ordered
             idempotency_key=key,
             request_hash=request_hash,
         )
@@ -244,10 +244,10 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.open())
     @rule(data=st.data(), worker=st.integers(0, 1), most=st.integers(1, OPEN_MAX))
     def claim(self, data: Draw, worker: int, most: int) -> None:
-        """By any way; often after one order's lease has run out, always where none is free."""
+        """Claims in any way; often after a lease has expired, always when no order is free."""
         none_free = not any(kept.claimable for kept in self.kept.values())
         if none_free or data.draw(st.booleans(), label="time passes"):
-            self.let_time_pass(data.draw(st.sampled_from(self.open()), label="order"))
+            self.expire_lease(data.draw(st.sampled_from(self.open()), label="order"))
         orders = self.engine.workers[worker]
         way = data.draw(st.sampled_from(["hint", "started", "waiting", "reply lost"]), label="way")
         match way:
@@ -261,10 +261,10 @@ class OrdersMachine(RuleBasedStateMachine):
             case _:
                 self.claim_again_after_a_lost_reply(self.draw_order(data))
 
-    def let_time_pass(self, order_id: OrderId) -> None:
+    def expire_lease(self, order_id: OrderId) -> None:
         kept = self.kept[order_id]
         kept.leased, kept.due = False, True
-        self.engine.sql(TIME_PASSES, (order_id,))
+        self.engine.sql(EXPIRE_LEASE, (order_id,))
 
     def claim_by_hint(self, orders: Orders, order_id: OrderId) -> None:
         expected = [order_id] if self.kept[order_id].claimable else []
@@ -278,7 +278,7 @@ class OrdersMachine(RuleBasedStateMachine):
         self.expect_claimed(self.run(orders.claim_started(most=most)), started[:most])
 
     def claim_waiting(self, orders: Orders, *, most: int, head: OrderId | None) -> None:
-        """All that wait, or those placed before the one at the head of the queue."""
+        """Claims all that wait, or those placed before the order at the head of the queue."""
         older, before = list(self.kept), None
         if head is not None:
             older = older[: older.index(head)]
@@ -291,7 +291,7 @@ class OrdersMachine(RuleBasedStateMachine):
         self.expect_claimed(claimed, waiting)
 
     def claim_again_after_a_lost_reply(self, order_id: OrderId) -> None:
-        """The same owner finds its own lease; what it claimed the first time is void."""
+        """Repeats a claim with the same owner, which fences the first try."""
         kept = self.kept[order_id]
         claim = Claim(owner=str(uuid.uuid4()), lease_s=10, order_id=order_id)
         claimable = kept.claimable
@@ -302,7 +302,7 @@ class OrdersMachine(RuleBasedStateMachine):
             if claimable:
                 kept.claim()
                 assert claimed[0].epoch == kept.epoch
-        if claimable and kept.status is not SUBMITTED:  # then it would have to read the intents
+        if claimable and kept.status is not SUBMITTED:  # else it would have to read the intents
             self.hands.append(Hand(claimed[0]))
 
     def expect_claimed(self, claimed: list[ClaimedOrder], expected: list[OrderId]) -> None:
@@ -342,7 +342,7 @@ class OrdersMachine(RuleBasedStateMachine):
                 self.postpone(hand, dies=write == "die", delay_s=delay_s, times=times)
 
     def move_on(self, hand: Hand, *, steps: int, reply_lost: bool) -> None:
-        """Towards `submitted`; the reply to the last of the steps may be lost."""
+        """Moves towards `submitted`; the reply to the last move may be lost."""
         ahead = PATH[hand.claimed.order.seq - 1 :][:steps]
         for target in ahead:
             self.move(hand, target, reply_lost=reply_lost and target is ahead[-1])
@@ -365,7 +365,7 @@ class OrdersMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.unanswered())
     @rule(data=st.data())
     def repeat_a_move(self, data: Draw) -> None:
-        """Finds its own event, whoever holds the order now."""
+        """A repeated move returns its own event, even when another claim holds the order."""
         hand = data.draw(st.sampled_from(self.unanswered()), label="hand")
         kept = self.kept[hand.order_id]
         assert hand.unanswered is not None
@@ -402,7 +402,7 @@ class OrdersMachine(RuleBasedStateMachine):
         kept.attempts += 1
         kept.failed_attempts.append(kept.attempts)
         kept.due = delay_s == 0
-        kept.give_back()
+        kept.release()
         if attempt.dead_intent is not None:
             kept.intents[attempt.dead_intent - 1] = "dead"
         for _ in range(times):
@@ -412,7 +412,7 @@ class OrdersMachine(RuleBasedStateMachine):
     def release(self, hand: Hand, *, times: int) -> None:
         kept = self.kept[hand.order_id]
         kept.claims = max(kept.claims - 1, 0)
-        kept.give_back()
+        kept.release()
         released = [self.run(self.engine.workers[0].release(hand.claimed)) for _ in range(times)]
 
         assert released == [True, False][:times]
@@ -446,7 +446,7 @@ class OrdersMachine(RuleBasedStateMachine):
                 kept.record(FAILED, "cancel")
                 kept.epoch += 1
                 kept.error_code = CANCELLED
-                kept.give_back()
+                kept.release()
             answer = self.run(self.engine.gateway.cancel(order_id, account_id=LOCAL_ACCOUNT))
 
             assert answer is not None
@@ -455,10 +455,10 @@ class OrdersMachine(RuleBasedStateMachine):
             assert (answer.event is not None) == cancels
             assert answer.event is None or answer.event.seq == kept.seq
 
-    # What holds after every step
+    # Invariants
 
     @invariant()
-    def the_tables_hold_what_the_dictionary_holds(self) -> None:
+    def the_tables_equal_the_model(self) -> None:
         stored = {row.pop("id"): row for row in self.engine.sql(KEPT)}
 
         assert stored == {order_id: asdict(kept) for order_id, kept in self.kept.items()}
@@ -470,7 +470,7 @@ class OrdersMachine(RuleBasedStateMachine):
             assert row["counting"] <= 1
 
     @invariant()
-    def readers_and_the_auditor_see_no_fault(self) -> None:
+    def reads_and_the_audit_find_no_fault(self) -> None:
         async def seen() -> tuple[list[AuditedOrder], dict[OrderId, int], list[list[OrderEvent]]]:
             return await asyncio.gather(
                 gateway.audit(beyond=LONG_AGO, lag_s=0, most=len(seqs) + 1),
@@ -541,7 +541,7 @@ def engine(databases: Databases) -> Iterator[Engine]:
         )
 
 
-def test_every_sequence_of_calls_leaves_what_the_dictionary_says(engine: Engine) -> None:
+def test_every_sequence_of_calls_leaves_the_tables_equal_to_the_model(engine: Engine) -> None:
     class Machine(OrdersMachine):
         def __init__(self) -> None:
             super().__init__(engine)

@@ -27,7 +27,7 @@ from support.stores import Databases
 S = OrderStatus
 
 NOISE_S = 0.4
-HELD_UP_S = (2 * SPLITS_MAX + 2) * LOCK_WAIT_S + NOISE_S
+DELAY_MAX_S = (2 * SPLITS_MAX + 2) * LOCK_WAIT_S + NOISE_S
 
 
 @contextmanager
@@ -75,9 +75,7 @@ async def claim(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
     async def work() -> OrderId:
         claimed = await orders.claim(order_id)
         assert claimed is not None
-        event = await orders.move(
-            claimed.move_to(S.ROUTING)
-        )  # the epoch it got is the one in force
+        event = await orders.move(claimed.move_to(S.ROUTING))  # the claim has the current epoch
         assert event is not None
         return order_id
 
@@ -147,7 +145,7 @@ def test_a_lost_connection_is_resolved_by_repeating_the_statement(
     assert len(rows(databases.orders_url, "SELECT 1 FROM orders")) == 1
 
 
-def test_a_store_that_stays_away_is_said_in_time(databases: Databases, proxy: LossyProxy) -> None:
+def test_a_store_that_stays_away_raises_in_time(databases: Databases, proxy: LossyProxy) -> None:
     async def work() -> None:
         with orders_at(proxy.url, deadline_s=0.5) as orders:
             order_id = await a_placed_order(orders)
@@ -159,7 +157,7 @@ def test_a_store_that_stays_away_is_said_in_time(databases: Databases, proxy: Lo
     asyncio.run(work())
 
 
-def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
+def test_a_frozen_store_times_out_and_is_used_again_when_it_answers(
     databases: Databases, proxy: LossyProxy
 ) -> None:
     async def work() -> None:
@@ -175,7 +173,9 @@ def test_a_frozen_store_is_given_up_and_used_again_when_it_thaws(
     asyncio.run(work())
 
 
-def test_a_read_that_meets_a_lock_says_that_the_store_is_away(databases: Databases) -> None:
+def test_a_read_that_waits_too_long_for_a_lock_raises_store_unavailable(
+    databases: Databases,
+) -> None:
     async def work() -> None:
         with orders_at(databases.orders_url) as orders:
             order_id = await a_placed_order(orders)
@@ -212,7 +212,7 @@ def test_two_gateways_with_the_same_keys_in_opposite_order_never_deadlock(
 
 
 def conflicts_of_placements() -> float:
-    """A deadlock, too, shows as a row locked: that wait ends first."""
+    """Includes deadlocks: the lock timeout ends them first, as a locked row."""
     return sum(
         sample.value
         for metric in REGISTRY.collect()
@@ -227,7 +227,7 @@ def an_order_with(key: str) -> NewOrder:
     return a_new_order(id=OrderId(uuid.uuid4()), idempotency_key=key, request_hash="aa")
 
 
-def test_a_frozen_client_stalls_nobody(databases: Databases, proxy: LossyProxy) -> None:
+def test_a_frozen_client_blocks_no_other(databases: Databases, proxy: LossyProxy) -> None:
     async def work() -> None:
         with orders_at(proxy.url) as frozen, orders_at(databases.orders_url, claimer="b") as other:
             claimed = await a_claimed_order(frozen)
@@ -236,7 +236,7 @@ def test_a_frozen_client_stalls_nobody(databases: Databases, proxy: LossyProxy) 
                 await asyncio.to_thread(held.wait, 10)
                 answer = await other.cancel(
                     claimed.order.id, account_id=LOCAL_ACCOUNT
-                )  # the same row, and no lock on it
+                )  # the same row, which is not locked
                 assert answer is not None
                 assert answer.cancelled
             event = await stuck
@@ -252,7 +252,7 @@ def test_a_frozen_client_stalls_nobody(databases: Databases, proxy: LossyProxy) 
 
 
 @pytest.mark.parametrize("locked", [[0], [137], [255], [3, 200]])
-def test_a_locked_row_stops_neither_its_neighbours_nor_those_behind(
+def test_a_locked_row_delays_neither_its_batch_nor_later_calls(
     databases: Databases, locked: list[int]
 ) -> None:
     async def work() -> None:
@@ -264,7 +264,7 @@ def test_a_locked_row_stops_neither_its_neighbours_nor_those_behind(
                 await asyncio.sleep(0)
                 behind = asyncio.create_task(a_placed_order(orders))
                 free = [moving[n] for n in range(256) if n not in locked]
-                _, waiting = await asyncio.wait([*free, behind], timeout=HELD_UP_S)
+                _, waiting = await asyncio.wait([*free, behind], timeout=DELAY_MAX_S)
                 assert not waiting
                 assert not any(moving[n].done() for n in locked)
             events = await asyncio.gather(*moving)
@@ -274,7 +274,7 @@ def test_a_locked_row_stops_neither_its_neighbours_nor_those_behind(
     asyncio.run(work())
 
 
-def test_a_cancel_of_a_locked_order_holds_up_no_placements(databases: Databases) -> None:
+def test_a_cancel_of_a_locked_order_delays_no_placement(databases: Databases) -> None:
     async def work() -> None:
         with orders_at(databases.orders_url) as orders:
             order_id = await a_placed_order(orders)
@@ -306,7 +306,7 @@ def test_a_row_that_stays_locked_fails_alone_and_in_time(databases: Databases) -
     asyncio.run(work())
 
 
-def test_a_whole_table_that_is_locked_for_a_while_costs_no_write(databases: Databases) -> None:
+def test_a_lock_on_the_whole_table_loses_no_write(databases: Databases) -> None:
     async def work() -> None:
         with orders_at(databases.orders_url) as orders:
             claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(64)))
@@ -347,7 +347,7 @@ def numbers(*, wrong_row: int = -1, wrong_result: int = -1) -> Statement[int, in
 
 
 @pytest.mark.parametrize("statement", [numbers(wrong_row=30), numbers(wrong_result=30)])
-def test_a_call_that_cannot_be_written_or_read_fails_alone(
+def test_an_error_in_encoding_or_reading_one_call_fails_alone(
     databases: Databases, statement: Statement[int, int]
 ) -> None:
     async def work() -> list[int | BaseException]:
@@ -362,7 +362,7 @@ def test_a_call_that_cannot_be_written_or_read_fails_alone(
     assert results == [n for n in range(64) if n != 30]
 
 
-def test_writes_that_gather_share_a_statement(databases: Databases) -> None:
+def test_concurrent_writes_share_statements(databases: Databases) -> None:
     def statements() -> float:
         labels = {"statement": "place"}
         return REGISTRY.get_sample_value("commit_seconds_count", labels) or 0.0

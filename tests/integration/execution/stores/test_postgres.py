@@ -1,4 +1,4 @@
-"""Waits for PostgreSQL that never answers: each ends, and at once when nobody wants it any more."""
+"""Waits for a server that does not answer: they end in time, and at once when the reader closes."""
 
 import asyncio
 import socket
@@ -17,21 +17,21 @@ NOISE_S = 0.5
 
 
 @pytest.fixture
-def mute_url() -> Iterator[str]:
-    """A server that takes connections and says nothing, as a frozen one does."""
+def silent_url() -> Iterator[str]:
+    """The URL of a server that accepts connections and sends nothing, like a frozen one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield f"postgresql://user:password@127.0.0.1:{listener.getsockname()[1]}/orders"
 
 
-def test_a_server_that_says_nothing_is_given_up_in_the_time_to_connect(mute_url: str) -> None:
+def test_connecting_to_a_silent_server_fails_within_the_connect_timeout(silent_url: str) -> None:
     begun = time.monotonic()
     with pytest.raises(psycopg2.OperationalError, match="no answer within 2 s"):
-        connect(mute_url, application_name="test")
+        connect(silent_url, application_name="test")
 
     assert time.monotonic() - begun < CONNECT_TIMEOUT_S + CLOSE_CHECK_S + NOISE_S
 
 
-def test_a_reader_that_closes_gives_up_its_reads(databases: Databases) -> None:
+def test_closing_a_reader_ends_its_reads(databases: Databases) -> None:
     proxy = LossyProxy(databases.orders_url)
     reader = Reader(proxy.url, application_name="test", connections_max=2)
 

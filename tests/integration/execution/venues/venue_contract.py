@@ -29,38 +29,38 @@ AT_ONCE = 10
 
 
 class Manner(Enum):
-    """How a venue of the stage treats what comes to it."""
+    """How a venue of the stage behaves."""
 
     FILLS = auto()  # everything lands at once
     FILLS_LATE = auto()  # everything lands long after the test has ended
-    NEVER_LANDS = auto()  # takes transactions, and loses them
+    NEVER_LANDS = auto()  # accepts transactions and loses them
     REJECTS = auto()  # everything lands, nothing is swapped
-    REFUSES_CALLS = auto()  # fails before it has done what it was asked for
-    LOSES_REPLIES = auto()  # fails after it has done it
+    REFUSES_CALLS = auto()  # fails before it has acted
+    LOSES_REPLIES = auto()  # fails after it has acted
 
 
 class Stage(Protocol):
-    """Venues of one name before one ledger, however many of them are made."""
+    """Makes venues of one name over one ledger."""
 
     def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> Venue: ...
 
     def recorded(self, order_id: OrderId) -> int:
-        """How many of an order's transactions the ledger knows, whatever became of them."""
+        """The number of transactions of an order in the ledger, with any outcome."""
         ...
 
     def filled(self, order_id: OrderId) -> int:
-        """How many of them the ledger calls filled, landed or yet to land."""
+        """The number of those that are filled, landed or not."""
         ...
 
     def clock(self) -> datetime:
-        """The time by which the ledger judges `valid_until`."""
+        """The time of the ledger, by which `valid_until` is decided."""
         ...
 
 
 class VenueContract:
     # Quotes
 
-    def test_a_quote_is_the_venues_own_for_the_amount_that_was_asked(self, stage: Stage) -> None:
+    def test_a_quote_names_its_venue_and_the_amount_of_the_order(self, stage: Stage) -> None:
         async def work() -> None:
             venue = stage.venue()
             order = an_order(amount_in=Decimal("1.50"))
@@ -76,7 +76,7 @@ class VenueContract:
 
     # Building
 
-    def test_no_two_transactions_are_alike_and_building_sends_nothing(self, stage: Stage) -> None:
+    def test_built_transactions_are_unique_and_are_not_sent(self, stage: Stage) -> None:
         async def work() -> None:
             venue, order = stage.venue(), an_order()
             built = await asyncio.gather(*(a_built(venue, order) for _ in range(AT_ONCE)))
@@ -88,7 +88,7 @@ class VenueContract:
 
         run(work())
 
-    def test_a_transaction_is_valid_from_now_on_by_the_ledgers_clock(self, stage: Stage) -> None:
+    def test_valid_until_counts_from_now_by_the_ledgers_clock(self, stage: Stage) -> None:
         async def work() -> None:
             before = stage.clock()
             built = await a_built(stage.venue(validity_s=60.0), an_order())
@@ -100,7 +100,7 @@ class VenueContract:
 
     # Landing
 
-    def test_what_is_sent_is_filled_for_what_it_says(self, stage: Stage) -> None:
+    def test_a_sent_transaction_is_filled_as_it_was_built(self, stage: Stage) -> None:
         async def work() -> None:
             venue, order = stage.venue(), an_order()
             quote = await venue.quote(order, now=NOON)
@@ -131,7 +131,7 @@ class VenueContract:
 
         run(work())
 
-    def test_the_same_bytes_from_many_sides_at_once_are_one_transaction(self, stage: Stage) -> None:
+    def test_the_same_bytes_sent_concurrently_are_one_transaction(self, stage: Stage) -> None:
         async def work() -> None:
             venues, order = [stage.venue() for _ in range(AT_ONCE)], an_order()
             built = await a_built(venues[0], order)
@@ -144,7 +144,7 @@ class VenueContract:
         run(work())
 
     def test_two_transactions_of_one_order_are_both_filled(self, stage: Stage) -> None:
-        """A venue knows no orders: that there is only one is for the engine to see to."""
+        """A venue does not know orders; the engine prevents a second fill."""
 
         async def work() -> None:
             venue, order = stage.venue(), an_order()
@@ -162,7 +162,9 @@ class VenueContract:
             built = await a_built(venue, order)
             await venue.send(built)
 
-            assert stage.filled(order.id) == 1  # it is to be, and may still not be told
+            assert (
+                stage.filled(order.id) == 1
+            )  # it will be filled, but the outcome is not known yet
             assert await venue.outcome(built.signature) is None
             assert await venue.expire(built) is None
 
@@ -199,7 +201,9 @@ class VenueContract:
     # Expiry
 
     @pytest.mark.parametrize("sent", [False, True])
-    def test_nothing_expires_before_its_time(self, stage: Stage, sent: bool) -> None:
+    def test_a_transaction_does_not_expire_before_valid_until(
+        self, stage: Stage, sent: bool
+    ) -> None:
         async def work() -> None:
             venue, order = stage.venue(Manner.NEVER_LANDS), an_order()
             built = await a_built(venue, order)
@@ -213,7 +217,9 @@ class VenueContract:
 
         run(work())
 
-    def test_what_never_lands_is_unknown_until_it_is_made_to_expire(self, stage: Stage) -> None:
+    def test_a_transaction_that_never_lands_has_no_outcome_until_it_expires(
+        self, stage: Stage
+    ) -> None:
         async def work() -> None:
             venue, order = stage.venue(Manner.NEVER_LANDS, validity_s=0.2), an_order()
             built = await a_built(venue, order)
@@ -228,7 +234,7 @@ class VenueContract:
 
         run(work())
 
-    def test_what_was_never_sent_expires_too(self, stage: Stage) -> None:
+    def test_a_transaction_that_was_never_sent_expires(self, stage: Stage) -> None:
         async def work() -> None:
             venue = stage.venue(validity_s=0.2)
             built = await a_built(venue, an_order())
@@ -240,7 +246,7 @@ class VenueContract:
         run(work())
 
     @pytest.mark.parametrize("sent_before", [False, True])
-    def test_expired_bytes_can_be_sent_and_do_nothing(
+    def test_sending_an_expired_transaction_does_nothing(
         self, stage: Stage, sent_before: bool
     ) -> None:
         async def work() -> None:
@@ -260,11 +266,13 @@ class VenueContract:
         run(work())
 
     @pytest.mark.parametrize("manner", [Manner.FILLS, Manner.FILLS_LATE])
-    def test_what_would_land_after_its_time_never_lands(self, stage: Stage, manner: Manner) -> None:
+    def test_a_transaction_that_would_land_after_valid_until_never_lands(
+        self, stage: Stage, manner: Manner
+    ) -> None:
         async def work() -> None:
             venue, order = stage.venue(manner, validity_s=0.2), an_order()
             built = await a_built(venue, order)
-            if manner is Manner.FILLS:  # which lands at once: too late already when it is sent
+            if manner is Manner.FILLS:  # lands at once, so it must be sent too late
                 await overdue(stage, built)
             await venue.send(built)
             await overdue(stage, built)
@@ -275,7 +283,7 @@ class VenueContract:
 
         run(work())
 
-    def test_what_has_landed_never_expires(self, stage: Stage) -> None:
+    def test_a_landed_transaction_never_expires(self, stage: Stage) -> None:
         async def work() -> None:
             venue, order = stage.venue(validity_s=1.5), an_order()
             built = await a_built(venue, order)
@@ -291,7 +299,7 @@ class VenueContract:
 
         run(work())
 
-    def test_what_was_rejected_stays_rejected(self, stage: Stage) -> None:
+    def test_a_rejected_transaction_stays_rejected(self, stage: Stage) -> None:
         async def work() -> None:
             venue = stage.venue(Manner.REJECTS, validity_s=1.5)
             built = await a_built(venue, an_order())
@@ -304,7 +312,7 @@ class VenueContract:
 
         run(work())
 
-    def test_sending_and_expiring_at_once_is_no_way_to_a_fill(self, stage: Stage) -> None:
+    def test_sending_and_expiring_concurrently_never_fills(self, stage: Stage) -> None:
         async def work() -> None:
             venues = [stage.venue(validity_s=0.2) for _ in range(2)]
             orders = [an_order() for _ in range(AT_ONCE)]
@@ -323,7 +331,7 @@ class VenueContract:
 
     # Failures
 
-    def test_a_call_that_was_refused_has_done_nothing(self, stage: Stage) -> None:
+    def test_a_refused_call_has_no_effect(self, stage: Stage) -> None:
         async def work() -> None:
             order, refusing = an_order(), stage.venue(Manner.REFUSES_CALLS)
             built = await a_built(stage.venue(validity_s=0.2), order)
@@ -336,7 +344,7 @@ class VenueContract:
 
         run(work())
 
-    def test_a_transaction_whose_reply_was_lost_has_been_sent(self, stage: Stage) -> None:
+    def test_a_send_with_a_lost_reply_has_taken_effect(self, stage: Stage) -> None:
         async def work() -> None:
             venue, order = stage.venue(), an_order()
             built = await a_built(venue, order)
@@ -348,7 +356,7 @@ class VenueContract:
 
         run(work())
 
-    def test_an_expiry_whose_reply_was_lost_is_committed(self, stage: Stage) -> None:
+    def test_an_expiry_with_a_lost_reply_is_committed(self, stage: Stage) -> None:
         async def work() -> None:
             venue = stage.venue(validity_s=0.2)
             built = await a_built(venue, an_order())
@@ -370,7 +378,7 @@ def run(work: Awaitable[None]) -> None:
 
 
 def an_order(amount_in: Decimal = Decimal(100)) -> NewOrder:
-    """An order that no test before has traded."""
+    """An order that no other test uses."""
     return a_new_order(id=OrderId(uuid.uuid4()), amount_in=amount_in)
 
 
@@ -380,14 +388,14 @@ async def a_built(venue: Venue, order: NewOrder) -> Transaction:
 
 
 async def the_outcome(venue: Venue, transaction: Transaction) -> Outcome:
-    """What becomes of it; the test's own deadline ends the wait."""
+    """The outcome of the transaction; the deadline of the test ends the wait."""
     while (outcome := await venue.outcome(transaction.signature)) is None:
         await asyncio.sleep(LOOK_EVERY_S)
     return outcome
 
 
 async def overdue(stage: Stage, transaction: Transaction) -> None:
-    """Returns once the ledger's clock has passed `valid_until`."""
+    """Waits until the clock of the ledger has passed `valid_until`."""
     while stage.clock() <= transaction.valid_until:
         await asyncio.sleep(LOOK_EVERY_S)
 
@@ -395,7 +403,7 @@ async def overdue(stage: Stage, transaction: Transaction) -> None:
 def calls(
     venue: Venue, order: NewOrder, transaction: Transaction
 ) -> list[Callable[[], Awaitable[object]]]:
-    """Everything that can be asked of a venue, but for building, which takes a quote of its own."""
+    """Every call of a venue except `build`, which needs a quote first."""
     return [
         lambda: venue.quote(order, now=NOON),
         lambda: venue.send(transaction),

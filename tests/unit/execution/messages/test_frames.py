@@ -9,7 +9,7 @@ from support.builders import NOON, ORDER_ID, an_event
 
 
 @pytest.mark.parametrize(
-    ("moment", "shown"),
+    ("time", "text"),
     [
         (datetime(2026, 1, 31, 12, tzinfo=UTC), "2026-01-31T12:00:00.000Z"),
         (datetime(2026, 1, 31, 12, 0, 0, 999, tzinfo=UTC), "2026-01-31T12:00:00.000Z"),
@@ -18,8 +18,8 @@ from support.builders import NOON, ORDER_ID, an_event
         (datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), "2026-12-31T23:59:59.999Z"),
     ],
 )
-def test_times_are_utc_milliseconds_that_are_never_ahead(moment: datetime, shown: str) -> None:
-    assert timestamp(moment) == shown
+def test_a_time_is_cut_to_milliseconds_in_utc(time: datetime, text: str) -> None:
+    assert timestamp(time) == text
 
 
 def test_a_time_of_another_zone_is_shown_in_utc() -> None:
@@ -28,7 +28,7 @@ def test_a_time_of_another_zone_is_shown_in_utc() -> None:
     assert timestamp(datetime(2026, 6, 1, 1, tzinfo=berlin)) == "2026-05-31T23:00:00.000Z"
 
 
-def test_a_frame_says_what_happened_to_which_order_when() -> None:
+def test_a_frame_names_order_seq_status_and_time() -> None:
     event = an_event(status=OrderStatus.ROUTING, seq=2, occurred_at=NOON)
 
     assert frame(event) == {
@@ -40,16 +40,16 @@ def test_a_frame_says_what_happened_to_which_order_when() -> None:
 
 
 @pytest.mark.parametrize("name", FRAME_FIELDS)
-def test_a_frame_leaves_out_what_is_not_known(name: str) -> None:
+def test_a_frame_omits_a_field_without_a_value(name: str) -> None:
     assert name not in frame(an_event(payload={}))
 
 
 @pytest.mark.parametrize("name", FRAME_FIELDS)
-def test_a_frame_carries_what_is_known(name: str) -> None:
+def test_a_frame_contains_a_field_with_a_value(name: str) -> None:
     assert frame(an_event(payload={name: "known"}))[name] == "known"
 
 
-def test_a_frame_carries_these_fields_of_a_payload_and_no_other() -> None:
+def test_a_frame_has_only_these_fields_of_a_payload() -> None:
     assert set(FRAME_FIELDS) == {"txHash", "executedPrice", "errorReason", "errorCode"}
 
 
@@ -61,5 +61,5 @@ def test_a_frame_carries_these_fields_of_a_payload_and_no_other() -> None:
         {"orderId": "another", "seq": 99, "status": "failed", "timestamp": "never"},
     ],
 )
-def test_the_rest_of_a_payload_stays_in_the_history(payload: dict[str, Any]) -> None:
+def test_other_fields_of_a_payload_are_not_in_the_frame(payload: dict[str, Any]) -> None:
     assert frame(an_event(payload=payload)) == frame(an_event(payload={}))

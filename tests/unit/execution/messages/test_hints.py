@@ -30,21 +30,21 @@ ENQUEUED_AT = NOON + timedelta(milliseconds=3)
 
 
 def restored(hint: NewJob, *, enqueued_at: datetime = ENQUEUED_AT) -> Job:
-    """The job that RQ reads from the hash; the client is never asked for anything."""
+    """The job that RQ restores from the hash. Nothing is sent to Redis."""
     job = Job(hint.job_id, connection=redis.Redis(), serializer=JSONSerializer)
     job.restore(as_stored(job_hash(hint, now=enqueued_at)))
     return job
 
 
 def as_stored(fields: Mapping[Any, Any]) -> dict[bytes, bytes]:
-    """What Redis gives back for what was written."""
+    """The fields as Redis returns them."""
     return {
         str(name).encode(): value if isinstance(value, bytes) else str(value).encode()
         for name, value in fields.items()
     }
 
 
-def test_the_queues_are_one_for_orders_and_one_for_each_status() -> None:
+def test_there_is_one_queue_for_orders_and_one_for_each_status() -> None:
     queues = {ORDER_QUEUE, *(status_queue(status) for status in OrderStatus)}
 
     assert queues == {
@@ -58,7 +58,7 @@ def test_the_queues_are_one_for_orders_and_one_for_each_status() -> None:
     }
 
 
-def test_the_priorities_are_those_of_the_seed() -> None:
+def test_the_priorities_are_those_of_the_predecessor() -> None:
     assert {str(status): priority for status, priority in STATUS_PRIORITIES.items()} == {
         "pending": 5,
         "routing": 6,
@@ -90,7 +90,7 @@ def test_a_status_has_one_job_id_for_each_seq() -> None:
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
-def test_a_status_goes_to_its_own_queue_with_its_priority(status: OrderStatus) -> None:
+def test_a_status_hint_has_the_queue_and_the_priority_of_its_status(status: OrderStatus) -> None:
     hint = status_hint(an_event(status=status), SEAL)
 
     assert (hint.queue, hint.meta["priority"]) == (
@@ -99,11 +99,11 @@ def test_a_status_goes_to_its_own_queue_with_its_priority(status: OrderStatus) -
     )
 
 
-def test_an_order_hint_carries_the_id_and_nothing_else_of_the_order() -> None:
+def test_an_order_hint_contains_only_the_id_of_the_order() -> None:
     assert order_hint(ORDER_ID, created_at=NOON).arguments == (str(ORDER_ID),)
 
 
-def test_a_hint_says_when_postgres_committed_what_it_tells() -> None:
+def test_a_hint_contains_the_time_of_the_commit() -> None:
     order = order_hint(ORDER_ID, created_at=NOON)
     status = status_hint(an_event(occurred_at=NOON), SEAL)
 
@@ -128,7 +128,7 @@ def test_rq_reads_a_status_hint_as_a_call() -> None:
     )
 
 
-def test_what_a_status_hint_carries_is_sealed_by_who_made_it() -> None:
+def test_the_frame_of_a_status_hint_is_sealed() -> None:
     event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
     _, message, _ = status_hint(event, SEAL).arguments
     text = SEAL.open(message.encode())
@@ -138,7 +138,7 @@ def test_what_a_status_hint_carries_is_sealed_by_who_made_it() -> None:
 
 
 @pytest.mark.parametrize("function", [EXECUTE, PUBLISH])
-def test_a_stock_worker_can_import_what_a_hint_names(function: str) -> None:
+def test_a_stock_worker_can_import_the_function_of_a_hint(function: str) -> None:
     module, _, name = function.rpartition(".")
 
     assert callable(getattr(pytest.importorskip(module), name))
@@ -151,9 +151,7 @@ HINTS = [
 
 
 @pytest.mark.parametrize(("hint", "failure_ttl_s"), HINTS)
-def test_rq_knows_where_a_hint_stands_and_how_long_it_is_kept(
-    hint: NewJob, failure_ttl_s: int
-) -> None:
+def test_rq_reads_the_queue_and_the_ttl_of_a_hint(hint: NewJob, failure_ttl_s: int) -> None:
     job = restored(hint)
 
     assert job.get_status(refresh=False) is JobStatus.QUEUED
@@ -177,7 +175,7 @@ def test_a_commit_time_of_another_zone_is_written_in_utc() -> None:
 
 
 @pytest.mark.parametrize(("hint", "_"), HINTS)
-def test_a_hint_never_asks_rq_to_try_again(hint: NewJob, _: int) -> None:
+def test_a_hint_has_no_retries(hint: NewJob, _: int) -> None:
     job = restored(hint)
 
     assert (job.retries_left, job.retry_intervals) == (None, None)

@@ -12,7 +12,7 @@ TEXT = '{"orderId":"o","seq":2,"status":"routing"}'
 
 
 class Table:
-    """Gives its answers one after another, as PostgreSQL would that comes up meanwhile."""
+    """Returns the given answers in turn, like a PostgreSQL that is starting."""
 
     def __init__(self, *answers: Sequence[Mapping[str, Any]] | Exception) -> None:
         self._answers = list(answers)
@@ -24,7 +24,7 @@ class Table:
         return answer
 
 
-def test_a_sealed_text_opens_to_itself() -> None:
+def test_a_sealed_text_opens_to_the_same_text() -> None:
     seal = Seal(SECRET)
 
     assert seal.open(seal.close(TEXT).encode()) == TEXT
@@ -37,7 +37,7 @@ def test_a_seal_is_32_hexadecimal_digits_before_the_text() -> None:
     assert len(bytes.fromhex(message[:SEAL_CHARS])) == 16
 
 
-def test_text_that_is_not_ascii_comes_back_as_it_was() -> None:
+def test_text_that_is_not_ascii_is_preserved() -> None:
     seal = Seal(SECRET)
 
     assert (
@@ -57,7 +57,7 @@ def test_a_message_with_any_byte_changed_does_not_open(at: int) -> None:
 @pytest.mark.parametrize(
     "message", [b"", b"{}", TEXT.encode(), b"-" * 32 + TEXT.encode(), b"\xff" * 80]
 )
-def test_what_nobody_sealed_does_not_open(message: bytes) -> None:
+def test_an_unsealed_message_does_not_open(message: bytes) -> None:
     assert Seal(SECRET).open(message) is None
 
 
@@ -65,18 +65,18 @@ def test_a_seal_of_another_secret_does_not_open() -> None:
     assert Seal(SECRET).open(Seal(b"t" * 32).close(TEXT).encode()) is None
 
 
-def test_a_locked_seal_opens_nothing_not_even_its_own() -> None:
+def test_a_locked_seal_opens_no_message_even_its_own() -> None:
     locked = Seal()
 
     assert locked.open(locked.close(TEXT).encode()) is None
     assert locked.open(Seal(SECRET).close(TEXT).encode()) is None
 
 
-def test_what_was_closed_while_locked_opens_nowhere() -> None:
+def test_a_message_sealed_while_locked_never_opens() -> None:
     assert Seal(SECRET).open(Seal().close(TEXT).encode()) is None
 
 
-def test_a_seal_is_unlocked_once_postgres_has_told_the_secret() -> None:
+def test_a_seal_is_unlocked_once_postgresql_returns_the_secret() -> None:
     seal = Seal()
     table = Table(
         StoreUnavailable("away"), RuntimeError("no such table yet"), [], [{"secret": SECRET}]

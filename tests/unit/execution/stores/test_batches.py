@@ -23,7 +23,7 @@ def run(test: Coroutine[Any, Any, Got]) -> Got:
 
 
 class Doubler:
-    """Doubles its items, and remembers how they came; the word `hold` makes it stand still."""
+    """Doubles its items and records its batches; the item `hold` blocks it until `go_on`."""
 
     def __init__(self) -> None:
         self.batches: list[list[Any]] = []
@@ -35,7 +35,7 @@ class Doubler:
         if "hold" in items:
             self.held.set()
             if not self.go_on.wait(DEADLINE_S):
-                raise AssertionError("nobody let the batch go on")
+                raise AssertionError("the batch was never released")
         return [item if isinstance(item, Exception) else item * 2 for item in items]
 
 
@@ -54,12 +54,12 @@ def batches_of(
 
 
 def hold(batches: Batches[Any, Any], doubler: Doubler) -> None:
-    """One batch runs from here on until `go_on`."""
+    """Starts a batch that runs until `go_on`."""
     assert batches.offer("hold")
     assert doubler.held.wait(DEADLINE_S)
 
 
-def test_a_lone_call_runs_alone() -> None:
+def test_a_single_call_runs_alone() -> None:
     doubler = Doubler()
     with batches_of(doubler) as batches:
         results = [run(batches.call(item)) for item in (1, 2, 3)]
@@ -67,7 +67,7 @@ def test_a_lone_call_runs_alone() -> None:
     assert (results, doubler.batches) == ([2, 4, 6], [[1], [2], [3]])
 
 
-def test_calls_that_gather_while_a_batch_runs_are_the_next_batch() -> None:
+def test_calls_that_arrive_while_a_batch_runs_form_the_next_batch() -> None:
     doubler = Doubler()
 
     async def test() -> list[int]:
@@ -83,7 +83,7 @@ def test_calls_that_gather_while_a_batch_runs_are_the_next_batch() -> None:
     assert doubler.batches == [["hold"], list(range(20))]
 
 
-def test_no_batch_is_larger_than_the_largest() -> None:
+def test_no_batch_is_larger_than_batch_max() -> None:
     doubler = Doubler()
     with batches_of(doubler, batch_max=8) as batches:
         hold(batches, doubler)
@@ -98,7 +98,7 @@ def test_no_batch_is_larger_than_the_largest() -> None:
     ]
 
 
-def test_the_error_of_one_item_goes_to_its_caller_alone() -> None:
+def test_the_error_of_one_item_is_raised_to_its_caller_alone() -> None:
     doubler = Doubler()
 
     async def test() -> list[Any]:
@@ -115,7 +115,7 @@ def test_the_error_of_one_item_goes_to_its_caller_alone() -> None:
     assert isinstance(second, ValueError)
 
 
-def test_the_error_of_a_batch_goes_to_all_its_callers() -> None:
+def test_the_error_of_a_batch_is_raised_to_all_its_callers() -> None:
     held, go_on = threading.Event(), threading.Event()
 
     def fails(items: Sequence[str]) -> list[str]:
@@ -153,7 +153,7 @@ def test_a_batch_that_failed_does_not_stop_the_next() -> None:
     assert run(test()) == 7
 
 
-def test_a_caller_that_left_does_not_disturb_the_others() -> None:
+def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     doubler = Doubler()
 
     async def test() -> tuple[bool, int]:
@@ -200,7 +200,7 @@ def test_an_offer_beyond_the_backlog_is_refused() -> None:
     assert taken == [True, True, False]
 
 
-def test_there_is_room_again_once_the_backlog_has_run() -> None:
+def test_offers_are_accepted_again_once_the_backlog_has_run() -> None:
     doubler = Doubler()
     with batches_of(doubler, backlog_max=1) as batches:
         hold(batches, doubler)
@@ -211,7 +211,7 @@ def test_there_is_room_again_once_the_backlog_has_run() -> None:
     assert [item for batch in doubler.batches for item in batch] == ["hold", 1, 2]
 
 
-def test_closing_runs_what_was_given_before() -> None:
+def test_closing_runs_the_items_that_wait() -> None:
     doubler = Doubler()
     with batches_of(doubler) as batches:
         hold(batches, doubler)
@@ -221,7 +221,7 @@ def test_closing_runs_what_was_given_before() -> None:
     assert doubler.batches == [["hold"], [0, 1, 2, 3, 4]]
 
 
-def test_closing_ends_the_thread_after_the_batch_it_stands_behind() -> None:
+def test_closing_ends_the_thread_after_the_waiting_batch() -> None:
     doubler = Doubler()
     with batches_of(doubler) as batches:
         hold(batches, doubler)
@@ -236,7 +236,7 @@ def test_closing_ends_the_thread_after_the_batch_it_stands_behind() -> None:
         )
 
 
-def test_closing_does_not_wait_for_ever_for_a_batch_that_hangs() -> None:
+def test_closing_waits_at_most_its_timeout_for_a_batch_that_hangs() -> None:
     doubler = Doubler()
     with batches_of(doubler) as batches:
         hold(batches, doubler)
@@ -266,7 +266,7 @@ def test_callers_on_two_event_loops_each_get_their_own_answer() -> None:
     assert answers == {1: 2, 2: 4}
 
 
-def test_nothing_is_taken_after_the_close() -> None:
+def test_nothing_is_accepted_after_close() -> None:
     batches = Batches(lambda items: list(items), name="test", batch_max=8, backlog_max=8)
     batches.close()
 

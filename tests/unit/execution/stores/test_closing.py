@@ -24,13 +24,13 @@ def test_every_part_is_closed() -> None:
     assert all(part.closed.is_set() for part in parts)
 
 
-def test_parts_that_hang_cost_the_deadline_once_and_stop_no_other() -> None:
-    hanging, sound = [Part(hangs=True) for _ in range(3)], Part()
+def test_parts_that_hang_cost_one_timeout_and_do_not_stop_the_others() -> None:
+    hanging, healthy = [Part(hangs=True) for _ in range(3)], Part()
     begun = time.monotonic()
 
-    close_together(*hanging, sound, within_s=0.3)
+    close_together(*hanging, healthy, within_s=0.3)
 
     assert 0.3 <= time.monotonic() - begun < 0.8
-    assert sound.closed.is_set()
+    assert healthy.closed.is_set()
     for part in hanging:
         part.goes_on.set()

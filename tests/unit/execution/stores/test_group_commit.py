@@ -32,26 +32,26 @@ Call = tuple[Statement[Write, None], Write]
 
 
 def groups(calls: Sequence[Call]) -> list[list[int]]:
-    """Places in `calls`, group by group in the order in which they run."""
-    on_their_way = [
+    """Indexes into `calls`, group by group in the order in which they run."""
+    encoded = [
         _Call(statement=statement, key=write.key, row="{}", met_a_lock=write.met_a_lock)
         for statement, write in calls
     ]
-    return [list(places) for round_ in _rounds(on_their_way) for _, places in round_]
+    return [list(indexes) for round_ in _rounds(encoded) for _, indexes in round_]
 
 
 def rounds(calls: Sequence[Call]) -> list[tuple[str, list[Write]]]:
     return [
-        (calls[places[0]][0].name, [calls[place][1] for place in places])
-        for places in groups(calls)
+        (calls[indexes[0]][0].name, [calls[place][1] for place in indexes])
+        for indexes in groups(calls)
     ]
 
 
-def test_nothing_to_write_needs_no_statement() -> None:
+def test_no_calls_need_no_statement() -> None:
     assert rounds([]) == []
 
 
-def test_writes_of_one_kind_go_out_together() -> None:
+def test_calls_of_one_statement_run_together() -> None:
     calls = [(MOVE, Write("a")), (MOVE, Write("b")), (MOVE, Write("c"))]
 
     assert rounds(calls) == [("move", [Write("a"), Write("b"), Write("c")])]
@@ -63,13 +63,13 @@ def test_rows_are_locked_in_the_order_of_their_keys() -> None:
     assert rounds(calls) == [("move", [Write("a"), Write("b"), Write("c")])]
 
 
-def test_two_kinds_of_statement_go_out_apart() -> None:
+def test_different_statements_run_separately() -> None:
     calls = [(MOVE, Write("a")), (PLACE, Write("b")), (MOVE, Write("c"))]
 
     assert rounds(calls) == [("move", [Write("a"), Write("c")]), ("place", [Write("b")])]
 
 
-def test_a_second_write_to_a_row_goes_to_a_later_round() -> None:
+def test_a_second_write_to_a_row_runs_in_a_later_round() -> None:
     calls = [(MOVE, Write("a", 1)), (MOVE, Write("a", 2)), (MOVE, Write("b"))]
 
     assert rounds(calls) == [("move", [Write("a", 1), Write("b")]), ("move", [Write("a", 2)])]
@@ -92,7 +92,7 @@ def test_a_row_written_many_times_needs_as_many_rounds(times: int) -> None:
     assert rounds(calls) == [("move", [Write("a", n)]) for n in range(times)]
 
 
-def test_what_has_met_a_lock_comes_last_and_apart() -> None:
+def test_calls_that_met_a_lock_run_last_and_separately() -> None:
     locked = Write("a", met_a_lock=True)
     calls = [(MOVE, locked), (MOVE, Write("b")), (PLACE, Write("c"))]
 
@@ -116,29 +116,29 @@ calls_of_a_batch = st.lists(
 
 @given(calls=calls_of_a_batch)
 def test_every_call_is_in_exactly_one_round(calls: list[Call]) -> None:
-    places = [place for group in groups(calls) for place in group]
+    indexes = [place for group in groups(calls) for place in group]
 
-    assert sorted(places) == list(range(len(calls)))
+    assert sorted(indexes) == list(range(len(calls)))
 
 
 @given(calls=calls_of_a_batch)
 def test_a_round_holds_one_kind_of_statement(calls: list[Call]) -> None:
-    for places in groups(calls):
-        assert len({calls[place][0].name for place in places}) == 1
+    for indexes in groups(calls):
+        assert len({calls[place][0].name for place in indexes}) == 1
 
 
 @given(calls=calls_of_a_batch)
 def test_a_round_holds_each_row_once_and_sorted(calls: list[Call]) -> None:
-    for places in groups(calls):
-        keys = [calls[place][1].key for place in places]
+    for indexes in groups(calls):
+        keys = [calls[place][1].key for place in indexes]
 
         assert keys == sorted(set(keys))
 
 
 @given(calls=calls_of_a_batch)
 def test_the_writes_to_one_row_keep_their_order(calls: list[Call]) -> None:
-    places = [place for group in groups(calls) for place in group]
-    by_key = sorted(places, key=lambda place: calls[place][1].key)
+    indexes = [place for group in groups(calls) for place in group]
+    by_key = sorted(indexes, key=lambda place: calls[place][1].key)
 
     for _, of_one_row in groupby(by_key, key=lambda place: calls[place][1].key):
         in_turn = list(of_one_row)

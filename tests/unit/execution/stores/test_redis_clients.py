@@ -14,8 +14,8 @@ from order_engine.execution.stores.redis_clients import (
 
 
 @pytest.mark.parametrize("version", ["5.0.14", "6.0.16"])
-def test_a_server_that_is_too_old_says_so_at_every_call(version: str) -> None:
-    with server_that_says(version) as url, redis_client(url) as client:
+def test_every_call_to_a_server_that_is_too_old_fails(version: str) -> None:
+    with server_with_version(version) as url, redis_client(url) as client:
         for _ in range(2):
             with pytest.raises(RedisTooOld) as refused:
                 client.get("key")
@@ -24,8 +24,8 @@ def test_a_server_that_is_too_old_says_so_at_every_call(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["6.2.0", "7.4.2", "8.10.1", "9.1.2", "255.255.255"])
-def test_a_server_that_is_not_too_old_is_served(version: str) -> None:
-    with server_that_says(version) as url, redis_client(url) as client:
+def test_a_supported_server_is_used(version: str) -> None:
+    with server_with_version(version) as url, redis_client(url) as client:
         assert client.set("key", "value")
 
 
@@ -41,9 +41,7 @@ def test_a_server_that_is_not_too_old_is_served(version: str) -> None:
         ("rediss://user:hush@host/0?ssl_keyfile=/no/key.pem", "directory: '/no/key.pem'"),
     ],
 )
-def test_an_option_that_cannot_be_followed_ends_the_start_with_one_line(
-    make: object, url: str, reason: str
-) -> None:
+def test_a_wrong_option_ends_the_start_with_one_line(make: object, url: str, reason: str) -> None:
     with pytest.raises(
         SystemExit, match=r"^cannot start: the Redis URL has a wrong option: .+$"
     ) as end:
@@ -54,8 +52,8 @@ def test_an_option_that_cannot_be_followed_ends_the_start_with_one_line(
 
 
 @contextmanager
-def server_that_says(version: str) -> Iterator[str]:
-    """The URL of what answers HELLO as a Redis of that version does, and OK to all else."""
+def server_with_version(version: str) -> Iterator[str]:
+    """The URL of a server that answers HELLO as a Redis of this version, and OK to everything else."""
     greeting = f"%2\r\n+version\r\n+{version}\r\n+proto\r\n:3\r\n".encode()
 
     def serve() -> None:

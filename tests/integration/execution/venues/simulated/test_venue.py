@@ -1,4 +1,4 @@
-"""Raydium and Meteora, as they are simulated, over a ledger in real PostgreSQL."""
+"""The simulated venues over a ledger in real PostgreSQL."""
 
 import asyncio
 import random
@@ -56,18 +56,18 @@ SIMULATIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainStage:
-    """The contract's stage: one of the two venues, over the ledger of this module."""
+    """The stage of the contract: one of the two venues over the ledger of this module."""
 
     name: VenueName
     ledger: Ledger
     chain_url: str
 
     def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> SimulatedVenue:
-        # each draws its own luck, so that a second draw for the same bytes would be seen
+        # no seed, so that a second random outcome for the same bytes would differ
         settings = replace(SIMULATIONS[manner], validity_s=validity_s, price_drift_max=0.001)
-        return self.acting(settings, seed=None)
+        return self.simulation(settings, seed=None)
 
-    def acting(self, settings: SimulationSettings, *, seed: int | None = 1) -> SimulatedVenue:
+    def simulation(self, settings: SimulationSettings, *, seed: int | None = 1) -> SimulatedVenue:
         return simulated_venues(self.ledger, settings, rng=random.Random(seed))[self.name]
 
     def recorded(self, order_id: OrderId) -> int:
@@ -88,7 +88,7 @@ class ChainStage:
 
 @pytest.fixture(scope="module")
 def databases(stores: Stores) -> Iterator[Databases]:
-    """One chain for all tests here: each trades orders of its own."""
+    """One chain for all tests here; each uses orders of its own."""
     with fresh_databases(stores) as fresh:
         yield fresh
 
@@ -106,16 +106,18 @@ def stage(request: pytest.FixtureRequest, ledger: Ledger, databases: Databases) 
 
 
 class TestSimulatedVenues(VenueContract):
-    """They keep the contract."""
+    """The simulated venues pass the contract."""
 
 
 # Quotes
 
 
-def test_each_venue_takes_its_fee_from_the_price_that_it_quotes(stage: ChainStage) -> None:
+def test_the_effective_price_is_the_price_less_the_fee_of_the_venue(stage: ChainStage) -> None:
     async def work() -> None:
         order = an_order(amount_in=Decimal("100.000000000000000001"))
-        quote = await stage.acting(SimulationSettings(quote_lifetime_s=7)).quote(order, now=NOON)
+        quote = await stage.simulation(SimulationSettings(quote_lifetime_s=7)).quote(
+            order, now=NOON
+        )
 
         assert (
             quote.fee_rate == {RAYDIUM: Decimal("0.0025"), METEORA: Decimal("0.0030")}[stage.name]
@@ -128,7 +130,7 @@ def test_each_venue_takes_its_fee_from_the_price_that_it_quotes(stage: ChainStag
 
 def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStage) -> None:
     async def work() -> None:
-        venue, order = stage.acting(SimulationSettings()), an_order()
+        venue, order = stage.simulation(SimulationSettings()), an_order()
         quotes = [await venue.quote(order, now=NOON) for _ in range(400)]
         base = base_price(order.token_in, order.token_out)
         variances = [float(quote.price / base - 1) for quote in quotes]
@@ -141,12 +143,12 @@ def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStag
     run(work())
 
 
-def test_a_seed_makes_luck_repeatable(stage: ChainStage) -> None:
+def test_a_seed_makes_the_simulation_repeatable(stage: ChainStage) -> None:
     async def work() -> None:
         order = an_order()
         first, second = (
-            stage.acting(SimulationSettings(), seed=7),
-            stage.acting(SimulationSettings(), seed=7),
+            stage.simulation(SimulationSettings(), seed=7),
+            stage.simulation(SimulationSettings(), seed=7),
         )
 
         assert [await first.quote(order, now=NOON) for _ in range(5)] == [
@@ -159,9 +161,9 @@ def test_a_seed_makes_luck_repeatable(stage: ChainStage) -> None:
 # Landing
 
 
-def test_the_price_drifts_to_the_worse_by_no_more_than_the_setting(stage: ChainStage) -> None:
+def test_the_price_falls_by_no_more_than_the_drift_setting(stage: ChainStage) -> None:
     async def work() -> None:
-        venue, order = stage.acting(SimulationSettings(price_drift_max=0.001)), an_order()
+        venue, order = stage.simulation(SimulationSettings(price_drift_max=0.001)), an_order()
         quote = await venue.quote(order, now=NOON)
         prices = []
         for _ in range(50):
@@ -183,7 +185,7 @@ def test_a_drift_within_the_tolerance_fills_and_one_beyond_it_is_slippage(
     stage: ChainStage,
 ) -> None:
     async def work() -> None:
-        venue, order = stage.acting(SimulationSettings(price_drift_max=0.001)), an_order()
+        venue, order = stage.simulation(SimulationSettings(price_drift_max=0.001)), an_order()
         quote = await venue.quote(order, now=NOON)
         outcomes = {}
         for tolerance in (Decimal("0.1"), Decimal(0)):
@@ -199,7 +201,7 @@ def test_a_drift_within_the_tolerance_fills_and_one_beyond_it_is_slippage(
 
 def test_the_largest_amount_lands_to_the_last_digit(stage: ChainStage) -> None:
     async def work() -> None:
-        venue = stage.acting(SimulationSettings())
+        venue = stage.simulation(SimulationSettings())
         order = an_order(amount_in=Decimal("99999999999999999999.999999999999999999"))
         quote = await venue.quote(order, now=NOON)
         built = await venue.build(order, quote, min_amount_out=quote.amount_out)
@@ -212,10 +214,10 @@ def test_the_largest_amount_lands_to_the_last_digit(stage: ChainStage) -> None:
     run(work())
 
 
-def test_the_ledger_says_whose_transaction_it_is_and_where_it_went(stage: ChainStage) -> None:
+def test_the_ledger_records_the_order_and_the_venue_of_a_transaction(stage: ChainStage) -> None:
     async def work() -> None:
         venue, order = (
-            stage.acting(SimulationSettings(execution_min_s=5, execution_max_s=6)),
+            stage.simulation(SimulationSettings(execution_min_s=5, execution_max_s=6)),
             an_order(),
         )
         built = await a_built(venue, order)
@@ -233,9 +235,13 @@ def test_the_ledger_says_whose_transaction_it_is_and_where_it_went(stage: ChainS
 @pytest.mark.parametrize(
     ("outcome", "share"), [("never_lands", 0.3), ("rejected", 0.2), ("filled", 0.5)]
 )
-def test_luck_has_the_shares_that_are_set(stage: ChainStage, outcome: str, share: float) -> None:
+def test_outcomes_have_the_shares_of_the_settings(
+    stage: ChainStage, outcome: str, share: float
+) -> None:
     async def work() -> None:
-        venue = stage.acting(SimulationSettings(never_lands_share=0.3, rejection_share=0.2), seed=3)
+        venue = stage.simulation(
+            SimulationSettings(never_lands_share=0.3, rejection_share=0.2), seed=3
+        )
         order = an_order()
         built = await asyncio.gather(*(a_built(venue, order) for _ in range(300)))
         await asyncio.gather(*(venue.send(each) for each in built))
@@ -249,7 +255,7 @@ def test_luck_has_the_shares_that_are_set(stage: ChainStage, outcome: str, share
 # The chain away
 
 
-def test_a_chain_that_does_not_answer_is_a_venue_that_does_not(stage: ChainStage) -> None:
+def test_a_chain_that_is_away_makes_the_venue_unavailable(stage: ChainStage) -> None:
     async def work(chain_url: str) -> None:
         commits = GroupCommit(chain_url, application_name="test-chain", deadline_s=0.1)
         venue = simulated_venues(Ledger(commits), SimulationSettings(), rng=random.Random(1))[
