@@ -9,34 +9,42 @@ import structlog
 from order_engine.execution import metrics
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
-from order_engine.execution.orders.claims import RENEW, lease_rows
+from order_engine.execution.orders.claims import LEASE_S, RENEW, lease_rows
 from order_engine.execution.stores.closing import CLOSE_S
 from order_engine.execution.stores.postgres import Connection, connect
+
+RENEW_EVERY_S = 3.0
 
 log = structlog.get_logger()
 
 
 class Leases:
-    """The leases in hand, renewed in one statement every `renew_every_s`.
+    """Renews the leases of all orders that this process executes, in one statement.
 
-    On a thread and connection of its own: a writer that waits must not cost the leases.
+    On a thread and connection of its own, so that leases are renewed while other writes wait.
     """
 
     def __init__(
-        self, url: str, *, application_name: str, lease_s: float, renew_every_s: float
+        self,
+        url: str,
+        *,
+        application_name: str,
+        lease_s: float = LEASE_S,
+        renew_every_s: float = RENEW_EVERY_S,
     ) -> None:
         self._url = url
+        self._application_name = application_name
         self._lease_s = lease_s
         self._renew_every_s = renew_every_s
-        self._application_name = application_name
         self._held: set[tuple[OrderId, int]] = set()
         self._connection: Connection | None = None
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, name="leases", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
 
     @contextmanager
     def held(self, claimed: ClaimedOrder) -> Iterator[None]:
+        """Renews the order's lease while the context is open."""
         lease = (claimed.order.id, claimed.epoch)
         self._held.add(lease)
         try:
@@ -49,7 +57,7 @@ class Leases:
         self._closed.set()
         self._thread.join(CLOSE_S)
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         while not self._closed.wait(self._renew_every_s):
             try:
                 self._renew()

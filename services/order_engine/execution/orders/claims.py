@@ -15,6 +15,8 @@ from order_engine.execution.orders.rows import intent_from, order_from
 from order_engine.execution.stores.postgres import Row
 from order_engine.execution.stores.statements import Statement
 
+LEASE_S = 10.0  # unless the settings say otherwise
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:

@@ -26,6 +26,7 @@ from order_engine.execution.orders.claims import (
     CLAIM_WAITING,
     COUNT_WAITING,
     INTENTS,
+    LEASE_S,
     RELEASE,
     Claim,
     with_intents,
@@ -54,8 +55,6 @@ from order_engine.execution.stores.closing import close_together
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
 from order_engine.execution.stores.statements import Statement
-
-LEASE_S = 10.0
 
 
 class Orders:
