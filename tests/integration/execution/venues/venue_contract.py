@@ -1,8 +1,7 @@
-"""What the engine relies on at every venue, be it simulated or real.
+"""The contract of every venue, simulated or real.
 
-A venue's own test module subclasses VenueContract and supplies the fixture `stage`, on which that
-venue can be made to do whatever the tests ask for. What a venue promises beyond this, its fees and
-prices, its own module tests.
+The test module of a venue subclasses VenueContract and supplies the fixture `stage`, which makes
+venues that behave as the tests need. It also tests what the contract leaves open: fees and prices.
 """
 
 import asyncio
