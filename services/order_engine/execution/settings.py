@@ -64,8 +64,8 @@ class PostgresSettings(EngineSettings):
 
 class RedisSettings(EngineSettings):
     redis_url: str = ""
-    redis_host: str = "localhost"
-    redis_port: Port = 6379
+    redis_host: str = Field("localhost", description="Used when REDIS_URL is empty")
+    redis_port: Port = Field(6379, description="Used when REDIS_URL is empty")
     redis_queue_url: str = Field(
         default="", description="Redis for the queues; REDIS_URL when empty"
     )
@@ -92,7 +92,7 @@ class RedisSettings(EngineSettings):
 class PublicServerSettings(EngineSettings):
     """The public port of the gateway and of the ws-gateway."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", description="Address to listen on")
     port: Port = 3000
     auth: Literal["", "keys", "open"] = Field(
         default="",
@@ -142,10 +142,10 @@ class ChainSettings(PostgresSettings):
 
 
 class VenueSettings(ChainSettings):
-    venue_quote_latency_s: Seconds = 0.2
-    venue_quote_jitter_s: Seconds = 0.05
-    venue_execution_min_s: Seconds = 2.0
-    venue_execution_max_s: Seconds = 3.0
+    venue_quote_latency_s: Seconds = Field(0.2, description="Time to a quote")
+    venue_quote_jitter_s: Seconds = Field(0.05, description="Up to this much is added to it")
+    venue_execution_min_s: Seconds = Field(2.0, description="Shortest time to land")
+    venue_execution_max_s: Seconds = Field(3.0, description="Longest time to land")
     venue_validity_s: PositiveSeconds = Field(
         default=30.0, description="How long a signed transaction may land"
     )
@@ -158,12 +158,12 @@ class VenueSettings(ChainSettings):
     venue_price_drift_max: Share = Field(
         default=0.001, description="Largest loss of price from quote to landing, as a share"
     )
-    venue_call_failure_share: Share = 0.0
-    venue_lost_reply_share: Share = 0.0
-    venue_never_lands_share: Share = 0.0
-    venue_rejection_share: Share = 0.0
-    quote_timeout_s: PositiveSeconds = 2.0
-    quote_lifetime_s: PositiveSeconds = 30.0
+    venue_call_failure_share: Share = Field(0.0, description="Calls that fail")
+    venue_lost_reply_share: Share = Field(0.0, description="Replies that are lost")
+    venue_never_lands_share: Share = Field(0.0, description="Transactions that never land")
+    venue_rejection_share: Share = Field(0.0, description="Transactions that are rejected")
+    quote_timeout_s: PositiveSeconds = Field(2.0, description="Longest wait for one quote")
+    quote_lifetime_s: PositiveSeconds = Field(30.0, description="Age at which a quote expires")
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -179,7 +179,7 @@ class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicSer
         le=10_000_000,
         description="Waiting orders above which placing one is refused with 503; 0 lifts it",
     )
-    body_bytes_max: int = Field(default=16_384, ge=256, le=1_048_576)
+    body_bytes_max: int = Field(16_384, ge=256, le=1_048_576, description="Largest request body")
     http_rate_limit_per_key: Limit = Field(
         default=60_000, description="Requests per minute, key and gateway process; 0 lifts it"
     )
@@ -201,14 +201,14 @@ class JobSettings(EngineSettings):
 
 
 class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSettings):
-    queue_max_concurrency: Slots = 10
+    queue_max_concurrency: Slots = Field(10, description="Orders executed at the same time")
     queue_rate_limit_per_minute: Limit = Field(
         default=100,
         description="Starts in any 60 s, over all replicas together; 0 lifts it. Set it the same on"
         " every replica: starts of a replica with 0 are not counted",
     )
-    order_attempts_max: int = Field(default=3, ge=1, le=20)
-    order_backoff_s: Seconds = 1.0
+    order_attempts_max: int = Field(3, ge=1, le=20, description="Attempts before an order fails")
+    order_backoff_s: Seconds = Field(1.0, description="Delay before the second attempt; it doubles")
     order_lease_s: PositiveSeconds = Field(
         default=10.0, description="How long an order is leased to a worker that stops renewing"
     )
@@ -226,20 +226,24 @@ class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSetti
 
 
 class StatusDispatcherSettings(CommonSettings, RedisSettings, JobSettings):
-    ws_worker_concurrency: Slots = 50
+    ws_worker_concurrency: Slots = Field(50, description="Events published at the same time")
     ws_worker_rate_limit: Limit = Field(
         default=1000, description="Events published per minute and process; 0 lifts it"
     )
 
 
 class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicServerSettings):
-    ws_position_check_s: PositiveSeconds = 2.0
-    ws_ping_s: PositiveSeconds = 20.0
+    ws_position_check_s: PositiveSeconds = Field(
+        2.0, description="Pause between two checks for lost events"
+    )
+    ws_ping_s: PositiveSeconds = Field(20.0, description="Pause between two pings")
     ws_connections_max: int = Field(
         default=20_000, ge=1, le=1_000_000, description="Sockets per process"
     )
-    ws_connections_per_key: int = Field(default=5_000, ge=1, le=1_000_000)
-    ws_connections_per_address: int = Field(default=5_000, ge=1, le=1_000_000)
+    ws_connections_per_key: int = Field(5_000, ge=1, le=1_000_000, description="Sockets per key")
+    ws_connections_per_address: int = Field(
+        5_000, ge=1, le=1_000_000, description="Sockets per client address"
+    )
     ws_subscriptions_max: int = Field(
         default=1_000,
         ge=1,
