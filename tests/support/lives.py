@@ -72,7 +72,7 @@ class Life:
                 return {
                     "failure": failure,
                     "settles": intent.n if intent else None,
-                    "payload": {"errorCode": failure.reason, "errorReason": str(failure)},
+                    "payload": {"errorCode": failure.code, "errorReason": str(failure)},
                 }
         return {}
 

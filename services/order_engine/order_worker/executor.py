@@ -160,8 +160,8 @@ class Executor:
                 epoch=claimed.epoch,
                 attempt=attempt,
                 step=claimed.order.status,
-                venue=claimed.intent.venue if claimed.intent else claimed.order.dex_type,
-                error_code="intent_expired" if died else AttemptsExhausted.reason,
+                venue=claimed.intent.venue if claimed.intent else claimed.order.venue,
+                error_code="intent_expired" if died else AttemptsExhausted.code,
                 delay_s=delay_s,
                 dead_intent=claimed.intent.n if claimed.intent and died else None,
             )

@@ -101,7 +101,7 @@ async def settle(claimed: ClaimedOrder, market: Market) -> Transition:
                 },
             )
         case Rejection():
-            failure = SlippageExceeded if outcome.slippage else VenueRejected
+            failure = SlippageExceeded if outcome.slippage_exceeded else VenueRejected
             return fail(claimed, failure(outcome.reason))
         case Expiry():
             raise IntentDied("the transaction expired without landing")
@@ -127,7 +127,7 @@ def fail(claimed: ClaimedOrder, failure: OrderFailed) -> Transition:
         OrderStatus.FAILED,
         failure=failure,
         settles=claimed.intent.n if claimed.intent else None,
-        payload={"errorCode": failure.reason, "errorReason": str(failure)},
+        payload={"errorCode": failure.code, "errorReason": str(failure)},
     )
 
 

@@ -29,37 +29,37 @@ class VenueUnavailable(ExecutionError):
     """A venue failed or did not answer; what it was asked to do may or may not have happened."""
 
 
-# The order ends: `reason` is stable and goes to the client as `errorCode`.
+# The order ends: `code` is stable and goes to the client as `errorCode`.
 
 
 class OrderFailed(ExecutionError):
-    reason: ClassVar[str]
+    code: ClassVar[str]
 
 
 class NoLiveQuote(OrderFailed):
-    reason = "no_live_quote"
+    code = "no_live_quote"
 
 
 class MinAmountOutUnreachable(OrderFailed):
-    reason = "min_amount_out_unreachable"
+    code = "min_amount_out_unreachable"
 
 
 class SlippageExceeded(OrderFailed):
-    reason = "slippage_exceeded"
+    code = "slippage_exceeded"
 
 
 class VenueRejected(OrderFailed):
-    reason = "venue_rejected"
+    code = "venue_rejected"
 
 
 class AttemptsExhausted(OrderFailed):
-    reason = "venue_unavailable"
+    code = "venue_unavailable"
 
 
 class StuckWithoutMove(OrderFailed):
     """Claimed again and again without one move: something kills its workers."""
 
-    reason = "internal_error"
+    code = "internal_error"
 
 
 # The programmer must act.

@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any
 
 from order_engine.execution.domain.errors import IllegalTransition, OrderFailed
@@ -14,13 +15,17 @@ from order_engine.execution.domain.transaction import Fill, Intent
 LOCAL_ACCOUNT = AccountId("local")
 
 
+class OrderType(StrEnum):
+    MARKET = "market"  # executed at once, at the best quote
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewOrder:
     """A validated order, not yet committed. `slippage_tolerance` is in percent, 0 to 100."""
 
     id: OrderId
     account_id: AccountId = LOCAL_ACCOUNT
-    type: str = "market"
+    type: OrderType = OrderType.MARKET
     token_in: str
     token_out: str
     amount_in: Decimal
@@ -38,7 +43,7 @@ class Order(NewOrder):
     seq: int
     attempts: int
     claims: int
-    dex_type: VenueName | None
+    venue: VenueName | None
     executed_price: Decimal | None
     amount_out: Decimal | None
     tx_hash: str | None
@@ -111,7 +116,7 @@ class ClaimedOrder:
             status=event.status,
             seq=event.seq,
             claims=0,
-            dex_type=move.venue or self.order.dex_type,
+            venue=move.venue or self.order.venue,
             updated_at=event.occurred_at,
         )
         return replace(self, order=order, quote=move.quote).holding(move.intent)

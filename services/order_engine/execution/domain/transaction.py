@@ -48,7 +48,7 @@ class Rejection:
     """The transaction landed without a swap and never lands again."""
 
     reason: str
-    slippage: bool
+    slippage_exceeded: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

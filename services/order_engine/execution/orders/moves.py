@@ -105,7 +105,7 @@ def _move_row(move: Transition) -> Row:
         row["amount_out"] = str(fill.amount_out)
         row["tx_hash"] = fill.signature
     if failure is not None:
-        row["error_code"] = failure.reason
+        row["error_code"] = failure.code
         row["error_reason"] = str(failure)
     return row if intent is None else {**row, **_intent_row(intent)}
 

@@ -2,7 +2,7 @@
 
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
-from order_engine.execution.domain.order import Order
+from order_engine.execution.domain.order import Order, OrderType
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
@@ -15,7 +15,7 @@ def order_from(row: Row) -> Order:
         account_id=AccountId(row["account_id"]),
         idempotency_key=row["idempotency_key"],
         request_hash=None if row["request_hash"] is None else bytes(row["request_hash"]).hex(),
-        type=row["type"],
+        type=OrderType(row["type"]),
         token_in=row["token_in"],
         token_out=row["token_out"],
         amount_in=row["amount_in"],
@@ -25,7 +25,7 @@ def order_from(row: Row) -> Order:
         seq=row["seq"],
         attempts=row["attempts"],
         claims=row["claims"],
-        dex_type=None if row["dex_type"] is None else VenueName(row["dex_type"]),
+        venue=None if row["dex_type"] is None else VenueName(row["dex_type"]),
         executed_price=row["executed_price"],
         amount_out=row["amount_out"],
         tx_hash=row["tx_hash"],

@@ -87,7 +87,7 @@ class OrderBody(Answer):
         str | None,
         Field(
             description="Why the order failed; others may be added.",
-            examples=[CANCELLED, *sorted(kind.reason for kind in OrderFailed.__subclasses__())],
+            examples=[CANCELLED, *sorted(kind.code for kind in OrderFailed.__subclasses__())],
         ),
     ]
     error_reason: Annotated[str | None, Field(description="The same in words.")]
@@ -204,7 +204,7 @@ def order_body(order: Order) -> OrderBody:
         slippage_tolerance=float(order.slippage_tolerance),
         min_amount_out=None if order.min_amount_out is None else f"{order.min_amount_out:f}",
         status=order.status,
-        dex_type=order.dex_type,
+        dex_type=order.venue,
         executed_price=None if order.executed_price is None else f"{order.executed_price:.8f}",
         amount_out=None if order.amount_out is None else f"{order.amount_out:f}",
         tx_hash=order.tx_hash,

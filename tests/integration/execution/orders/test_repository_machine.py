@@ -97,7 +97,7 @@ class Kept:
         self.claims = 0
         self.leased = move.target not in FINAL
         self.tx_hash = move.fill.signature if move.fill else None
-        self.error_code = move.failure.reason if move.failure else None
+        self.error_code = move.failure.code if move.failure else None
         if move.intent is not None:
             self.intents.append("live")
         if move.settles is not None:

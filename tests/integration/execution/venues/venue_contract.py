@@ -178,7 +178,7 @@ class VenueContract:
             rejection = await the_outcome(venue, built)
 
             assert isinstance(rejection, Rejection)
-            assert rejection.slippage
+            assert rejection.slippage_exceeded
             assert stage.filled(order.id) == 0
 
         run(work())
@@ -191,7 +191,7 @@ class VenueContract:
             rejection = await the_outcome(venue, built)
 
             assert isinstance(rejection, Rejection)
-            assert not rejection.slippage
+            assert not rejection.slippage_exceeded
             assert rejection.reason
             assert stage.filled(order.id) == 0
 

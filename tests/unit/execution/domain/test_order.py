@@ -142,7 +142,7 @@ def test_a_routed_order_remembers_its_quote_and_venue() -> None:
 
     after = claimed.after(claimed.move_to(BUILDING, quote=quote), an_event(status=BUILDING))
 
-    assert (after.quote, after.order.dex_type) == (quote, METEORA)
+    assert (after.quote, after.order.venue) == (quote, METEORA)
 
 
 def test_a_submitted_order_holds_its_intent() -> None:
@@ -150,15 +150,15 @@ def test_a_submitted_order_holds_its_intent() -> None:
 
     after = claimed.after(claimed.move_to(SUBMITTED, intent=intent), an_event(status=SUBMITTED))
 
-    assert (after.intent, after.intents, after.order.dex_type) == (intent, 1, METEORA)
+    assert (after.intent, after.intents, after.order.venue) == (intent, 1, METEORA)
 
 
 def test_a_move_without_a_venue_keeps_the_one_chosen_before() -> None:
-    claimed = a_claimed_order(status=SUBMITTED, dex_type=METEORA, intent=an_intent(venue=METEORA))
+    claimed = a_claimed_order(status=SUBMITTED, venue=METEORA, intent=an_intent(venue=METEORA))
 
     after = claimed.after(claimed.move_to(CONFIRMED, fill=a_fill()), an_event(status=CONFIRMED))
 
-    assert after.order.dex_type == METEORA
+    assert after.order.venue == METEORA
 
 
 def test_a_further_intent_takes_the_place_of_the_one_before() -> None:

@@ -142,7 +142,7 @@ def _outcome(_: Any, rows: Sequence[Row]) -> Outcome | None:
             amount_out=row["amount_out"],
         )
     if row["outcome"] == REJECTED:
-        return Rejection(reason=row["reason"], slippage=row["reason"] == SLIPPAGE)
+        return Rejection(reason=row["reason"], slippage_exceeded=row["reason"] == SLIPPAGE)
     return Expiry()
 
 
