@@ -4,8 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+from order_engine.execution.domain.errors import VenueRejected
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
@@ -108,9 +109,35 @@ def an_intent(**named: Any) -> Intent:
 
 def a_fill(**named: Any) -> Fill:
     fill = Fill(
-        signature=Signature("0xfeed"), executed_price=Decimal("1.49625"), amount_out=Decimal(149)
+        signature=Signature("0xfeed"), executed_price=Decimal("1.495"), amount_out=Decimal("149.5")
     )
     return replace(fill, **named)
+
+
+def a_move(claimed: ClaimedOrder, target: OrderStatus) -> Transition:
+    """The move of an order to `target`; a new intent has a signature of its own."""
+    intent = claimed.intent
+    match target:
+        case OrderStatus.ROUTING:
+            return claimed.started()
+        case OrderStatus.BUILDING:
+            return claimed.routed(a_quote(), [a_quote()])
+        case OrderStatus.SUBMITTED:
+            return claimed.submitted(a_next_intent(claimed))
+        case OrderStatus.CONFIRMED:
+            return claimed.confirmed(a_fill_of(intent) if intent else a_fill())
+        case OrderStatus.FAILED:
+            return claimed.failed(VenueRejected("the venue said no"))
+    raise AssertionError(f"nothing moves to {target}")
+
+
+def a_next_intent(claimed: ClaimedOrder) -> Intent:
+    signature = Signature(f"0x{uuid4().hex}")
+    return an_intent(n=claimed.intents + 1, transaction=a_transaction(signature=signature))
+
+
+def a_fill_of(intent: Intent) -> Fill:
+    return a_fill(signature=intent.transaction.signature)
 
 
 def a_transition(**named: Any) -> Transition:

@@ -2,19 +2,13 @@
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Any
 
-from order_engine.execution.domain.errors import VenueRejected
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
-from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.domain.transaction import Fill, Intent, Signature, Transaction
 from order_engine.execution.orders.repository import Orders
-from support.builders import a_new_order
+from support.builders import a_move, a_new_order
 
 HAPPY_PATH = (
     OrderStatus.PENDING,
@@ -23,7 +17,6 @@ HAPPY_PATH = (
     OrderStatus.SUBMITTED,
     OrderStatus.CONFIRMED,
 )
-RAYDIUM = VenueName("raydium")
 
 
 @dataclass(slots=True)
@@ -39,7 +32,7 @@ class Life:
 
     async def move(self, target: OrderStatus) -> OrderEvent:
         """Commits one move; the event that came of it."""
-        move = self.claimed.move_to(target, **self._facts(target))
+        move = a_move(self.claimed, target)
         event = await self.orders.move(move)
         assert event is not None
         self.claimed = self.claimed.after(move, event)
@@ -49,45 +42,6 @@ class Life:
         """Commits the happy path's moves from where the order stands until it stands at `to`."""
         first = HAPPY_PATH.index(self.claimed.order.status) + 1
         return [await self.move(target) for target in HAPPY_PATH[first : HAPPY_PATH.index(to) + 1]]
-
-    def _facts(self, target: OrderStatus) -> dict[str, Any]:
-        intent = self.claimed.intent
-        match target:
-            case OrderStatus.SUBMITTED:
-                return {"intent": an_intent()}
-            case OrderStatus.CONFIRMED:
-                assert intent is not None
-                fill = Fill(
-                    signature=intent.transaction.signature,
-                    executed_price=Decimal("1.49500000"),
-                    amount_out=Decimal("149.5"),
-                )
-                return {
-                    "fill": fill,
-                    "settles": intent.n,
-                    "payload": {"txHash": fill.signature, "executedPrice": "1.49500000"},
-                }
-            case OrderStatus.FAILED:
-                failure = VenueRejected("the venue said no")
-                return {
-                    "failure": failure,
-                    "settles": intent.n if intent else None,
-                    "payload": {"errorCode": failure.code, "errorReason": str(failure)},
-                }
-        return {}
-
-
-def an_intent() -> Intent:
-    return Intent(
-        n=1,
-        venue=RAYDIUM,
-        transaction=Transaction(
-            signature=Signature(f"0x{uuid.uuid4().hex}"),
-            content=b"signed",
-            valid_until=datetime(2030, 1, 1, tzinfo=UTC),
-        ),
-        quote={},
-    )
 
 
 async def claimed_life(orders: Orders, order_id: OrderId) -> Life:

@@ -23,7 +23,7 @@ from order_engine.execution.messages.hints import Hints
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.order_worker.leases import Leases
-from order_engine.order_worker.steps import STEPS, IntentDied, Market, fail, new_intent
+from order_engine.order_worker.steps import STEPS, IntentDied, Market, new_intent
 
 CLAIMS_MAX = 20
 BACKOFF_MAX_S = 60.0
@@ -110,7 +110,7 @@ class Executor:
                 return await self._record_next_intent(claimed)
             move = await STEPS[claimed.order.status](claimed, self._market)
         except OrderFailed as failure:
-            move = fail(claimed, failure)
+            move = claimed.failed(failure)
         except VenueUnavailable as error:
             exhausted = await self._postpone(claimed, error)
             if exhausted is None:
@@ -151,7 +151,7 @@ class Executor:
         # a death counts transactions: failed questions to the venue must not use up its tries
         tries = claimed.intents if died else attempt
         if tries >= self._retry.attempts_max and not may_land:
-            return fail(claimed, AttemptsExhausted(str(error)))
+            return claimed.failed(AttemptsExhausted(str(error)))
         delay_s = self._retry.delay_s(attempt)
         log.info("attempt failed", attempt=attempt, delay_s=round(delay_s, 3), error=str(error))
         await self._orders.record_failed_attempt(

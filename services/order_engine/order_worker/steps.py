@@ -10,19 +10,19 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, TypeVar, assert_never
+from typing import TypeVar, assert_never
 
 import structlog
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import (
     IllegalTransition,
-    OrderFailed,
     SlippageExceeded,
     VenueRejected,
     VenueUnavailable,
 )
 from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Transition
+from order_engine.execution.domain.payload import amount_text, quote_payload
 from order_engine.execution.domain.quote import Quote, VenueName
 from order_engine.execution.domain.routing import best_quote
 from order_engine.execution.domain.status import OrderStatus
@@ -58,7 +58,7 @@ class Market:
 
 
 async def start(claimed: ClaimedOrder, market: Market) -> Transition:
-    return claimed.move_to(OrderStatus.ROUTING)
+    return claimed.started()
 
 
 async def route(claimed: ClaimedOrder, market: Market) -> Transition:
@@ -69,17 +69,12 @@ async def route(claimed: ClaimedOrder, market: Market) -> Transition:
     log.info(
         "route chosen", venue=chosen.venue, quotes={q.venue: str(q.effective_price) for q in quotes}
     )
-    return claimed.move_to(
-        OrderStatus.BUILDING,
-        quote=chosen,
-        payload={"dexType": chosen.venue, "quotes": [_quote_payload(quote) for quote in quotes]},
-    )
+    return claimed.routed(chosen, quotes)
 
 
 async def build(claimed: ClaimedOrder, market: Market) -> Transition:
     """Builds and signs; the move records the intent, before anything is sent."""
-    intent = await new_intent(claimed, market)
-    return claimed.move_to(OrderStatus.SUBMITTED, intent=intent, payload={"dexType": intent.venue})
+    return claimed.submitted(await new_intent(claimed, market))
 
 
 async def settle(claimed: ClaimedOrder, market: Market) -> Transition:
@@ -89,20 +84,10 @@ async def settle(claimed: ClaimedOrder, market: Market) -> Transition:
     outcome = await _outcome(claimed.intent, market)
     match outcome:
         case Fill():
-            return claimed.move_to(
-                OrderStatus.CONFIRMED,
-                fill=outcome,
-                settles=claimed.intent.n,
-                payload={
-                    "txHash": outcome.signature,
-                    "executedPrice": f"{outcome.executed_price:.8f}",
-                    "amountOut": f"{outcome.amount_out:f}",
-                    "dexType": claimed.intent.venue,
-                },
-            )
+            return claimed.confirmed(outcome)
         case Rejection():
             failure = SlippageExceeded if outcome.slippage_exceeded else VenueRejected
-            return fail(claimed, failure(outcome.reason))
+            return claimed.failed(failure(outcome.reason))
         case Expiry():
             raise IntentDied("the transaction expired without landing")
         case _:
@@ -121,16 +106,6 @@ STEPS: Mapping[OrderStatus, Step] = MappingProxyType(
 )
 
 
-def fail(claimed: ClaimedOrder, failure: OrderFailed) -> Transition:
-    """The move to `failed`; the caller knows that no intent of the order can land any more."""
-    return claimed.move_to(
-        OrderStatus.FAILED,
-        failure=failure,
-        settles=claimed.intent.n if claimed.intent else None,
-        payload={"errorCode": failure.code, "errorReason": str(failure)},
-    )
-
-
 async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
     """A fresh, signed transaction for the order's quote, or for a new one when that has expired."""
     order, quote = claimed.order, claimed.quote
@@ -145,7 +120,7 @@ async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
         n=claimed.intents + 1,
         venue=quote.venue,
         transaction=transaction,
-        quote={**_quote_payload(quote), "minAmountOut": f"{minimum:f}"},
+        quote={**quote_payload(quote), "minAmountOut": amount_text(minimum)},
     )
 
 
@@ -210,13 +185,3 @@ async def _counted(call: Awaitable[Answer], venue: Venue) -> Answer:
     except VenueUnavailable:
         metrics.VENUE_ERRORS.labels(venue=venue.name, call="settle").inc()
         raise
-
-
-def _quote_payload(quote: Quote) -> dict[str, Any]:
-    return {
-        "dexType": quote.venue,
-        "price": f"{quote.price:.8f}",
-        "feeRate": str(quote.fee_rate),
-        "effectivePrice": f"{quote.effective_price:.8f}",
-        "amountOut": f"{quote.amount_out:f}",
-    }

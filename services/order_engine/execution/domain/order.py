@@ -1,13 +1,19 @@
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
 
 from order_engine.execution.domain.errors import IllegalTransition, OrderFailed
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.payload import (
+    Payload,
+    failure_payload,
+    fill_payload,
+    intent_payload,
+    route_payload,
+)
 from order_engine.execution.domain.quote import Quote, VenueName
 from order_engine.execution.domain.status import TRANSITIONS, OrderStatus
 from order_engine.execution.domain.transaction import Fill, Intent
@@ -55,16 +61,17 @@ class Order(NewOrder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transition:
-    """One move, to be committed only while `epoch` still holds the order's lease.
+    """One move of an order's status, committed only while `epoch` is still the order's epoch.
 
-    `cause` names the step that made it, so that a repeat after a lost reply finds its own event.
+    `cause` names the claim and the step, so that a write repeated after a lost reply finds the
+    event that it has already committed.
     """
 
     order_id: OrderId
     epoch: int
     source: OrderStatus
     target: OrderStatus
-    payload: Mapping[str, Any] = field(default_factory=dict)
+    payload: Payload = field(default_factory=dict)
     quote: Quote | None = None
     intent: Intent | None = None
     fill: Fill | None = None
@@ -77,7 +84,7 @@ class Transition:
 
     @property
     def venue(self) -> VenueName | None:
-        """Where the order is to be executed, as far as this move decides it."""
+        """The venue that this move chooses; None when it chooses none."""
         if self.intent is not None:
             return self.intent.venue
         return self.quote.venue if self.quote is not None else None
@@ -85,10 +92,12 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedOrder:
-    """An order in the hands of one claimer, until its lease runs out or a later claim fences it.
+    """An order under the lease of one claim, until the lease expires or a later claim fences it.
 
-    `intent` is the one that may still land, if there is one; `intents` counts all ever made. `quote`
-    is the one that the route was chosen by, while this claimer remembers it.
+    `intent` is the one that may still land; `intents` counts all that were ever recorded. `quote` is
+    the one that the route was chosen by; it is known only to the claim that chose it.
+
+    Every move raises IllegalTransition when TRANSITIONS does not allow it.
     """
 
     order: Order
@@ -97,20 +106,38 @@ class ClaimedOrder:
     intents: int = 0
     quote: Quote | None = None
 
-    def move_to(self, target: OrderStatus, **facts: Any) -> Transition:
-        """The transition to `target`; raises IllegalTransition where the table has none."""
-        if target not in TRANSITIONS[self.order.status]:
-            raise IllegalTransition(f"{self.order.status} -> {target}")
-        return Transition(
-            order_id=self.order.id,
-            epoch=self.epoch,
-            source=self.order.status,
-            target=target,
-            **facts,
+    def started(self) -> Transition:
+        """The move to `routing`."""
+        return self._move(OrderStatus.ROUTING)
+
+    def routed(self, chosen: Quote, quotes: Sequence[Quote]) -> Transition:
+        """The move to `building`; its event shows every quote that `chosen` was compared with."""
+        payload = route_payload(chosen, quotes)
+        return replace(self._move(OrderStatus.BUILDING), quote=chosen, payload=payload)
+
+    def submitted(self, intent: Intent) -> Transition:
+        """The move to `submitted`, which records the intent before anything is sent."""
+        payload = intent_payload(intent)
+        return replace(self._move(OrderStatus.SUBMITTED), intent=intent, payload=payload)
+
+    def confirmed(self, fill: Fill) -> Transition:
+        move = self._move(OrderStatus.CONFIRMED)
+        if self.intent is None:
+            raise IllegalTransition("an order without an intent cannot be confirmed")
+        payload = fill_payload(fill, self.intent)
+        return replace(move, fill=fill, settles=self.intent.n, payload=payload)
+
+    def failed(self, failure: OrderFailed) -> Transition:
+        """The move to `failed`; the caller knows that no intent of the order can land any more."""
+        return replace(
+            self._move(OrderStatus.FAILED),
+            failure=failure,
+            settles=self.intent.n if self.intent else None,
+            payload=failure_payload(failure),
         )
 
     def after(self, move: Transition, event: OrderEvent) -> "ClaimedOrder":
-        """The order as it stands once `move` has been committed as `event`."""
+        """The order once `move` has been committed as `event`."""
         order = replace(
             self.order,
             status=event.status,
@@ -119,8 +146,15 @@ class ClaimedOrder:
             venue=move.venue or self.order.venue,
             updated_at=event.occurred_at,
         )
-        return replace(self, order=order, quote=move.quote).holding(move.intent)
+        after = replace(self, order=order, quote=move.quote)
+        return after if move.intent is None else after.holding(move.intent)
 
-    def holding(self, intent: Intent | None) -> "ClaimedOrder":
+    def holding(self, intent: Intent) -> "ClaimedOrder":
         """The order with a further intent recorded."""
-        return self if intent is None else replace(self, intent=intent, intents=intent.n)
+        return replace(self, intent=intent, intents=intent.n)
+
+    def _move(self, target: OrderStatus) -> Transition:
+        source = self.order.status
+        if target not in TRANSITIONS[source]:
+            raise IllegalTransition(f"{source} -> {target}")
+        return Transition(order_id=self.order.id, epoch=self.epoch, source=source, target=target)

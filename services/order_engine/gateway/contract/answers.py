@@ -12,6 +12,7 @@ from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.errors import OrderFailed
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.order import Order
+from order_engine.execution.domain.payload import amount_text, price_text
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.orders.cancellation import CANCELLED
@@ -200,13 +201,13 @@ def order_body(order: Order) -> OrderBody:
         type="market",
         token_in=order.token_in,
         token_out=order.token_out,
-        amount_in=f"{order.amount_in:f}",
+        amount_in=amount_text(order.amount_in),
         slippage_tolerance=float(order.slippage_tolerance),
-        min_amount_out=None if order.min_amount_out is None else f"{order.min_amount_out:f}",
+        min_amount_out=None if order.min_amount_out is None else amount_text(order.min_amount_out),
         status=order.status,
         dex_type=order.venue,
-        executed_price=None if order.executed_price is None else f"{order.executed_price:.8f}",
-        amount_out=None if order.amount_out is None else f"{order.amount_out:f}",
+        executed_price=None if order.executed_price is None else price_text(order.executed_price),
+        amount_out=None if order.amount_out is None else amount_text(order.amount_out),
         tx_hash=order.tx_hash,
         error_code=order.error_code,
         error_reason=order.error_reason,

@@ -10,16 +10,16 @@ from typing import Any
 import psycopg2
 import pytest
 
-from order_engine.execution.domain.errors import VenueRejected
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder, Transition
+from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.domain.transaction import Fill, Intent, Signature, Transaction
+from order_engine.execution.domain.transaction import Intent, Signature, Transaction
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
+from support.builders import a_move
 from support.evidence import rows
 from support.lives import events_of
 from support.stores import Databases, execute
@@ -71,23 +71,6 @@ async def advance(orders: Orders, claimed: ClaimedOrder, target: OrderStatus) ->
         assert event is not None
         claimed = claimed.after(move, event)
     return claimed
-
-
-def a_move(claimed: ClaimedOrder, target: OrderStatus) -> Transition:
-    if target is S.SUBMITTED:
-        return claimed.move_to(target, intent=an_intent())
-    if target is S.CONFIRMED:
-        assert claimed.intent is not None
-        fill = Fill(
-            signature=claimed.intent.transaction.signature,
-            executed_price=Decimal("1.49500000"),
-            amount_out=Decimal("2.2425"),
-        )
-        return claimed.move_to(target, fill=fill, settles=claimed.intent.n)
-    if target is S.FAILED:
-        settles = claimed.intent.n if claimed.intent else None
-        return claimed.move_to(target, failure=VenueRejected("no"), settles=settles)
-    return claimed.move_to(target)
 
 
 async def a_claimed_order(orders: Orders, at: OrderStatus = S.PENDING) -> ClaimedOrder:

@@ -75,7 +75,7 @@ async def claim(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
     async def work() -> OrderId:
         claimed = await orders.claim(order_id)
         assert claimed is not None
-        event = await orders.move(claimed.move_to(S.ROUTING))  # the claim has the current epoch
+        event = await orders.move(claimed.started())  # the claim has the current epoch
         assert event is not None
         return order_id
 
@@ -97,7 +97,7 @@ async def move(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
     claimed = await a_claimed_order(orders)
 
     async def work() -> OrderId:
-        event = await orders.move(claimed.move_to(S.ROUTING))
+        event = await orders.move(claimed.started())
         assert event is not None
         assert event.seq == 2
         return claimed.order.id
@@ -232,7 +232,7 @@ def test_a_frozen_client_blocks_no_other(databases: Databases, proxy: LossyProxy
         with orders_at(proxy.url) as frozen, orders_at(databases.orders_url, claimer="b") as other:
             claimed = await a_claimed_order(frozen)
             with proxy.holding_replies() as held:
-                stuck = asyncio.create_task(frozen.move(claimed.move_to(S.ROUTING)))
+                stuck = asyncio.create_task(frozen.move(claimed.started()))
                 await asyncio.to_thread(held.wait, 10)
                 answer = await other.cancel(
                     claimed.order.id, account_id=LOCAL_ACCOUNT
@@ -260,7 +260,7 @@ def test_a_locked_row_delays_neither_its_batch_nor_later_calls(
             claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(256)))
             theirs = [claimed[n].order.id for n in locked]
             with locked_rows(databases.orders_url, theirs):
-                moving = [asyncio.create_task(orders.move(c.move_to(S.ROUTING))) for c in claimed]
+                moving = [asyncio.create_task(orders.move(c.started())) for c in claimed]
                 await asyncio.sleep(0)
                 behind = asyncio.create_task(a_placed_order(orders))
                 free = [moving[n] for n in range(256) if n not in locked]
@@ -311,7 +311,7 @@ def test_a_lock_on_the_whole_table_loses_no_write(databases: Databases) -> None:
         with orders_at(databases.orders_url) as orders:
             claimed = await asyncio.gather(*(a_claimed_order(orders) for _ in range(64)))
             with locked_orders(databases.orders_url):
-                moving = asyncio.gather(*(orders.move(c.move_to(S.ROUTING)) for c in claimed))
+                moving = asyncio.gather(*(orders.move(c.started()) for c in claimed))
                 _, waiting = await asyncio.wait([moving], timeout=3)
                 assert waiting
             events = await moving

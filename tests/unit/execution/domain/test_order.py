@@ -5,14 +5,16 @@ from itertools import product
 import pytest
 
 from order_engine.execution.domain.errors import IllegalTransition, NoLiveQuote
-from order_engine.execution.domain.order import LOCAL_ACCOUNT, Transition
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Intent
 from support.builders import (
     NOON,
     ORDER_ID,
     a_claimed_order,
     a_fill,
+    a_move,
     a_quote,
     a_transition,
     an_event,
@@ -32,14 +34,15 @@ LEGAL = [
     (SUBMITTED, CONFIRMED),
     (SUBMITTED, FAILED),
 ]
-ILLEGAL = [pair for pair in product(OrderStatus, OrderStatus) if pair not in LEGAL]
+# No method moves an order to `pending`.
+ILLEGAL = [pair for pair in product(OrderStatus, set(OrderStatus) - {PENDING}) if pair not in LEGAL]
 
 
 @pytest.mark.parametrize(("source", "target"), LEGAL)
 def test_an_order_makes_a_move_that_the_table_has(source: OrderStatus, target: OrderStatus) -> None:
-    move = a_claimed_order(status=source, epoch=7).move_to(target)
+    move = a_move(a_claimed_order(status=source, epoch=7, intent=an_intent()), target)
 
-    assert move == Transition(order_id=ORDER_ID, epoch=7, source=source, target=target)
+    assert (move.order_id, move.epoch, move.source, move.target) == (ORDER_ID, 7, source, target)
 
 
 @pytest.mark.parametrize(("source", "target"), ILLEGAL)
@@ -47,26 +50,33 @@ def test_an_order_makes_no_move_that_the_table_lacks(
     source: OrderStatus, target: OrderStatus
 ) -> None:
     with pytest.raises(IllegalTransition, match=f"^{source} -> {target}$"):
-        a_claimed_order(status=source).move_to(target)
+        a_move(a_claimed_order(status=source, intent=an_intent()), target)
 
 
 def test_every_pair_is_either_legal_or_not() -> None:
-    assert len(LEGAL) + len(ILLEGAL) == 36
+    assert len(LEGAL) + len(ILLEGAL) == 30
 
 
-def test_a_move_carries_the_facts_that_it_was_made_with() -> None:
-    fill, payload = a_fill(), {"txHash": "0xfeed"}
-    move = a_claimed_order(status=SUBMITTED).move_to(
-        CONFIRMED, fill=fill, payload=payload, settles=2
-    )
-
-    assert (move.fill, move.payload, move.settles) == (fill, payload, 2)
+def test_an_order_without_an_intent_cannot_be_confirmed() -> None:
+    with pytest.raises(IllegalTransition, match="without an intent"):
+        a_claimed_order(status=SUBMITTED).confirmed(a_fill())
 
 
-def test_a_failure_travels_with_its_move() -> None:
+def test_a_confirmation_settles_the_intent_that_landed() -> None:
+    fill = a_fill()
+    move = a_claimed_order(status=SUBMITTED, intent=an_intent(n=2)).confirmed(fill)
+
+    assert (move.fill, move.settles) == (fill, 2)
+
+
+@pytest.mark.parametrize(("intent", "settles"), [(an_intent(n=3), 3), (None, None)])
+def test_a_failure_settles_the_intent_if_there_is_one(
+    intent: Intent | None, settles: int | None
+) -> None:
     failure = NoLiveQuote("none")
+    move = a_claimed_order(status=SUBMITTED, intent=intent).failed(failure)
 
-    assert a_claimed_order(status=ROUTING).move_to(FAILED, failure=failure).failure is failure
+    assert (move.failure, move.settles) == (failure, settles)
 
 
 @pytest.mark.parametrize("target", list(OrderStatus))
@@ -107,7 +117,7 @@ def test_after_a_move_the_order_stands_where_the_event_says() -> None:
     later = NOON + timedelta(seconds=1)
     event = an_event(status=ROUTING, seq=2, occurred_at=later)
 
-    after = claimed.after(claimed.move_to(ROUTING), event)
+    after = claimed.after(claimed.started(), event)
 
     assert (after.order.status, after.order.seq, after.order.updated_at) == (ROUTING, 2, later)
 
@@ -115,19 +125,19 @@ def test_after_a_move_the_order_stands_where_the_event_says() -> None:
 def test_after_a_move_the_claim_is_the_same() -> None:
     claimed = a_claimed_order(status=PENDING, epoch=4)
 
-    assert claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).epoch == 4
+    assert claimed.after(claimed.started(), an_event(status=ROUTING)).epoch == 4
 
 
 def test_a_move_starts_the_count_of_claims_anew() -> None:
     claimed = a_claimed_order(status=PENDING, claims=19)
 
-    assert claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).order.claims == 0
+    assert claimed.after(claimed.started(), an_event(status=ROUTING)).order.claims == 0
 
 
 def test_a_move_leaves_what_the_client_asked_for_as_it_was() -> None:
     claimed = a_claimed_order(status=PENDING, min_amount_out=Decimal(7))
 
-    after = claimed.after(claimed.move_to(ROUTING), an_event(status=ROUTING)).order
+    after = claimed.after(claimed.started(), an_event(status=ROUTING)).order
 
     assert (after.id, after.amount_in, after.min_amount_out, after.created_at) == (
         claimed.order.id,
@@ -140,7 +150,7 @@ def test_a_move_leaves_what_the_client_asked_for_as_it_was() -> None:
 def test_a_routed_order_remembers_its_quote_and_venue() -> None:
     claimed, quote = a_claimed_order(status=ROUTING), a_quote(venue=METEORA)
 
-    after = claimed.after(claimed.move_to(BUILDING, quote=quote), an_event(status=BUILDING))
+    after = claimed.after(claimed.routed(quote, [quote]), an_event(status=BUILDING))
 
     assert (after.quote, after.order.venue) == (quote, METEORA)
 
@@ -148,7 +158,7 @@ def test_a_routed_order_remembers_its_quote_and_venue() -> None:
 def test_a_submitted_order_holds_its_intent() -> None:
     claimed, intent = a_claimed_order(status=BUILDING), an_intent(n=1, venue=METEORA)
 
-    after = claimed.after(claimed.move_to(SUBMITTED, intent=intent), an_event(status=SUBMITTED))
+    after = claimed.after(claimed.submitted(intent), an_event(status=SUBMITTED))
 
     assert (after.intent, after.intents, after.order.venue) == (intent, 1, METEORA)
 
@@ -156,7 +166,7 @@ def test_a_submitted_order_holds_its_intent() -> None:
 def test_a_move_without_a_venue_keeps_the_one_chosen_before() -> None:
     claimed = a_claimed_order(status=SUBMITTED, venue=METEORA, intent=an_intent(venue=METEORA))
 
-    after = claimed.after(claimed.move_to(CONFIRMED, fill=a_fill()), an_event(status=CONFIRMED))
+    after = claimed.after(claimed.confirmed(a_fill()), an_event(status=CONFIRMED))
 
     assert after.order.venue == METEORA
 
@@ -174,12 +184,6 @@ def test_a_further_intent_moves_no_status() -> None:
     claimed = a_claimed_order(status=SUBMITTED, intent=an_intent(n=1))
 
     assert claimed.holding(an_intent(n=2)).order == claimed.order
-
-
-def test_holding_nothing_changes_nothing() -> None:
-    claimed = a_claimed_order(status=SUBMITTED, intent=an_intent())
-
-    assert claimed.holding(None) is claimed
 
 
 def test_an_order_of_nobody_in_particular_is_the_local_account_s() -> None:
