@@ -1,6 +1,7 @@
 import asyncio
 import random
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -16,29 +17,33 @@ from order_engine.execution.domain.errors import (
     StuckWithoutMove,
     VenueUnavailable,
 )
+from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder, Transition
 from order_engine.execution.domain.status import FINAL, OrderStatus
-from order_engine.execution.messages.hints import Hints
 from order_engine.execution.orders.moves import FailedAttempt
-from order_engine.execution.orders.repository import Orders
-from order_engine.order_worker.leases import Leases
-from order_engine.order_worker.steps import STEPS, IntentDied, Market, new_intent
+from order_engine.order_worker.order_store import OrderStore
+from order_engine.order_worker.steps import STEPS, IntentExpired, Market, new_intent
 
-CLAIMS_MAX = 20
 BACKOFF_MAX_S = 60.0
-SLOW_DOWN_S = 5.0
-RELEASE_S = 2.0
+RELEASE_TIMEOUT_S = 2.0
 
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """Up to `attempts_max` tries; the pause doubles from `backoff_s`, half of it by chance."""
+    """Up to `attempts_max` attempts. The delay before the next doubles from `backoff_s` to at most
+    60 s, and is multiplied by a random factor from 0.5 to 1.
+
+    An order that was claimed more than `claims_max` times without a move fails; when its intent may
+    still land, each further claim waits `stuck_delay_s` before it continues.
+    """
 
     attempts_max: int
     backoff_s: float
+    claims_max: int = 20
+    stuck_delay_s: float = 5.0
 
     def delay_s(self, attempt: int) -> float:
         longest = min(self.backoff_s * (1 << (attempt - 1)), BACKOFF_MAX_S)
@@ -46,43 +51,52 @@ class RetryPolicy:
 
 
 class Executor:
-    """Carries a claimed order from the status it stands at to its end, or until it must wait."""
+    """Executes claimed orders: runs the step of an order's status, commits the move, and repeats.
+
+    A lease is renewed while the context `lease_held` is open. `order_moved` is called with each
+    committed event.
+    """
 
     def __init__(
         self,
-        orders: Orders,
+        *,
+        orders: OrderStore,
         market: Market,
-        hints: Hints,
-        leases: Leases,
         retry: RetryPolicy,
+        lease_held: Callable[[ClaimedOrder], AbstractContextManager[None]],
+        order_moved: Callable[[OrderEvent], None],
     ) -> None:
         self._orders = orders
         self._market = market
-        self._hints = hints
-        self._leases = leases
         self._retry = retry
+        self._lease_held = lease_held
+        self._order_moved = order_moved
 
     async def execute(self, order_id: str) -> None:
-        """The job of the order queue: a hint that an order waits.
+        """The job of the order queue: claims the order and executes it.
 
-        Raises StoreUnavailable when it cannot be known whether the order has been claimed.
+        Raises StoreUnavailable when the order may or may not have been claimed.
         """
         claiming = asyncio.ensure_future(self._orders.claim(OrderId(UUID(order_id))))
         try:
             claimed = await asyncio.shield(claiming)
         except asyncio.CancelledError:
-            # a claim that nobody carries would count against the order, as one that came to nothing
-            await _shortly(self._release_once(claiming))
+            # without a release this claim would count as one that came to no move
+            await _release_in_time(self._release_claimed(claiming))
             raise
         metrics.ORDERS_CLAIMED.labels(way="hint" if claimed else "refused").inc()
         if claimed is not None:
-            await self.carry(claimed)
+            await self.execute_claimed(claimed)
 
-    async def carry(self, claimed: ClaimedOrder) -> None:
-        """Moves the order on until it is final, postponed, or held by a later claim."""
+    async def execute_claimed(self, claimed: ClaimedOrder) -> None:
+        """Executes an order until it is final, postponed, or fenced by a later claim.
+
+        When PostgreSQL does not answer, the order is left to recovery, which claims it once its
+        lease has expired.
+        """
         with (
             structlog.contextvars.bound_contextvars(order_id=str(claimed.order.id)),
-            self._leases.held(claimed),
+            self._lease_held(claimed),
         ):
             try:
                 while claimed.order.status not in FINAL:
@@ -95,16 +109,18 @@ class Executor:
             except psycopg2.Error as error:
                 log.error("order left to recovery: write refused", error=str(error))
             except asyncio.CancelledError:
-                await _shortly(self._orders.release(claimed))
+                await _release_in_time(self._orders.release(claimed))
                 raise
 
-    async def _release_once(self, claiming: Awaitable[ClaimedOrder | None]) -> None:
-        if (claimed := await claiming) is not None:
+    async def _release_claimed(self, claiming: Awaitable[ClaimedOrder | None]) -> None:
+        claimed = await claiming
+        if claimed is not None:
             await self._orders.release(claimed)
 
     async def _advance(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
+        """The order after its next write; None when this claim has nothing more to do."""
         try:
-            if claimed.order.claims > CLAIMS_MAX:
+            if claimed.order.claims > self._retry.claims_max:
                 await self._slow_down(claimed)
             if claimed.order.status is OrderStatus.SUBMITTED and claimed.intent is None:
                 return await self._record_next_intent(claimed)
@@ -123,7 +139,7 @@ class Executor:
         if event is None:
             log.info("order fenced", source=move.source, target=move.target)
             return None
-        self._hints.order_moved(event)
+        self._order_moved(event)
         log.info("order moved", source=move.source, target=move.target, seq=event.seq)
         if event.status in FINAL:
             lasted = event.occurred_at - claimed.order.created_at
@@ -131,7 +147,7 @@ class Executor:
         return claimed.after(move, event)
 
     async def _record_next_intent(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
-        """A further transaction, after the last one died; the visible status stays `submitted`."""
+        """Records a further intent after the last one expired; the status stays `submitted`."""
         intent = await new_intent(claimed, self._market)
         if not await self._orders.record_intent(claimed, intent):
             log.info("order fenced", source=claimed.order.status, target=claimed.order.status)
@@ -139,17 +155,17 @@ class Executor:
         return claimed.holding(intent)
 
     async def _postpone(self, claimed: ClaimedOrder, error: VenueUnavailable) -> Transition | None:
-        """Writes the failed attempt and when to try again; the move to `failed` when none is left.
+        """Records a failed attempt and when to try again; the move to `failed` after the last one.
 
         An order whose intent may still land is never failed, however often its venue does not
         answer.
         """
         metrics.ORDER_ATTEMPTS.labels(step=claimed.order.status).inc()
         attempt = claimed.order.attempts + 1
-        died = isinstance(error, IntentDied)
-        may_land = claimed.intent is not None and not died
-        # a death counts transactions: failed questions to the venue must not use up its tries
-        tries = claimed.intents if died else attempt
+        expired = isinstance(error, IntentExpired)
+        may_land = claimed.intent is not None and not expired
+        # calls that failed while an intent was live do not use up the order's transactions
+        tries = claimed.intents if expired else attempt
         if tries >= self._retry.attempts_max and not may_land:
             return claimed.failed(AttemptsExhausted(str(error)))
         delay_s = self._retry.delay_s(attempt)
@@ -161,26 +177,26 @@ class Executor:
                 attempt=attempt,
                 step=claimed.order.status,
                 venue=claimed.intent.venue if claimed.intent else claimed.order.venue,
-                error_code="intent_expired" if died else AttemptsExhausted.code,
+                error_code="intent_expired" if expired else AttemptsExhausted.code,
                 delay_s=delay_s,
-                dead_intent=claimed.intent.n if claimed.intent and died else None,
+                dead_intent=claimed.intent.n if claimed.intent and expired else None,
             )
         )
         return None
 
     async def _slow_down(self, claimed: ClaimedOrder) -> None:
-        """Something ends this order's workers: it fails, or, while it may land, goes on slowly."""
+        """For an order that ends its workers; raises StuckWithoutMove when nothing can land."""
         if claimed.intent is None:
             raise StuckWithoutMove(f"claimed {claimed.order.claims} times without a move")
         metrics.ORDERS_HUNG.inc()
         log.error("order claimed again and again with a live intent", claims=claimed.order.claims)
-        await asyncio.sleep(SLOW_DOWN_S)
+        await asyncio.sleep(self._retry.stuck_delay_s)
 
 
-async def _shortly(release: Awaitable[object]) -> None:
-    """Waits for a release while it goes quickly: the lease lapses anyway."""
+async def _release_in_time(release: Awaitable[object]) -> None:
+    """Waits for a release; gives up after 2 s, since the lease expires by itself."""
     try:
-        async with asyncio.timeout(RELEASE_S):
+        async with asyncio.timeout(RELEASE_TIMEOUT_S):
             await release
     except (TimeoutError, StoreUnavailable, Overloaded, psycopg2.Error) as error:
-        log.warning("lease left to lapse", error=str(error) or "no answer in time")
+        log.warning("lease not released; it expires in 10 s", error=str(error) or "no answer")

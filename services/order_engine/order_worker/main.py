@@ -1,9 +1,10 @@
-"""Executes orders: jobs of the order queue on slots, and what recovery finds in PostgreSQL."""
+"""Executes orders: those that jobs of the order queue name, and those that recovery claims."""
 
 import asyncio
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 
 import psycopg2
 import structlog
@@ -16,10 +17,11 @@ from order_engine.execution.messages.hints import (
     ORDER_QUEUE,
     order_job_id,
 )
+from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import OrderWorkerSettings, read_settings
 from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.order_worker.recovery import Recovery
-from order_engine.order_worker.shutdown import answered
+from order_engine.order_worker.shutdown import unless_stopped
 from order_engine.order_worker.wiring import NAME, runtime
 from order_engine.serving.admin import admin_port
 from order_engine.serving.process import run, stop_signal
@@ -28,7 +30,7 @@ from rq_slots.slots import Slots
 from rq_slots.worker import SlotWorker
 
 WINDOW_KEY = "order-starts"
-DRAIN_SHARE = 0.8  # of the time to end, for what is in hand; in the rest it is given back
+DRAIN_SHARE = 0.8  # of the drain time, for running orders to end; in the rest they are released
 
 log = structlog.get_logger()
 
@@ -41,20 +43,6 @@ async def serve(settings: OrderWorkerSettings) -> None:
         client, key=WINDOW_KEY, limit=settings.queue_rate_limit_per_minute, shared=True
     )
     async with runtime(settings, now=now) as running:
-
-        async def recent_starts() -> dict[str, float]:
-            reading = running.orders.recent_starts(within_s=WINDOW_S)
-            try:
-                ages_s = await answered(stop, reading)
-            except (Overloaded, psycopg2.Error) as error:  # refused: as good as away
-                raise StoreUnavailable(str(error).strip()) from error
-            return {order_job_id(order_id): age_s for order_id, age_s in ages_s.items()}
-
-        async def store_answers() -> bool:
-            with suppress(StoreUnavailable):
-                return await answered(stop, running.orders.answers())
-            return False
-
         worker = SlotWorker(
             ORDER_QUEUE,
             client=client,
@@ -63,10 +51,16 @@ async def serve(settings: OrderWorkerSettings) -> None:
             window=window,
             hint_prefix=ORDER_HINT_PREFIX,
             not_begun=(StoreUnavailable, Overloaded),
-            store_answers=store_answers,
-            recent_starts=recent_starts,
+            store_answers=partial(_store_answers, running.orders, stop),
+            recent_starts=partial(_recent_starts, running.orders, stop),
         )
-        recovery = Recovery(running.orders, worker, slots, window, running.executor.carry)
+        recovery = Recovery(
+            orders=running.orders,
+            queue=worker,
+            slots=slots,
+            window=window,
+            execute=running.executor.execute_claimed,
+        )
         async with admin_port(
             {"postgres": running.orders.answers}, host=settings.admin_host, port=settings.admin_port
         ):
@@ -79,6 +73,21 @@ async def serve(settings: OrderWorkerSettings) -> None:
                 drained_at = time.monotonic() + settings.drain_s * DRAIN_SHARE
             left_s = max(drained_at - time.monotonic(), 0)
             await asyncio.gather(worker.drain(timeout_s=left_s), recovery.drain(timeout_s=left_s))
+
+
+async def _store_answers(orders: Orders, stop: asyncio.Event) -> bool:
+    with suppress(StoreUnavailable):
+        return await unless_stopped(stop, orders.answers())
+    return False
+
+
+async def _recent_starts(orders: Orders, stop: asyncio.Event) -> dict[str, float]:
+    """The ages in seconds of recent starts, by job id; raises StoreUnavailable on any failure."""
+    try:
+        ages_s = await unless_stopped(stop, orders.recent_starts(within_s=WINDOW_S))
+    except (Overloaded, psycopg2.Error) as error:
+        raise StoreUnavailable(str(error).strip()) from error
+    return {order_job_id(order_id): age_s for order_id, age_s in ages_s.items()}
 
 
 def now() -> datetime:

@@ -9,18 +9,19 @@ GRACE_S = 1.0
 Answer = TypeVar("Answer")
 
 
-async def answered(stop: asyncio.Event, call: Awaitable[Answer]) -> Answer:
-    """What `call` comes to; raises StoreUnavailable when a second after `stop` it has come to nothing.
+async def unless_stopped(stop: asyncio.Event, call: Awaitable[Answer]) -> Answer:
+    """The result of `call`; raises StoreUnavailable when there is none 1 s after `stop` is set.
 
-    A healthy store answers within that second, so that what has been claimed is not left lying.
+    A healthy store answers within that second, so an order that was just claimed is released, not
+    left until its lease expires.
     """
-    asking, stopping = asyncio.ensure_future(call), asyncio.ensure_future(stop.wait())
+    calling, stopping = asyncio.ensure_future(call), asyncio.ensure_future(stop.wait())
     try:
-        await asyncio.wait({asking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        await asyncio.wait({asking}, timeout=GRACE_S)
-        if not asking.done():
-            raise StoreUnavailable("no answer before the stop")
-        return asking.result()
+        await asyncio.wait({calling, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({calling}, timeout=GRACE_S)
+        if not calling.done():
+            raise StoreUnavailable("no answer before the process stopped")
+        return calling.result()
     finally:
-        asking.cancel()
+        calling.cancel()
         stopping.cancel()

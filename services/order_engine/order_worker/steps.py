@@ -1,8 +1,9 @@
 """What is done with an order at each status, as a table: one step makes one move.
 
-A step commits before the next begins, so an order can be taken over between any two of them. The
-transaction is recorded before it is first sent (`building`), and a claimer that finds a recorded
-one sends those bytes and builds no other until the venue has ruled them dead (`submitted`).
+A step is committed before the next one begins, so another claim can take the order over between
+any two steps. The transaction is recorded as the order's intent before it is first sent
+(`building`). A claim that finds a recorded intent sends the same bytes again, and builds no other
+transaction until the venue has committed that the first one never lands (`submitted`).
 """
 
 import asyncio
@@ -36,20 +37,20 @@ from order_engine.execution.domain.transaction import (
 )
 from order_engine.execution.domain.venue import Venue
 
-QUESTIONS_FAILED_MAX = 5
+FAILED_POLLS_MAX = 5
 
 Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
 
 
-class IntentDied(VenueUnavailable):
-    """The recorded transaction never lands: the venue has committed its expiry."""
+class IntentExpired(VenueUnavailable):
+    """The venue has committed that the recorded transaction never lands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Market:
-    """The venues and the patience with which they are asked."""
+    """The venues, how long to wait for a quote, and how often to ask for an outcome."""
 
     venues: Mapping[VenueName, Venue]
     quote_timeout_s: float
@@ -62,7 +63,7 @@ async def start(claimed: ClaimedOrder, market: Market) -> Transition:
 
 
 async def route(claimed: ClaimedOrder, market: Market) -> Transition:
-    """Asks all venues at once and chooses; the decision goes into the event with every quote."""
+    """Asks all venues at once and chooses the best live quote."""
     quotes = await _quotes(claimed.order, market)
     chosen = best_quote(quotes, client_minimum=claimed.order.min_amount_out, now=market.now())
     metrics.ROUTES_WON.labels(venue=chosen.venue).inc()
@@ -73,12 +74,12 @@ async def route(claimed: ClaimedOrder, market: Market) -> Transition:
 
 
 async def build(claimed: ClaimedOrder, market: Market) -> Transition:
-    """Builds and signs; the move records the intent, before anything is sent."""
+    """Builds and signs a transaction; committing the move records it, before anything is sent."""
     return claimed.submitted(await new_intent(claimed, market))
 
 
 async def settle(claimed: ClaimedOrder, market: Market) -> Transition:
-    """Sends the recorded bytes and waits for the venue's word; raises IntentDied on an expiry."""
+    """Sends the recorded transaction and waits for its outcome; raises IntentExpired on an expiry."""
     if claimed.intent is None:
         raise IllegalTransition("an order without an intent cannot settle")
     outcome = await _outcome(claimed.intent, market)
@@ -89,7 +90,7 @@ async def settle(claimed: ClaimedOrder, market: Market) -> Transition:
             failure = SlippageExceeded if outcome.slippage_exceeded else VenueRejected
             return claimed.failed(failure(outcome.reason))
         case Expiry():
-            raise IntentDied("the transaction expired without landing")
+            raise IntentExpired("the transaction expired without landing")
         case _:
             assert_never(outcome)
 
@@ -107,7 +108,7 @@ STEPS: Mapping[OrderStatus, Step] = MappingProxyType(
 
 
 async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
-    """A fresh, signed transaction for the order's quote, or for a new one when that has expired."""
+    """A new signed transaction for the order's quote, or for a new quote when that has expired."""
     order, quote = claimed.order, claimed.quote
     if quote is None or quote.expires_at <= market.now():
         quotes = await _quotes(order, market)
@@ -125,7 +126,7 @@ async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
 
 
 async def _quotes(order: NewOrder, market: Market) -> list[Quote]:
-    """What the venues that answer in time offer; raises VenueUnavailable when none does."""
+    """The quotes of the venues that answer in time; raises VenueUnavailable when none does."""
     answers = await asyncio.gather(
         *(_quote(venue, order, market) for venue in market.venues.values()), return_exceptions=True
     )
@@ -150,36 +151,37 @@ async def _quote(venue: Venue, order: NewOrder, market: Market) -> Quote:
 
 
 async def _outcome(intent: Intent, market: Market) -> Outcome:
-    """Hands the bytes over and asks until the venue gives its final word.
+    """Sends the transaction and polls until it has an outcome.
 
-    A question that fails is asked again; only several in a row give the order back.
+    Raises VenueUnavailable when the send fails, or several polls in a row.
     """
     venue, transaction = market.venues[intent.venue], intent.transaction
-    failed_in_a_row = 0
-    await _counted(venue.send(transaction), venue)
+    failed_polls = 0
+    await _counting_errors(venue.send(transaction), venue)
     while True:
         try:
-            outcome = await _counted(_word(venue, transaction, now=market.now()), venue)
-            failed_in_a_row = 0
+            polled = _poll(venue, transaction, now=market.now())
+            outcome = await _counting_errors(polled, venue)
+            failed_polls = 0
         except VenueUnavailable:
             outcome = None
-            failed_in_a_row += 1
-            if failed_in_a_row >= QUESTIONS_FAILED_MAX:
+            failed_polls += 1
+            if failed_polls >= FAILED_POLLS_MAX:
                 raise
         if outcome is not None:
             return outcome
         await asyncio.sleep(market.poll_s)
 
 
-async def _word(venue: Venue, transaction: Transaction, *, now: datetime) -> Outcome | None:
-    """What became of a transaction; one that is overdue is asked to be ruled dead."""
+async def _poll(venue: Venue, transaction: Transaction, *, now: datetime) -> Outcome | None:
+    """The outcome of a transaction, if it has one; an overdue transaction is expired."""
     outcome = await venue.outcome(transaction.signature)
     if outcome is None and now >= transaction.valid_until:
         return await venue.expire(transaction)
     return outcome
 
 
-async def _counted(call: Awaitable[Answer], venue: Venue) -> Answer:
+async def _counting_errors(call: Awaitable[Answer], venue: Venue) -> Answer:
     try:
         return await call
     except VenueUnavailable:

@@ -1,4 +1,4 @@
-"""The order queue's job for a stock `rq worker`, which has no slots and no runtime of its own."""
+"""The job of the order queue as a stock `rq worker` runs it: each call opens its own runtime."""
 
 import asyncio
 from datetime import UTC, datetime

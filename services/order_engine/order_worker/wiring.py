@@ -33,7 +33,7 @@ class Runtime:
 async def runtime(
     settings: OrderWorkerSettings, *, now: Callable[[], datetime]
 ) -> AsyncIterator[Runtime]:
-    """Everything that it takes to execute orders, open while the context is."""
+    """The orders and the executor; their connections are closed with the context."""
     commits = GroupCommit(settings.database_url, application_name=NAME)
     reader = Reader(
         settings.database_url,
@@ -52,27 +52,38 @@ async def runtime(
     orders = Orders(
         commits,
         reader,
-        claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_mark()}",
+        claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_id()}",
         lease_s=settings.order_lease_s,
     )
-    market = Market(
-        venues=venues(settings, chain=chain),
-        quote_timeout_s=settings.quote_timeout_s,
-        poll_s=settings.venue_poll_s,
-        now=now,
-    )
-    retry = RetryPolicy(
-        attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
+    executor = Executor(
+        orders=orders,
+        market=_market(settings, chain, now=now),
+        retry=RetryPolicy(
+            attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
+        ),
+        lease_held=leases.held,
+        order_moved=hints.order_moved,
     )
     unlocking = asyncio.create_task(seal.unlock(reader))
     try:
-        yield Runtime(orders=orders, executor=Executor(orders, market, hints, leases, retry))
+        yield Runtime(orders=orders, executor=executor)
     finally:
         unlocking.cancel()
         await asyncio.gather(unlocking, return_exceptions=True)
         close_together(leases, hints, chain, orders)
 
 
-def _start_mark() -> str:
-    """Tells two processes apart that got the same host name and pid, as containers do."""
+def _market(
+    settings: OrderWorkerSettings, chain: GroupCommit, *, now: Callable[[], datetime]
+) -> Market:
+    return Market(
+        venues=venues(settings, chain=chain),
+        quote_timeout_s=settings.quote_timeout_s,
+        poll_s=settings.venue_poll_s,
+        now=now,
+    )
+
+
+def _start_id() -> str:
+    """Random: containers often have the same host name and pid as the one before."""
     return f"{random.SystemRandom().getrandbits(32):08x}"

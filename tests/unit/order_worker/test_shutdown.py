@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from order_engine.execution.domain.errors import StoreUnavailable
-from order_engine.order_worker.shutdown import GRACE_S, answered
+from order_engine.order_worker.shutdown import GRACE_S, unless_stopped
 
 ANSWER = "an answer"
 
@@ -15,7 +15,7 @@ async def after(delay_s: float) -> str:
 
 def test_an_answer_is_waited_for_as_long_as_nobody_says_stop() -> None:
     async def work() -> str:
-        return await answered(asyncio.Event(), after(0.01))
+        return await unless_stopped(asyncio.Event(), after(0.01))
 
     assert asyncio.run(work()) == ANSWER
 
@@ -24,7 +24,7 @@ def test_an_answer_soon_after_the_stop_is_taken() -> None:
     async def work() -> str:
         stop = asyncio.Event()
         stop.set()
-        return await answered(stop, after(0.05))
+        return await unless_stopped(stop, after(0.05))
 
     assert asyncio.run(work()) == ANSWER
 
@@ -34,7 +34,7 @@ def test_no_answer_is_waited_for_long_after_the_stop() -> None:
         stop, begun = asyncio.Event(), asyncio.get_running_loop().time()
         stop.set()
         with pytest.raises(StoreUnavailable):
-            await answered(stop, after(60))
+            await unless_stopped(stop, after(60))
         return asyncio.get_running_loop().time() - begun
 
     assert asyncio.run(work()) < GRACE_S + 1
@@ -46,7 +46,7 @@ def test_an_error_is_raised_as_it_is() -> None:
 
     async def work() -> None:
         with pytest.raises(ValueError, match="wrong"):
-            await answered(asyncio.Event(), fails())
+            await unless_stopped(asyncio.Event(), fails())
 
     asyncio.run(work())
 
@@ -54,7 +54,7 @@ def test_an_error_is_raised_as_it_is() -> None:
 def test_whoever_waits_no_more_ends_the_call() -> None:
     async def work() -> bool:
         asking = asyncio.create_task(after(60))
-        waiting = asyncio.create_task(answered(asyncio.Event(), asking))
+        waiting = asyncio.create_task(unless_stopped(asyncio.Event(), asking))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait({waiting, asking}, timeout=5)
