@@ -147,7 +147,7 @@ async def _quote(venue: Venue, order: NewOrder, market: Market) -> Quote:
                 return await venue.quote(order, now=market.now())
         except (TimeoutError, VenueUnavailable) as error:
             metrics.VENUE_ERRORS.labels(venue=venue.name, call="quote").inc()
-            raise VenueUnavailable(f"{venue.name}: {error or 'no quote in time'}") from error
+            raise VenueUnavailable(f"{venue.name}: {str(error) or 'no quote in time'}") from error
 
 
 async def _outcome(intent: Intent, market: Market) -> Outcome:

@@ -1,44 +1,201 @@
+"""An order from its claim to its end, at every status and with every answer of its venue."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from order_engine.order_worker.executor import BACKOFF_MAX_S, RetryPolicy
-
-DRAWS = 200
-
-
-def a_policy(*, backoff_s: float = 1.0) -> RetryPolicy:
-    return RetryPolicy(attempts_max=20, backoff_s=backoff_s)
-
-
-@pytest.mark.parametrize(
-    ("attempt", "longest_s"),
-    [(1, 1.0), (2, 2.0), (3, 4.0), (4, 8.0), (5, 16.0), (6, 32.0), (7, 60.0), (20, 60.0)],
+from order_engine.execution.domain.errors import StoreUnavailable
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.domain.transaction import Expiry, Rejection
+from support.builders import NOON, a_fill, a_quote
+from support.memory_orders import Fault
+from support.scripted_venue import Script, a_venue
+from support.worker import (
+    BUILDING,
+    CONFIRMED,
+    FAILED,
+    HAPPY_PATH,
+    PENDING,
+    ROUTING,
+    SUBMITTED,
+    Worker,
 )
-def test_the_pause_doubles_and_is_half_by_chance(attempt: int, longest_s: float) -> None:
-    delays_s = [a_policy().delay_s(attempt) for _ in range(DRAWS)]
 
-    assert longest_s / 2 <= min(delays_s)
-    assert max(delays_s) <= longest_s
-
-
-def test_chance_spreads_the_pauses_over_their_range() -> None:
-    delays_s = [a_policy(backoff_s=8.0).delay_s(1) for _ in range(DRAWS)]
-
-    assert min(delays_s) < 5.0
-    assert max(delays_s) > 7.0
+LIVE = a_quote(expires_at=NOON + timedelta(days=1))
+EXPIRED = a_quote(expires_at=NOON)
+LANDED = a_fill()
+SLIPPED = Rejection(reason="paid too little", slippage_exceeded=True)
+REJECTED = Rejection(reason="account frozen", slippage_exceeded=False)
+NOT_FINAL = [PENDING, ROUTING, BUILDING, SUBMITTED]
 
 
-def test_a_backoff_of_zero_tries_again_at_once() -> None:
-    assert a_policy(backoff_s=0.0).delay_s(20) == 0
+# The way to a fill
 
 
-def test_no_pause_is_longer_than_a_minute() -> None:
-    assert BACKOFF_MAX_S == 60
+def test_an_order_is_executed_to_its_fill() -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place()
+
+    worker.execute()
+
+    assert worker.statuses == HAPPY_PATH
+    assert venue.calls == ["quote", "build", "send", "outcome"]
+    assert worker.row.order.tx_hash == "raydium-1"
+    assert worker.row.intent_states == ["landed"]
 
 
-@given(attempt=st.integers(1, 20), backoff_s=st.floats(0, 3600))
-def test_every_pause_keeps_its_bounds(attempt: int, backoff_s: float) -> None:
-    longest_s = min(backoff_s * 2 ** (attempt - 1), 60.0)
+def test_a_hint_is_sent_for_each_committed_move() -> None:
+    worker = Worker(a_venue())
+    worker.place()
 
-    assert longest_s / 2 <= a_policy(backoff_s=backoff_s).delay_s(attempt) <= longest_s
+    worker.execute()
+
+    assert worker.hinted == worker.row.events[1:]
+
+
+def test_the_intent_is_recorded_before_it_is_sent() -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place(at=BUILDING)
+    worker.orders.faults["move"] = Fault(error=StoreUnavailable("lost"))
+
+    worker.execute()
+
+    assert venue.calls == ["quote", "build"]
+    assert worker.row.intents == []
+
+
+@pytest.mark.parametrize("status", NOT_FINAL)
+def test_an_order_goes_on_from_the_status_at_which_an_earlier_claim_left_it(
+    status: OrderStatus,
+) -> None:
+    worker = Worker(a_venue())
+    worker.place(at=status)
+
+    worker.execute()
+
+    assert worker.statuses == HAPPY_PATH
+
+
+def test_a_recorded_intent_is_sent_again_and_no_other_is_built() -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place(at=SUBMITTED)
+    [recorded] = worker.row.intents
+
+    worker.execute()
+
+    assert venue.calls == ["send", "outcome"]
+    assert venue.sent == [recorded.intent.transaction]
+    assert worker.row.order.tx_hash == recorded.intent.transaction.signature
+
+
+def test_an_order_that_is_leased_is_left_alone() -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place()
+    worker.claim()
+
+    worker.execute()
+
+    assert (worker.statuses, venue.calls) == ([PENDING], [])
+
+
+def test_an_order_that_has_ended_is_left_alone() -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place(at=CONFIRMED)
+
+    worker.execute_later()
+
+    assert venue.calls == []
+
+
+def test_an_unknown_order_is_left_alone() -> None:
+    Worker(a_venue()).execute()
+
+
+# The ways to a failure
+
+
+@pytest.mark.parametrize("status", [PENDING, ROUTING])
+@pytest.mark.parametrize(
+    ("venue", "minimum", "code"),
+    [
+        ({"quotes": [EXPIRED]}, None, "no_live_quote"),
+        ({}, Decimal(200), "min_amount_out_unreachable"),
+        ({"outcomes": [SLIPPED]}, None, "slippage_exceeded"),
+        ({"outcomes": [None, REJECTED]}, None, "venue_rejected"),
+    ],
+)
+def test_an_order_that_cannot_be_filled_fails_with_a_stable_code(
+    status: OrderStatus, venue: Script, minimum: Decimal | None, code: str
+) -> None:
+    worker = Worker(a_venue(**venue))
+    worker.place(at=status, min_amount_out=minimum)
+
+    worker.execute()
+
+    assert worker.row.order.status is FAILED
+    assert worker.row.order.error_code == code
+    assert worker.row.events[-1].payload["errorCode"] == code
+    assert set(worker.row.intent_states) <= {"dead"}
+    assert worker.row.leased_until is None
+
+
+# Orders that end their workers
+
+
+def claimed_too_often(worker: Worker, *, claims: int) -> None:
+    worker.row.order = replace(worker.row.order, claims=claims)
+
+
+@pytest.mark.parametrize("status", [PENDING, ROUTING, BUILDING])
+def test_an_order_that_is_claimed_too_often_without_a_move_fails(status: OrderStatus) -> None:
+    venue = a_venue()
+    worker = Worker(venue)
+    worker.place(at=status)
+    claimed_too_often(worker, claims=20)
+
+    worker.execute()
+
+    assert worker.row.order.status is FAILED
+    assert worker.row.order.error_code == "internal_error"
+    assert worker.row.order.error_reason == "claimed 21 times without a move"
+    assert venue.calls == []
+
+
+@pytest.mark.parametrize("status", NOT_FINAL)
+def test_the_twentieth_claim_still_executes_the_order(status: OrderStatus) -> None:
+    worker = Worker(a_venue())
+    worker.place(at=status)
+    claimed_too_often(worker, claims=19)
+
+    worker.execute()
+
+    assert worker.row.order.status is CONFIRMED
+
+
+def test_an_order_whose_intent_may_land_goes_on_however_often_it_was_claimed() -> None:
+    worker = Worker(a_venue())
+    worker.place(at=SUBMITTED)
+    claimed_too_often(worker, claims=1_000)
+
+    worker.execute()
+
+    assert worker.row.order.status is CONFIRMED
+
+
+def test_an_order_whose_intents_are_all_dead_fails_when_it_is_claimed_too_often() -> None:
+    worker = Worker(a_venue(outcomes=[Expiry()]))
+    worker.place(at=SUBMITTED)
+    worker.execute()
+    claimed_too_often(worker, claims=20)
+
+    worker.execute_later()
+
+    assert worker.row.order.error_code == "internal_error"
+    assert worker.row.intent_states == ["dead"]
