@@ -26,8 +26,7 @@ from order_engine.order_worker.shutdown import unless_stopped
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 
-EVERY_S = 1.0
-WITHOUT_REDIS_EVERY_S = 0.5
+EVERY_S = 1.0  # while Redis is away, twice as often
 HINT_LAG_S = 2.0
 
 log = structlog.get_logger()
@@ -88,7 +87,7 @@ class Recovery:
     async def run(self, stop: asyncio.Event) -> None:
         """Claims and executes orders until `stop` is set; `drain` ends those that still run."""
         while not stop.is_set():
-            every_s = WITHOUT_REDIS_EVERY_S if self._queue.without_redis else EVERY_S
+            every_s = EVERY_S / 2 if self._queue.without_redis else EVERY_S
             try:
                 more = await unless_stopped(stop, self._claim_once(stop, every_s))
             except (ExecutionError, psycopg2.Error) as error:
