@@ -1,4 +1,4 @@
-"""Values of the domain, valid by default: a test names only what matters to it."""
+"""Values of the domain, valid by default; a test names only the fields that matter to it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 ORDER_ID = OrderId(UUID("019c0000-0000-7000-8000-000000000001"))
 RAYDIUM = VenueName("raydium")
 
-# The seq of an order that came to its status by the shortest way.
+# The seq of an order that reached its status by the shortest path.
 SEQS = {
     OrderStatus.PENDING: 1,
     OrderStatus.ROUTING: 2,
@@ -72,7 +72,7 @@ def a_claimed_order(
     quote: Quote | None = None,
     **named: Any,
 ) -> ClaimedOrder:
-    """`named` are fields of the order in hand."""
+    """`named` are fields of the order."""
     return ClaimedOrder(
         order=an_order(status=status, **named),
         epoch=epoch,

@@ -1,4 +1,4 @@
-"""Orders led through their lives by hand, with the moves that an order-worker would commit."""
+"""Orders that a test moves itself, with the moves that an order worker would commit."""
 
 import uuid
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ HAPPY_PATH = (
 
 @dataclass(slots=True)
 class Life:
-    """One order in our hands."""
+    """One claimed order and the store that it is moved in."""
 
     orders: Orders
     claimed: ClaimedOrder
@@ -31,7 +31,7 @@ class Life:
         return self.claimed.order.id
 
     async def move(self, target: OrderStatus) -> OrderEvent:
-        """Commits one move; the event that came of it."""
+        """Commits the move to `target` and returns its event."""
         move = a_move(self.claimed, target)
         event = await self.orders.move(move)
         assert event is not None
@@ -39,20 +39,20 @@ class Life:
         return event
 
     async def lead(self, *, to: OrderStatus) -> list[OrderEvent]:
-        """Commits the happy path's moves from where the order stands until it stands at `to`."""
+        """Commits the moves of the happy path up to the status `to`."""
         first = HAPPY_PATH.index(self.claimed.order.status) + 1
         return [await self.move(target) for target in HAPPY_PATH[first : HAPPY_PATH.index(to) + 1]]
 
 
 async def claimed_life(orders: Orders, order_id: OrderId) -> Life:
-    """The life of an order that was placed elsewhere."""
+    """An order that is already placed, claimed."""
     claimed = await orders.claim(order_id)
     assert claimed is not None
     return Life(orders, claimed)
 
 
 async def a_life(orders: Orders, *, at: OrderStatus = OrderStatus.PENDING) -> Life:
-    """A new order, claimed and led to `at`."""
+    """A new order, claimed and moved to the status `at`."""
     placed = await orders.place(a_new_order(id=OrderId(uuid.uuid4())))
     life = await claimed_life(orders, placed.order_id)
     await life.lead(to=at)

@@ -1,4 +1,4 @@
-"""Clients at work: they place orders and follow them, and write down what they were given."""
+"""Clients that place and follow orders, and record what they receive."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,13 +20,13 @@ SOL_USDC = {
 
 @dataclass(slots=True)
 class Trading:
-    """What the clients of one run did and saw."""
+    """What the clients of one run have placed and received."""
 
     acknowledged: list[UUID] = field(default_factory=list)
     logs: dict[tuple[str, UUID], list[StatusFrame]] = field(default_factory=dict)
 
     async def place(self, engine: EngineClient, count: int, **form: object) -> list[UUID]:
-        """Places orders all at once; each is written down when it is acknowledged."""
+        """Places orders concurrently; each is recorded when it is acknowledged."""
         placed = await asyncio.gather(
             *(engine.place_order(**{**SOL_USDC, **form}) for _ in range(count))  # type: ignore[arg-type]
         )
@@ -37,7 +37,7 @@ class Trading:
     async def follow(
         self, engine: EngineClient, order_ids: Iterable[UUID], *, clients: int, within_s: float
     ) -> None:
-        """Each of `clients` follows every order to its end; fails when one has none in time."""
+        """Each of `clients` follows every order until it ends; fails when one has not ended in time."""
         async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
             for order_id in order_ids:
                 for n in range(clients):

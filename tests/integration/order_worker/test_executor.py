@@ -26,10 +26,10 @@ def settings(databases: Databases, redis_url: str) -> OrderWorkerSettings:
 
 
 @pytest.mark.parametrize("turns", range(1, 6))
-def test_a_job_that_is_stopped_at_any_moment_of_its_claim_leaves_no_claim_behind(
+def test_a_job_that_is_cancelled_at_any_point_of_its_claim_releases_it(
     databases: Databases, settings: OrderWorkerSettings, turns: int
 ) -> None:
-    """Whoever writes jobs with a timeout of nothing could else have orders failed as stuck."""
+    """Otherwise jobs with a timeout of zero could make orders fail as stuck."""
     order = a_new_order(id=OrderId(uuid.uuid4()))
 
     async def stop_early() -> None:

@@ -5,42 +5,42 @@ import pytest
 from order_engine.execution.domain.errors import StoreUnavailable
 from order_engine.order_worker.shutdown import GRACE_S, unless_stopped
 
-ANSWER = "an answer"
+RESULT = "a result"
 
 
 async def after(delay_s: float) -> str:
     await asyncio.sleep(delay_s)
-    return ANSWER
+    return RESULT
 
 
-def test_an_answer_is_waited_for_as_long_as_nobody_says_stop() -> None:
+def test_a_call_is_awaited_until_it_returns() -> None:
     async def work() -> str:
         return await unless_stopped(asyncio.Event(), after(0.01))
 
-    assert asyncio.run(work()) == ANSWER
+    assert asyncio.run(work()) == RESULT
 
 
-def test_an_answer_soon_after_the_stop_is_taken() -> None:
+def test_a_result_within_a_second_of_the_stop_is_returned() -> None:
     async def work() -> str:
         stop = asyncio.Event()
         stop.set()
         return await unless_stopped(stop, after(0.05))
 
-    assert asyncio.run(work()) == ANSWER
+    assert asyncio.run(work()) == RESULT
 
 
-def test_no_answer_is_waited_for_long_after_the_stop() -> None:
+def test_a_call_without_a_result_a_second_after_the_stop_is_unavailable() -> None:
     async def work() -> float:
-        stop, begun = asyncio.Event(), asyncio.get_running_loop().time()
+        stop, started_at = asyncio.Event(), asyncio.get_running_loop().time()
         stop.set()
         with pytest.raises(StoreUnavailable):
             await unless_stopped(stop, after(60))
-        return asyncio.get_running_loop().time() - begun
+        return asyncio.get_running_loop().time() - started_at
 
     assert asyncio.run(work()) < GRACE_S + 1
 
 
-def test_an_error_is_raised_as_it_is() -> None:
+def test_an_error_of_the_call_is_raised_unchanged() -> None:
     async def fails() -> None:
         raise ValueError("wrong")
 
@@ -51,13 +51,13 @@ def test_an_error_is_raised_as_it_is() -> None:
     asyncio.run(work())
 
 
-def test_whoever_waits_no_more_ends_the_call() -> None:
+def test_cancelling_the_wait_cancels_the_call() -> None:
     async def work() -> bool:
-        asking = asyncio.create_task(after(60))
-        waiting = asyncio.create_task(unless_stopped(asyncio.Event(), asking))
+        calling = asyncio.create_task(after(60))
+        waiting = asyncio.create_task(unless_stopped(asyncio.Event(), calling))
         await asyncio.sleep(0)
         waiting.cancel()
-        await asyncio.wait({waiting, asking}, timeout=5)
-        return asking.cancelled()
+        await asyncio.wait({waiting, calling}, timeout=5)
+        return calling.cancelled()
 
     assert asyncio.run(work())

@@ -1,4 +1,4 @@
-"""Who asks, and what they may do."""
+"""Accounts, and what an API key of an account may do."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,16 +11,16 @@ LABEL_CHARS_MAX = 64
 
 
 class Scope(StrEnum):
-    """What an API key opens; none of them includes another."""
+    """What an API key may be used for; no scope includes another."""
 
     TRADE = "trade"  # place and cancel orders
     READ = "read"  # orders, their events and their streams
-    ADMIN = "admin"  # make, list and revoke keys of every account
+    ADMIN = "admin"  # create, list and revoke the keys of all accounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """An account at the door. `key_id` is None in open mode, where nobody shows a key."""
+    """The account that a request is made for. `key_id` is None in open mode, which needs no key."""
 
     account_id: AccountId
     scopes: frozenset[Scope]

@@ -1,4 +1,4 @@
-"""What can go wrong, by who must act on it."""
+"""The errors of the engine, grouped by who must act on them."""
 
 from typing import ClassVar
 
@@ -11,25 +11,25 @@ class ExecutionError(Exception):
 
 
 class OrderNotFound(ExecutionError):
-    """No such order, or not one of this account."""
+    """This account has no such order."""
 
 
-# Trying again later helps.
+# The caller may try again later.
 
 
 class StoreUnavailable(ExecutionError):
-    """PostgreSQL did not answer in time; nothing may be taken as written or as not written."""
+    """PostgreSQL did not answer in time; a write may or may not have been committed."""
 
 
 class Overloaded(ExecutionError):
-    """A bounded buffer is full; the call was not taken."""
+    """A bounded buffer is full; the call was not accepted."""
 
 
 class VenueUnavailable(ExecutionError):
-    """A venue failed or did not answer; what it was asked to do may or may not have happened."""
+    """A venue failed or did not answer; the call may or may not have taken effect."""
 
 
-# The order ends: `code` is stable and goes to the client as `errorCode`.
+# The order ends. `code` is stable and sent to clients as `errorCode`; str() is the `errorReason`.
 
 
 class OrderFailed(ExecutionError):
@@ -57,7 +57,7 @@ class AttemptsExhausted(OrderFailed):
 
 
 class StuckWithoutMove(OrderFailed):
-    """Claimed again and again without one move: something kills its workers."""
+    """The order was claimed many times without a move; it probably crashes its workers."""
 
     code = "internal_error"
 

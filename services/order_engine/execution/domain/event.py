@@ -9,11 +9,9 @@ from order_engine.execution.domain.status import OrderStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderEvent:
-    """One committed move of one order; `seq` counts from 1 without a gap.
+    """One committed transition of one order; `seq` counts from 1 without a gap.
 
-    `payload` holds what became known with this move, keyed as on the wire: the route with both
-    quotes at `building`, txHash and executedPrice at `confirmed`, errorCode and errorReason at
-    `failed`.
+    `payload` holds what became known with it, as `payload.py` writes it.
     """
 
     order_id: OrderId

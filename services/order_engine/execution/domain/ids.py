@@ -1,4 +1,4 @@
-"""Ids are types: an order's id cannot be handed to something that wants another."""
+"""Ids are types, so that one id cannot be passed where another is expected."""
 
 from typing import NewType
 from uuid import UUID
@@ -8,9 +8,9 @@ AccountId = NewType("AccountId", str)
 
 
 def order_id_in(text: str) -> OrderId | None:
-    """The id, as it is written in a frame or in capitals; None for anything else.
+    """The id written with hyphens, in lower or upper case; None for anything else.
 
-    UUID() alone would also read braces and URNs.
+    UUID() alone also accepts braces and URNs.
     """
     try:
         order_id = UUID(text)

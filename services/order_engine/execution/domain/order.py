@@ -43,7 +43,7 @@ class NewOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order(NewOrder):
-    """An order as committed in PostgreSQL, whose clock wrote every timestamp."""
+    """An order as committed in PostgreSQL; its clock set every timestamp."""
 
     status: OrderStatus
     seq: int

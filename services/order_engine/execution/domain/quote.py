@@ -5,19 +5,19 @@ from typing import NewType
 
 VenueName = NewType("VenueName", str)
 
-# 20 digits before the point and 18 after, times a price with 8 decimals, without loss.
+# Exact for an amount with 20 digits before the point and 18 after, times a price with 8 decimals.
 AMOUNTS = Context(prec=76, rounding=ROUND_DOWN)
 PRICE_STEP = Decimal("1e-8")
 AMOUNT_DECIMALS = 18
 
 
 def rounded_price(price: Decimal) -> Decimal:
-    """Eight decimals, rounded down: the form in which every price is shown and stored."""
+    """Eight decimals, rounded down: every price is stored and sent in this form."""
     return price.quantize(PRICE_STEP, context=AMOUNTS)
 
 
 def rounded_amount(amount: Decimal) -> Decimal:
-    """At most eighteen decimals, rounded down, so that no one is promised more than they get."""
+    """At most eighteen decimals, rounded down, so that a quote never promises more than is paid."""
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent >= -AMOUNT_DECIMALS:
         return amount
@@ -45,6 +45,6 @@ class Quote:
     def min_amount_out(
         self, *, slippage_percent: Decimal, client_minimum: Decimal | None
     ) -> Decimal:
-        """The least that may land: the quote less the slippage, and never below the client's floor."""
+        """The least that the swap may pay: the quote less the slippage, but at least the client's minimum."""
         tolerated = AMOUNTS.multiply(self.amount_out, 1 - slippage_percent / 100)
         return max(rounded_amount(tolerated), client_minimum or Decimal(0))

@@ -9,8 +9,8 @@ from order_engine.execution.domain.quote import AMOUNTS, Quote
 def best_quote(quotes: Iterable[Quote], *, client_minimum: Decimal | None, now: datetime) -> Quote:
     """The live quote that pays most; on a tie, the venue first by name.
 
-    Raises NoLiveQuote when none is live, and MinAmountOutUnreachable when even the best pays less
-    than the client asked for: sending it could only cost a fee.
+    Raises NoLiveQuote when no quote is live, and MinAmountOutUnreachable when even the best pays
+    less than the client's minimum: its transaction would be rejected, and still cost a fee.
     """
     live = [quote for quote in quotes if now < quote.expires_at]
     if not live:

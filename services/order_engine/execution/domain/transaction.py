@@ -1,7 +1,7 @@
-"""What is sent to a venue, and what may become of it.
+"""What is sent to a venue, and its outcome.
 
-A signed transaction may land at any moment until the venue itself says that it never will. Only
-three answers end the wait: a Fill, a Rejection, or an Expiry that the venue has committed.
+A signed transaction may land at any time until the venue has committed that it never will. It has
+one of three outcomes: a Fill, a Rejection, or an Expiry.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
-    """A transaction recorded before it is first sent; `n` counts an order's intents from 1."""
+    """A transaction that is recorded before it is first sent; `n` counts an order's intents from 1."""
 
     n: int
     venue: VenueName
@@ -36,7 +36,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fill:
-    """The swap happened."""
+    """The transaction landed and made the swap."""
 
     signature: Signature
     executed_price: Decimal
@@ -45,7 +45,7 @@ class Fill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """The transaction landed without a swap and never lands again."""
+    """The transaction landed without making the swap, and never lands again."""
 
     reason: str
     slippage_exceeded: bool

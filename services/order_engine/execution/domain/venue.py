@@ -8,31 +8,34 @@ from order_engine.execution.domain.transaction import Outcome, Signature, Transa
 
 
 class Venue(Protocol):
-    """What the engine asks of a venue.
+    """What the engine needs of a venue.
 
-    Every call may raise VenueUnavailable, after which it may have happened or not. All venues pass
-    one contract suite, `tests/integration/execution/venues/venue_contract.py`.
+    Every call may raise VenueUnavailable, after which it may or may not have taken effect. All
+    venues pass one contract suite, `tests/integration/execution/venues/venue_contract.py`.
     """
 
     @property
     def name(self) -> VenueName: ...
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
-        """What it offers for the swap; `now` starts the quote's lifetime."""
+        """The venue's offer for the swap; its lifetime starts at `now`."""
         ...
 
     async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
-        """A signed transaction, unlike any built before; nothing is sent."""
+        """A signed transaction that differs from every other; nothing is sent."""
         ...
 
     async def send(self, transaction: Transaction) -> None:
-        """Hand it over. The same bytes again change nothing."""
+        """Sends it. Sending the same bytes again has no further effect."""
         ...
 
     async def outcome(self, signature: Signature) -> Outcome | None:
-        """What became of it; None while it may still land."""
+        """The outcome of a transaction; None while it may still land."""
         ...
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
-        """Have the venue rule that an overdue transaction never lands; None before `valid_until`."""
+        """Has the venue commit that an overdue transaction never lands; None before `valid_until`.
+
+        A transaction that has landed keeps its outcome, which is returned.
+        """
         ...

@@ -8,12 +8,12 @@ TEXT = "019c0000-0000-7000-8000-000000000abc"
 
 
 @pytest.mark.parametrize("text", [TEXT, TEXT.upper()])
-def test_an_id_is_read_as_written_or_in_capitals(text: str) -> None:
+def test_an_id_is_read_in_lower_and_upper_case(text: str) -> None:
     assert order_id_in(text) == UUID(TEXT)
 
 
 @pytest.mark.parametrize(
     "text", ["", "42", TEXT.replace("-", ""), f"{{{TEXT}}}", f"urn:uuid:{TEXT}"]
 )
-def test_another_way_to_write_it_is_none(text: str) -> None:
+def test_no_other_form_is_an_id(text: str) -> None:
     assert order_id_in(text) is None

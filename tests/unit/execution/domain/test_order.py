@@ -39,14 +39,14 @@ ILLEGAL = [pair for pair in product(OrderStatus, set(OrderStatus) - {PENDING}) i
 
 
 @pytest.mark.parametrize(("source", "target"), LEGAL)
-def test_an_order_makes_a_move_that_the_table_has(source: OrderStatus, target: OrderStatus) -> None:
+def test_a_move_that_the_table_allows_is_made(source: OrderStatus, target: OrderStatus) -> None:
     move = a_move(a_claimed_order(status=source, epoch=7, intent=an_intent()), target)
 
     assert (move.order_id, move.epoch, move.source, move.target) == (ORDER_ID, 7, source, target)
 
 
 @pytest.mark.parametrize(("source", "target"), ILLEGAL)
-def test_an_order_makes_no_move_that_the_table_lacks(
+def test_a_move_that_the_table_does_not_allow_is_refused(
     source: OrderStatus, target: OrderStatus
 ) -> None:
     with pytest.raises(IllegalTransition, match=f"^{source} -> {target}$"):
@@ -84,7 +84,7 @@ def test_a_cause_names_the_claim_and_the_step(target: OrderStatus) -> None:
     assert a_transition(epoch=12, target=target).cause == f"12:{target.value}"
 
 
-def test_two_claims_never_share_a_cause() -> None:
+def test_two_claims_never_have_the_same_cause() -> None:
     assert a_transition(epoch=1).cause != a_transition(epoch=11).cause
 
 
@@ -94,25 +94,25 @@ def test_one_claim_has_another_cause_for_each_step() -> None:
     assert len(causes) == len(OrderStatus)
 
 
-def test_a_move_that_chooses_no_venue_names_none() -> None:
+def test_a_move_without_quote_and_intent_has_no_venue() -> None:
     assert a_transition().venue is None
 
 
-def test_a_routed_order_goes_to_the_venue_of_its_quote() -> None:
+def test_a_move_with_a_quote_has_the_venue_of_the_quote() -> None:
     assert a_transition(quote=a_quote(venue=METEORA)).venue == METEORA
 
 
-def test_a_built_order_goes_to_the_venue_of_its_intent() -> None:
+def test_a_move_with_an_intent_has_the_venue_of_the_intent() -> None:
     assert a_transition(intent=an_intent(venue=METEORA)).venue == METEORA
 
 
-def test_the_intent_decides_over_the_quote() -> None:
+def test_the_venue_of_the_intent_comes_before_that_of_the_quote() -> None:
     move = a_transition(quote=a_quote(venue=RAYDIUM), intent=an_intent(venue=METEORA))
 
     assert move.venue == METEORA
 
 
-def test_after_a_move_the_order_stands_where_the_event_says() -> None:
+def test_after_a_move_the_order_has_the_status_and_seq_of_its_event() -> None:
     claimed = a_claimed_order(status=PENDING, epoch=4, claims=3)
     later = NOON + timedelta(seconds=1)
     event = an_event(status=ROUTING, seq=2, occurred_at=later)
@@ -122,19 +122,19 @@ def test_after_a_move_the_order_stands_where_the_event_says() -> None:
     assert (after.order.status, after.order.seq, after.order.updated_at) == (ROUTING, 2, later)
 
 
-def test_after_a_move_the_claim_is_the_same() -> None:
+def test_after_a_move_the_epoch_is_the_same() -> None:
     claimed = a_claimed_order(status=PENDING, epoch=4)
 
     assert claimed.after(claimed.started(), an_event(status=ROUTING)).epoch == 4
 
 
-def test_a_move_starts_the_count_of_claims_anew() -> None:
+def test_a_move_resets_the_count_of_claims() -> None:
     claimed = a_claimed_order(status=PENDING, claims=19)
 
     assert claimed.after(claimed.started(), an_event(status=ROUTING)).order.claims == 0
 
 
-def test_a_move_leaves_what_the_client_asked_for_as_it_was() -> None:
+def test_a_move_does_not_change_what_the_client_asked_for() -> None:
     claimed = a_claimed_order(status=PENDING, min_amount_out=Decimal(7))
 
     after = claimed.after(claimed.started(), an_event(status=ROUTING)).order
@@ -171,7 +171,7 @@ def test_a_move_without_a_venue_keeps_the_one_chosen_before() -> None:
     assert after.order.venue == METEORA
 
 
-def test_a_further_intent_takes_the_place_of_the_one_before() -> None:
+def test_a_further_intent_replaces_the_one_before() -> None:
     claimed = a_claimed_order(status=SUBMITTED, intent=an_intent(n=1))
     second = an_intent(n=2, venue=METEORA)
 
@@ -180,11 +180,11 @@ def test_a_further_intent_takes_the_place_of_the_one_before() -> None:
     assert (held.intent, held.intents) == (second, 2)
 
 
-def test_a_further_intent_moves_no_status() -> None:
+def test_a_further_intent_does_not_change_the_order() -> None:
     claimed = a_claimed_order(status=SUBMITTED, intent=an_intent(n=1))
 
     assert claimed.holding(an_intent(n=2)).order == claimed.order
 
 
-def test_an_order_of_nobody_in_particular_is_the_local_account_s() -> None:
+def test_the_default_account_is_called_local() -> None:
     assert LOCAL_ACCOUNT == "local"

@@ -13,7 +13,7 @@ SMALLEST = Decimal("0.000000000000000001")
 
 
 def _decimal(units: int, *, decimals: int) -> Decimal:
-    """Exact at any length: arithmetic would round to the context's 28 digits."""
+    """Exact at any length; arithmetic rounds to the 28 digits of the context."""
     return Decimal(f"{units}e-{decimals}")
 
 
@@ -36,7 +36,7 @@ def _rounded_down(exact: Fraction, *, decimals: int) -> Fraction:
         ("1.5", "1", "0.00000000"),
         ("1.23456789", "0.0025", "1.23148147"),  # 1.231481470275
         ("0.99999999", "0.003", "0.99699999"),  # 0.99699999003
-        ("0.00000001", "0.0025", "0.00000000"),  # rounded up it would promise what is not there
+        ("0.00000001", "0.0025", "0.00000000"),  # rounding up would promise too much
     ],
 )
 def test_the_fee_comes_off_the_price_rounded_down_to_eight_decimals(
@@ -126,7 +126,7 @@ def test_amounts_lose_nothing_that_eighteen_decimals_can_hold(
         ("0", "200", "200"),
     ],
 )
-def test_the_least_that_may_land_is_the_higher_of_slippage_and_the_clients_floor(
+def test_the_minimum_is_the_higher_of_slippage_and_client_minimum(
     slippage_percent: str, client_minimum: str | None, least: str
 ) -> None:
     minimum = a_quote().min_amount_out(
@@ -149,21 +149,21 @@ def test_the_slippage_is_taken_off_exactly_and_rounded_down(
 
 
 @given(amount_in=amounts, price=prices, slippage_percent=percents, share=st.fractions(0, 1))
-def test_with_a_floor_below_it_the_quoted_amount_itself_may_always_land(
+def test_the_quoted_amount_is_accepted_when_the_client_minimum_is_lower(
     amount_in: Decimal, price: Decimal, slippage_percent: Decimal, share: Fraction
 ) -> None:
     quote = a_quote(amount_in=amount_in, price=price)
-    floor = _rounded_down(Fraction(quote.amount_out) * share, decimals=18)
+    lower = _rounded_down(Fraction(quote.amount_out) * share, decimals=18)
     minimum = quote.min_amount_out(
         slippage_percent=slippage_percent,
-        client_minimum=_decimal(int(floor * 10**18), decimals=18),
+        client_minimum=_decimal(int(lower * 10**18), decimals=18),
     )
 
     assert minimum <= quote.amount_out
 
 
 @given(amount_in=amounts, price=prices, slippage_percent=percents, client_minimum=amounts)
-def test_nothing_below_the_clients_floor_may_ever_land(
+def test_the_minimum_is_never_below_the_client_minimum(
     amount_in: Decimal, price: Decimal, slippage_percent: Decimal, client_minimum: Decimal
 ) -> None:
     minimum = a_quote(amount_in=amount_in, price=price).min_amount_out(

@@ -23,7 +23,7 @@ def test_the_quote_that_pays_most_is_the_route() -> None:
     assert best_quote([low, high], client_minimum=None, now=NOON) == high
 
 
-def test_the_fee_counts_and_not_the_price_alone() -> None:
+def test_quotes_are_compared_after_fees() -> None:
     dear = a_quote(venue=RAYDIUM, price=Decimal("1.51"), fee_rate=Decimal("0.1"))
     fair = a_quote(venue=METEORA, price=Decimal("1.50"), fee_rate=Decimal(0))
 
@@ -37,11 +37,13 @@ def test_on_a_tie_the_venue_first_by_name_wins(quotes: Sequence[Quote]) -> None:
     assert best_quote(quotes, client_minimum=None, now=NOON).venue == METEORA
 
 
-def test_prices_that_are_shown_alike_are_a_tie() -> None:
-    better_by_nothing = a_quote(venue=RAYDIUM, price=Decimal("1.500000001"), fee_rate=Decimal(0))
+def test_prices_that_are_equal_to_eight_decimals_are_a_tie() -> None:
+    better_at_the_ninth_decimal = a_quote(
+        venue=RAYDIUM, price=Decimal("1.500000001"), fee_rate=Decimal(0)
+    )
     first = a_quote(venue=METEORA, price=Decimal("1.5"), fee_rate=Decimal(0))
 
-    assert best_quote([better_by_nothing, first], client_minimum=None, now=NOON) == first
+    assert best_quote([better_at_the_ninth_decimal, first], client_minimum=None, now=NOON) == first
 
 
 def test_an_expired_quote_is_not_a_route() -> None:
@@ -51,7 +53,7 @@ def test_an_expired_quote_is_not_a_route() -> None:
     assert best_quote([expired, live], client_minimum=None, now=NOON) == live
 
 
-def test_a_quote_is_dead_at_the_moment_it_expires() -> None:
+def test_a_quote_is_not_live_at_the_time_it_expires() -> None:
     with pytest.raises(NoLiveQuote):
         best_quote([a_quote(expires_at=NOON)], client_minimum=None, now=NOON)
 
@@ -86,11 +88,11 @@ def test_a_minimum_that_only_an_expired_quote_pays_is_unreachable() -> None:
         best_quote([generous, a_quote()], client_minimum=Decimal(200), now=NOON)
 
 
-def test_a_minimum_of_zero_asks_for_nothing() -> None:
+def test_a_minimum_of_zero_is_always_reached() -> None:
     assert best_quote([a_quote()], client_minimum=Decimal(0), now=NOON) == a_quote()
 
 
-def test_an_unreachable_minimum_is_said_with_every_digit() -> None:
+def test_the_error_for_an_unreachable_minimum_shows_every_digit() -> None:
     pays, wants = (
         "12345678901234567890.123456789012345678",
         "12345678901234567890.123456789012345679",

@@ -8,7 +8,7 @@ PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 
 EVERY_PAIR = list(product(OrderStatus, OrderStatus))
 
-# Said again on purpose: a slip in the table must not correct its own test.
+# Repeated on purpose: an error in the table must not correct its own test.
 LEGAL = {
     (PENDING, ROUTING),
     (PENDING, FAILED),
@@ -50,22 +50,22 @@ def test_confirmed_and_failed_are_the_only_final_statuses() -> None:
 
 
 @pytest.mark.parametrize("status", sorted(set(OrderStatus) - FINAL))
-def test_an_order_that_has_not_ended_can_fail(status: OrderStatus) -> None:
+def test_an_order_that_is_not_final_can_fail(status: OrderStatus) -> None:
     assert FAILED in TRANSITIONS[status]
 
 
 @pytest.mark.parametrize("status", sorted(set(OrderStatus) - FINAL))
-def test_an_order_that_has_not_ended_can_still_be_confirmed(status: OrderStatus) -> None:
+def test_an_order_that_is_not_final_can_still_be_confirmed(status: OrderStatus) -> None:
     assert CONFIRMED in _reachable(status)
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
-def test_no_order_comes_back_to_where_it_has_been(status: OrderStatus) -> None:
+def test_no_status_can_be_reached_from_itself(status: OrderStatus) -> None:
     assert status not in _reachable(status)
 
 
 @pytest.mark.parametrize("status", sorted(set(OrderStatus) - {PENDING}))
-def test_every_order_begins_pending(status: OrderStatus) -> None:
+def test_every_status_can_be_reached_from_pending(status: OrderStatus) -> None:
     assert status in _reachable(PENDING)
 
 
@@ -73,12 +73,12 @@ def test_nothing_leads_back_to_pending() -> None:
     assert all(PENDING not in targets for targets in TRANSITIONS.values())
 
 
-def test_the_table_cannot_be_changed_by_who_reads_it() -> None:
+def test_the_table_is_read_only() -> None:
     with pytest.raises(TypeError):
-        TRANSITIONS[FAILED] = frozenset({PENDING})  # type: ignore[index]  # that is the point
+        TRANSITIONS[FAILED] = frozenset({PENDING})  # type: ignore[index]  # the test is that this fails
 
 
-def test_the_wire_words_are_those_of_the_seed() -> None:
+def test_the_names_of_the_statuses_are_stable() -> None:
     assert [str(status) for status in OrderStatus] == [
         "pending",
         "routing",
