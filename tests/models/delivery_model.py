@@ -1,28 +1,28 @@
-"""The delivery of one order's events to one client, small enough to be searched whole.
+"""The delivery of one order's events to one client, small enough to be searched completely.
 
-Events are committed in PostgreSQL, published on a bus, taken by the ws-gateway into the order's
-feed, sent over a socket, and kept by a client that comes back when the socket breaks. What each
+Events are committed in PostgreSQL, published on a bus, appended by the ws-gateway to the order's
+feed, sent over a socket, and kept by a client that reconnects when the socket breaks. What each
 part may do, in every possible order:
 
-    bus       loses messages, repeats them, brings them in any order; what it brings while nobody
-              is subscribed is gone, and a subscription may break at any time
-    feed      old news is dropped, the next appended; anything else makes it load what is missing
-    load      reads PostgreSQL at one moment, and appends what it read at a later one
-    check     the position in PostgreSQL beyond that of the feed makes it load
+    bus       loses messages, repeats them, reorders them; a message that arrives without a
+              subscription is lost, and a subscription may break at any time
+    feed      drops an old event, appends the next one; any other event makes it load the missing ones
+    load      reads PostgreSQL, and appends the result in a later step
+    check     a position in PostgreSQL beyond that of the feed makes the feed load
     connect   subscribe and wait for the confirmation, then load, then send from `after` on
-    client    asks for what comes after the last seq it has
+    client    asks for the events after the last seq that it has
 
-A feed outlives its socket as long as another follows the order, and may vanish at any time without
-one (so does all of it when the gateway crashes).
+A feed remains after its socket is closed while another socket follows the order. Without a socket
+it may disappear at any time, as all feeds do when the gateway crashes.
 
-Why that is enough for P3: a feed only ever grows by its next seq, either from the bus or from a
-read, so a cursor into it cannot skip or repeat; and whatever the bus did, the check compares with
-the truth. So safety never depends on the bus, and progress only on PostgreSQL. Subscribing before
-reading, and reading again for news that came during a read, save time: with both, no event waits
-for the check unless the bus has lost something.
+Why that is enough for P3: a feed only grows by its next seq, from the bus or from a read, so a
+cursor into it cannot skip or repeat; and whatever the bus does, the check compares the feed with
+PostgreSQL. Safety never depends on the bus, and progress only on PostgreSQL. Subscribing before
+reading, and reading again for events that arrived during a read, save time: with both, no event
+waits for the check unless the bus has lost a message.
 
-Old news is news up to the last seq of the feed, so the number of repeats needs no bound: a message
-that has arrived may simply stay on the bus.
+An event is old when its seq is not beyond the last one of the feed. The number of repeats needs no
+bound: a message that has arrived may stay on the bus.
 """
 
 from collections.abc import Iterator
@@ -38,13 +38,13 @@ EVENTS = 3  # the last one is final
 class Flaw(StrEnum):
     """A rule left out."""
 
-    NO_GAP_FILL = "news beyond the next seq is appended as it comes"
-    NO_DEDUPE = "old news is appended again"
-    NO_POSITION_CHECK = "nobody compares the feed with PostgreSQL"
+    NO_GAP_FILL = "an event beyond the next seq is appended as it arrives"
+    NO_DEDUPE = "an old event is appended again"
+    NO_POSITION_CHECK = "the feed is never compared with PostgreSQL"
     READ_THEN_SUBSCRIBE = "history is read before the subscription is confirmed"
-    NEWS_LOST_WHILE_LOADING = "news that comes during a load is forgotten"
-    RESUMED_FROM_START = "the gateway sends from the first event, whatever the client has"
-    CLIENT_WITHOUT_SEQ = "the client remembers no seq, and takes what comes"
+    LOST_WHILE_LOADING = "an event that arrives during a load is forgotten"
+    RESUMED_FROM_START = "the gateway ignores `after` and sends from the first event"
+    CLIENT_WITHOUT_SEQ = "the client remembers no seq, and accepts every event"
 
 
 Flaws = frozenset[Flaw]
@@ -58,13 +58,13 @@ class Socket(StrEnum):
 
 
 class Load(NamedTuple):
-    read: int | None = None  # the last event at the moment of the read
-    heard: int = 0  # the newest seq that the bus has brought since the load began
+    read: int | None = None  # the last event at the time of the read
+    newest: int = 0  # the newest seq that has arrived since the load began
 
 
 class State(NamedTuple):
     committed: int = 1
-    bus: frozenset[int] = frozenset({1})  # published, and may yet arrive
+    bus: frozenset[int] = frozenset({1})  # published, and may still arrive
     subscribed: bool = False
     feed: tuple[int, ...] | None = None
     load: Load | None = None
@@ -72,19 +72,19 @@ class State(NamedTuple):
     after: int = 0  # what the client asked for
     sent: int = 0  # over this socket
     wire: tuple[int, ...] = ()
-    log: tuple[int, ...] = ()  # what the client has passed on
+    log: tuple[int, ...] = ()  # what the client has received
 
     @property
     def last(self) -> int:
         return self.feed[-1] if self.feed else 0
 
     def loading(self) -> "State":
-        """With a load begun, unless one is under way or there is nothing to come."""
+        """With a load started, unless one is running or the feed is complete."""
         final = self.last >= EVENTS
         return self if self.load is not None or final else self._replace(load=Load())
 
     def advanced(self, flaws: Flaws) -> "State":
-        """With the socket one phase on; a load that a final feed does not need is passed over."""
+        """With the socket in its next phase; a complete feed skips the load."""
         phases = [Socket.DOWN, Socket.SUBSCRIBING, Socket.LOADING, Socket.OPEN]
         if Flaw.READ_THEN_SUBSCRIBE in flaws:
             phases[1:3] = Socket.LOADING, Socket.SUBSCRIBING
@@ -102,7 +102,7 @@ class State(NamedTuple):
 
 
 def delivery_model(*flaws: Flaw, calm: bool = False) -> Model[State]:
-    """Where it is `calm`, neither the bus nor a read loses anything, and both can be counted on."""
+    """When it is `calm`, neither the bus nor a read loses anything, and both are fair."""
     return Model(
         start=State(),
         steps=partial(_steps, flaws=frozenset(flaws), calm=calm),
@@ -111,19 +111,19 @@ def delivery_model(*flaws: Flaw, calm: bool = False) -> Model[State]:
     )
 
 
-# What must never be
+# The rules
 
 
 def _broken(state: State) -> str | None:
     end = state.after + state.sent + 1
     if state.wire != tuple(range(end - len(state.wire), end)):
-        return "a socket does not carry what comes after `after`, in order, each once"
+        return "a socket does not carry the events after `after`, in order, each once"
     if state.log != tuple(range(1, len(state.log) + 1)):
-        return "a client does not get 1..n in order, each once"
+        return "a client does not receive 1..n in order, each once"
     return None
 
 
-# Who can do what
+# The steps of each part
 
 
 def _steps(state: State, *, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
@@ -148,18 +148,18 @@ def _bus_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
             yield Step(f"event {seq} arrives, and will again", arrived, fair=False)
             yield Step(f"event {seq} arrives", arrived._replace(bus=gone.bus), calm)
         else:
-            yield Step(f"event {seq} finds nobody", gone, calm)
+            yield Step(f"event {seq} arrives without a subscription", gone, calm)
 
 
 def _offered(state: State, seq: int, flaws: Flaws) -> State:
-    """What the feed makes of news."""
+    """The feed once the event has arrived."""
     if seq <= state.last:
         return state.appended(seq) if Flaw.NO_DEDUPE in flaws else state
     if state.load is not None:
-        if Flaw.NEWS_LOST_WHILE_LOADING in flaws:
+        if Flaw.LOST_WHILE_LOADING in flaws:
             return state
-        heard = max(seq, state.load.heard)
-        return state._replace(load=state.load._replace(heard=heard))
+        newest = max(seq, state.load.newest)
+        return state._replace(load=state.load._replace(newest=newest))
     if seq == state.last + 1 or Flaw.NO_GAP_FILL in flaws:
         return state.appended(seq)
     return state.loading()
@@ -176,13 +176,13 @@ def _subscription_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step
 def _feed_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
     if state.socket is Socket.DOWN:
         gone = state._replace(feed=None, load=None, subscribed=False)
-        yield Step("the feed loses its last follower", gone, fair=False)
+        yield Step("the feed is dropped with its last follower", gone, fair=False)
     if state.load is not None:
         if state.load.read is None:
             read = state.load._replace(read=state.committed)
             yield Step(f"the load reads up to {state.committed}", state._replace(load=read))
         else:
-            yield Step("the load ends", _loaded(state, state.load.read, state.load.heard, flaws))
+            yield Step("the load ends", _loaded(state, state.load.read, state.load.newest, flaws))
         if not calm:
             failed = state._replace(load=None)
             waiting = state.socket is Socket.LOADING
@@ -191,11 +191,11 @@ def _feed_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]
         yield Step("the position check finds more", state.loading())
 
 
-def _loaded(state: State, read: int, heard: int, flaws: Flaws) -> State:
+def _loaded(state: State, read: int, newest: int, flaws: Flaws) -> State:
     state = state._replace(load=None).appended(*range(state.last + 1, read + 1))
     if state.socket is Socket.LOADING:
         state = state.advanced(flaws)
-    return state.loading() if heard > state.last else state
+    return state.loading() if newest > state.last else state
 
 
 def _socket_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
@@ -206,16 +206,18 @@ def _socket_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State
         return
     yield Step("the socket breaks", state.down(), fair=False)
     if state.socket is Socket.SUBSCRIBING and state.subscribed:
-        yield Step("the gateway goes on", state.advanced(flaws))
+        yield Step("the gateway continues", state.advanced(flaws))
     elif state.socket is Socket.SUBSCRIBING and not calm:
-        yield Step("the gateway goes on unsubscribed", state.advanced(flaws), fair=False)
+        yield Step(
+            "the gateway continues without a subscription", state.advanced(flaws), fair=False
+        )
     cursor = state.sent if Flaw.RESUMED_FROM_START in flaws else state.after + state.sent
     if state.socket is Socket.OPEN and state.feed is not None and cursor < len(state.feed):
         seq = state.feed[cursor]
         sent = state._replace(sent=state.sent + 1, wire=(*state.wire, seq))
         yield Step(f"the gateway sends {seq}", sent)
     if state.wire:
-        yield Step(f"the client gets {state.wire[0]}", _received(state, flaws))
+        yield Step(f"the client receives {state.wire[0]}", _received(state, flaws))
 
 
 def _received(state: State, flaws: Flaws) -> State:

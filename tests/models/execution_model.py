@@ -1,33 +1,33 @@
-"""The execution protocol for one order, small enough to be searched whole.
+"""The execution protocol for one order, small enough to be searched completely.
 
-Two workers, the gateway and the chain take turns in every possible order; each step below is one
-that the real parts take at once: one committed statement, or one call that reaches the chain. A
-worker may stop between any two of its steps, for good (a crash) or until its lease has run out (a
-pause), and the reply to any statement may be lost, after which the worker repeats it. Time is only
-that leases run out and transactions fall overdue, at any moment.
+Two workers, the gateway and the chain take turns in every possible order. Each step below is atomic
+in the real system: one committed statement, or one call that reaches the chain. A worker may stop
+between any two of its steps, for good (a crash) or until its lease has expired (a pause), and the
+reply to any statement may be lost, after which the worker repeats it. Time means only that leases
+expire and transactions become overdue, at any time.
 
-    claim     epoch + 1, if the order is not final and not leased (or leased by this very claim)
-    move      status, seq, event and what becomes of an intent, if epoch and status are as known;
-              else the worker looks for the event that it caused itself, and without one it stops
+    claim     epoch + 1, if the order is not final and not leased (or leased by this same claim)
+    move      status, seq, event and the state of an intent, if epoch and status are as known; else
+              the worker searches for the event that it has caused itself, and stops without one
     intent    recorded with the move to `submitted`, or later under the unchanged status; only
-              recorded bytes are sent, and whoever claims the order sends the recorded ones
-    expiry    the chain rules that overdue bytes never land; marking the intent dead is another step
-    attempt   after a failed one the order is given back; the last one, and the death of the last
-              transaction, fails it, unless an intent may still land
+              recorded bytes are sent, and every later claim sends the recorded bytes again
+    expiry    the chain commits that overdue bytes never land; marking the intent dead is another step
+    attempt   after a failed attempt the order is released; the last attempt, and the expiry of the
+              last transaction, fails it, unless an intent may still land
     cancel    `failed`, epoch + 1, if the order is not yet submitted
 
-What a signature is worth: a transaction that was sent may land at any moment until it is overdue,
-whoever sent it and whatever PostgreSQL says. So P2 cannot be kept by looking before each send. It
-rests on this: bytes are recorded before they are sent, no second ones are recorded before the chain
-has ruled the first ones dead, and nobody records anything under an epoch that is not the newest.
+A transaction that was sent may land at any time until it is overdue, whatever PostgreSQL holds, so a
+check before each send does not ensure P2. What does: bytes are recorded before they are sent, no
+second transaction is recorded before the chain has committed that the first one never lands, and
+nothing is recorded under an epoch that is not the newest.
 
-Left out, because other steps cover it: releasing a lease (a crash, then the lease runs out),
-renewing it (it does not run out), hints (an order may be claimed at any time). The unique index on
-live intents is left out too: the protocol must hold without it.
+Left out, because other steps cover it: releasing a lease (a crash, then the lease expires),
+renewing it (it does not expire), hints (an order may be claimed at any time). The unique index on
+live intents is left out as well: the protocol must hold without it.
 
-Epochs are only ever compared for equality, so states are stored with their epochs numbered anew,
-and attempts stop counting at the last. That makes the states finite, with no bound on the number of
-claims, crashes, pauses and lost replies.
+Epochs are only compared for equality, so states are stored with their epochs renumbered from 1, and
+attempts are not counted beyond the last. That makes the states finite, with no bound on the number
+of claims, crashes, pauses and lost replies.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ from typing import NamedTuple
 
 from models.execution_state import (
     NO_TX,
-    NOBODY,
+    NO_WORKER,
     Doing,
     FailedAttempt,
     Fate,
@@ -56,25 +56,25 @@ PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 
 ATTEMPTS_MAX = 2
 CANCELLABLE = frozenset({PENDING, ROUTING, BUILDING})
-CHAIN_WORDS = frozenset({Fate.FILLED, Fate.REJECTED, Fate.EXPIRED})
+OUTCOMES = frozenset({Fate.FILLED, Fate.REJECTED, Fate.EXPIRED})
 
 
 class Flaw(StrEnum):
     """A rule left out."""
 
     NO_FENCE = "no write compares the epoch"
-    FENCE_BY_SELECT = "a further intent is written after a look at the epoch, not together with it"
+    FENCE_BY_SELECT = "the epoch is checked before a further intent is written, not with it"
     SENT_UNRECORDED = "the first transaction is sent before it is recorded"
-    DEAD_BY_IMPATIENCE = "an intent counts as dead without the chain's word"
-    FAILED_WHILE_LIVE = "the last attempt fails an order whose intent may land"
-    NO_ADOPTION = "a claimer does not look for a live intent"
+    DEAD_BY_IMPATIENCE = "an intent counts as dead before the chain has committed its expiry"
+    FAILED_WHILE_LIVE = "the last attempt fails an order whose intent may still land"
+    NO_ADOPTION = "a claim does not read the live intent"
     CANCEL_AT_SUBMITTED = "a submitted order can be cancelled"
-    CANCEL_BY_SELECT = "cancel looks at the status first, and does not compare it as it writes"
+    CANCEL_BY_SELECT = "cancel checks the status before it writes, not with it"
     CANCEL_KEEPS_EPOCH = "cancel does not raise the epoch"
     MOVE_TRUSTS_EPOCH = "a move does not compare the status"
-    NO_CAUSE = "a repeated move does not look for the event that it caused"
-    LEASES_LAST = "a lease never runs out"
-    NOBODY_EXPIRES = "nobody asks the chain for an expiry"
+    NO_CAUSE = "a repeated move does not search for the event that it has caused"
+    LEASES_LAST = "a lease never expires"
+    NOTHING_EXPIRES = "the chain is never asked for an expiry"
 
 
 Flaws = frozenset[Flaw]
@@ -89,7 +89,7 @@ def execution_model(*flaws: Flaw) -> Model[State]:
     )
 
 
-# Who can do what
+# The steps of each part
 
 
 def _steps(state: State, *, flaws: Flaws) -> Iterator[Step[State]]:
@@ -101,14 +101,14 @@ def _steps(state: State, *, flaws: Flaws) -> Iterator[Step[State]]:
 
 
 def _outside_steps(state: State, flaws: Flaws) -> Iterator[Step[State]]:
-    """What time, the chain and the gateway do."""
-    if state.lease != NOBODY and Flaw.LEASES_LAST not in flaws:
-        # a worker that goes on renews its lease: only a fault makes that run out
+    """Steps of time, the chain and the gateway."""
+    if state.lease != NO_WORKER and Flaw.LEASES_LAST not in flaws:
+        # a working worker renews its lease, so that it expires only after a fault
         abandoned = all(worker.epoch != state.epoch for worker in state.workers)
-        yield Step("the lease runs out", state._replace(lease=NOBODY), abandoned)
+        yield Step("the lease expires", state._replace(lease=NO_WORKER), abandoned)
     for tx, (_, fate) in enumerate(state.transactions, 1):
         if fate in {Fate.UNSENT, Fate.SENT}:
-            yield Step(f"tx {tx} falls overdue", state.with_fate(tx, Fate.OVERDUE))
+            yield Step(f"tx {tx} becomes overdue", state.with_fate(tx, Fate.OVERDUE))
         if fate is Fate.SENT:
             yield Step(f"tx {tx} fills", state.with_fate(tx, Fate.FILLED))
             yield Step(f"tx {tx} is rejected", state.with_fate(tx, Fate.REJECTED), fair=False)
@@ -121,11 +121,13 @@ def _cancels(state: State, flaws: Flaws) -> Iterator[Step[State]]:
     )
     if Flaw.CANCEL_BY_SELECT in flaws:
         if cancellable and not state.cancelling:
-            yield Step("cancel looks at the status", state._replace(cancelling=True), fair=False)
+            yield Step("cancel checks the status", state._replace(cancelling=True), fair=False)
         cancellable = state.cancelling
     if cancellable:
         epoch = state.epoch if Flaw.CANCEL_KEEPS_EPOCH in flaws else state.epoch + 1
-        cancelled = state.with_event(FAILED)._replace(epoch=epoch, lease=NOBODY, cancelling=False)
+        cancelled = state.with_event(FAILED)._replace(
+            epoch=epoch, lease=NO_WORKER, cancelling=False
+        )
         yield Step("cancel", cancelled, fair=False)
 
 
@@ -149,7 +151,7 @@ def _worker_steps(state: State, number: int, worker: Worker, flaws: Flaws) -> It
 
 def _claims(state: State, number: int, worker: Worker) -> Iterator[Step[State]]:
     repeated = worker.doing is Doing.CLAIMING
-    free = state.lease == NOBODY or (repeated and state.lease == number)
+    free = state.lease == NO_WORKER or (repeated and state.lease == number)
     if state.status not in FINAL and free:
         epoch = state.epoch + 1
         claimed = state._replace(epoch=epoch, lease=number)
@@ -163,7 +165,7 @@ def _claims(state: State, number: int, worker: Worker) -> Iterator[Step[State]]:
 
 
 def _adopting(state: State, worker: Worker, flaws: Flaws) -> Worker:
-    """A claimer of a submitted order, with the intent that may have landed or may yet land."""
+    """The claim of a submitted order, with the intent that has landed or may still land."""
     counting = (
         tx
         for tx, (intent, _) in enumerate(state.transactions, 1)
@@ -173,26 +175,26 @@ def _adopting(state: State, worker: Worker, flaws: Flaws) -> Worker:
 
 
 def _venue_calls(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator[Step[State]]:
-    """A lost reply needs no step of its own: the chain has acted, and the next call finds it."""
+    """A lost reply needs no step of its own: the chain has acted, and the next call shows it."""
     tx = worker.tx
     if Flaw.SENT_UNRECORDED in flaws and worker.status is BUILDING and tx == NO_TX:
         signed = len(state.transactions) + 1
         after = state.with_fate(signed, Fate.UNSENT)
         yield Step(f"signs tx {signed}", after.with_worker(number, worker._replace(tx=signed)))
-    if tx == NO_TX or worker.word is not None:
+    if tx == NO_TX or worker.outcome is not None:
         return
     fate = state.transactions[tx - 1].fate
     if fate is Fate.UNSENT:
         yield Step(f"sends tx {tx}", state.with_fate(tx, Fate.SENT))
-    if fate is Fate.OVERDUE and Flaw.NOBODY_EXPIRES not in flaws:
+    if fate is Fate.OVERDUE and Flaw.NOTHING_EXPIRES not in flaws:
         yield Step(f"has tx {tx} expired", state.with_fate(tx, Fate.EXPIRED))
-    word = Fate.EXPIRED if Flaw.DEAD_BY_IMPATIENCE in flaws and fate not in CHAIN_WORDS else fate
-    if word in CHAIN_WORDS:
-        hearing = state.with_worker(number, worker._replace(word=word))
-        yield Step(f"takes tx {tx} for {word}", hearing)
+    outcome = Fate.EXPIRED if Flaw.DEAD_BY_IMPATIENCE in flaws and fate not in OUTCOMES else fate
+    if outcome in OUTCOMES:
+        informed = state.with_worker(number, worker._replace(outcome=outcome))
+        yield Step(f"learns that tx {tx} is {outcome}", informed)
 
 
-# What a worker writes
+# The writes of a worker
 
 
 def _writes(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator[Step[State]]:
@@ -203,8 +205,8 @@ def _writes(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator
         if after is None:
             yield _answered(name, state, after, number, write)
         elif Flaw.FENCE_BY_SELECT in flaws and isinstance(write, NextIntent):
-            looked = state.with_fate(write.records, Fate.UNSENT).with_worker(number, unsure)
-            yield Step("sees that it holds the order", looked)
+            checked = state.with_fate(write.records, Fate.UNSENT).with_worker(number, unsure)
+            yield Step("checks that it holds the order", checked)
         else:
             yield _answered(name, state, after, number, write)._replace(fair=fair)
             yield Step(f"{name}, reply lost", after.with_worker(number, unsure), fair=False)
@@ -213,7 +215,7 @@ def _writes(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator
 def _answered(
     name: str, before: State, after: State | None, number: int, write: Write
 ) -> Step[State]:
-    """The worker goes on when its statement has been committed, and stops when it was fenced."""
+    """The worker continues when its statement has been committed, and stops when it was fenced."""
     if after is None:
         return Step("is fenced", before.with_worker(number, Worker()))
     return Step(name, after.with_worker(number, before.workers[number - 1].after(write)))
@@ -226,9 +228,9 @@ class Decision(NamedTuple):
 
 
 def _decisions(worker: Worker, signed: int, flaws: Flaws) -> Iterator[Decision]:
-    """What a worker may write next, by what it knows; `signed` is a transaction of its own."""
+    """What a worker may write next; `signed` is a transaction that only it knows."""
     [onward] = TRANSITIONS[worker.status] - {FAILED}
-    match worker.word:
+    match worker.outcome:
         case Fate.FILLED:
             yield Decision(f"moves it to {onward}", Move(onward, settles=worker.tx))
         case Fate.REJECTED:
@@ -244,12 +246,12 @@ def _decisions(worker: Worker, signed: int, flaws: Flaws) -> Iterator[Decision]:
                 yield Decision(f"records tx {signed}", NextIntent(signed))
             if worker.status is not PENDING:
                 yield _postponement(worker, dead=NO_TX, flaws=flaws)._replace(fair=False)
-            if worker.tx == NO_TX:  # no live quote, or claimed too often without a move
+            if worker.tx == NO_TX:  # no live quote, or too many claims without a move
                 yield Decision("gives it up", Move(FAILED), fair=False)
 
 
 def _postponement(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
-    """A death counts transactions, of which `dead` is the last; other failures count attempts."""
+    """An expiry counts transactions, of which `dead` is the last; other failures count attempts."""
     attempts = min(worker.attempts + 1, ATTEMPTS_MAX)
     may_land = worker.tx != dead and Flaw.FAILED_WHILE_LIVE not in flaws
     if (dead or attempts) >= ATTEMPTS_MAX and not may_land:
@@ -260,14 +262,14 @@ def _postponement(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
 def _committed(
     state: State, number: int, worker: Worker, write: Write, flaws: Flaws
 ) -> State | None:
-    """PostgreSQL once the statement has run; None when it found the order in other hands."""
+    """PostgreSQL after the statement; None when another claim has fenced it."""
     holds = worker.epoch == state.epoch or Flaw.NO_FENCE in flaws
     match write:
         case Move():
             return _moved(state, number, worker, write, flaws)
         case NextIntent(tx):
-            looked_before = Flaw.FENCE_BY_SELECT in flaws and worker.unanswered is not None
-            if not looked_before and not (holds and state.status is SUBMITTED):
+            checked_before = Flaw.FENCE_BY_SELECT in flaws and worker.unanswered is not None
+            if not checked_before and not (holds and state.status is SUBMITTED):
                 return None
             known = tx <= len(state.transactions)
             if known and state.transactions[tx - 1].intent is not Intent.UNRECORDED:
@@ -276,7 +278,7 @@ def _committed(
         case FailedAttempt(attempts, buries):
             if not holds or state.status in FINAL:
                 return None
-            state = state._replace(attempts=attempts, lease=NOBODY)
+            state = state._replace(attempts=attempts, lease=NO_WORKER)
             return state.with_intent(buries, Intent.DEAD) if buries else state
 
 
@@ -288,7 +290,7 @@ def _moved(state: State, number: int, worker: Worker, move: Move, flaws: Flaws) 
     as_known = worker.status is state.status or Flaw.MOVE_TRUSTS_EPOCH in flaws
     if not (holds and as_known):
         return None
-    lease = NOBODY if move.target in FINAL else number
+    lease = NO_WORKER if move.target in FINAL else number
     state = state.with_event(move.target, epoch=worker.epoch)._replace(lease=lease)
     if move.records:
         state = state.with_intent(move.records, Intent.LIVE)

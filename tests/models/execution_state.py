@@ -1,4 +1,4 @@
-"""What the parts of the execution model know: PostgreSQL, the chain, and each worker by itself."""
+"""The state of the execution model: PostgreSQL, the chain, and what each worker remembers."""
 
 from enum import StrEnum
 from itertools import pairwise
@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 
-NOBODY = 0  # who holds a lease; workers count from 1
+NO_WORKER = 0  # the holder of no lease; workers count from 1
 NO_TX = 0  # transactions count from 1
-FORGOTTEN = 0  # an epoch that nobody will ask for; claims count from 1
+FORGOTTEN = 0  # an epoch that no worker compares any more; claims count from 1
 
 
 class Intent(StrEnum):
-    """What PostgreSQL knows of a transaction."""
+    """A transaction in PostgreSQL."""
 
     UNRECORDED = "unrecorded"
     LIVE = "live"
@@ -21,11 +21,11 @@ class Intent(StrEnum):
 
 
 class Fate(StrEnum):
-    """What the chain knows of it."""
+    """A transaction on the chain."""
 
     UNSENT = "unsent"
-    SENT = "sent"  # may land at any moment
-    OVERDUE = "overdue"  # will not land, though the chain has not said so
+    SENT = "sent"  # may land at any time
+    OVERDUE = "overdue"  # will not land, but the chain has not committed that
     FILLED = "filled"
     REJECTED = "rejected"
     EXPIRED = "expired"
@@ -37,7 +37,7 @@ class Transaction(NamedTuple):
 
 
 class Event(NamedTuple):
-    """The epoch is kept as long as a worker may look for the event by its cause."""
+    """The epoch is kept while a worker may search for the event by its cause."""
 
     seq: int
     status: OrderStatus
@@ -69,23 +69,23 @@ Write = Move | NextIntent | FailedAttempt
 class Doing(StrEnum):
     NOTHING = "nothing"
     CLAIMING = "claiming"  # the reply to its claim was lost
-    READING = "reading"  # has claimed a submitted order, has yet to read the intents
+    READING = "reading"  # has claimed a submitted order and not read its intents yet
     WORKING = "working"
 
 
 class Worker(NamedTuple):
-    """What one claimer remembers of the order; stale as soon as another has claimed it."""
+    """What one claim remembers of the order; stale once another worker has claimed it."""
 
     doing: Doing = Doing.NOTHING
     epoch: int = FORGOTTEN
     status: OrderStatus = OrderStatus.PENDING
     attempts: int = 0
     tx: int = NO_TX
-    word: Fate | None = None  # the chain's last one on `tx`
+    outcome: Fate | None = None  # of `tx`, as the chain last reported it
     unanswered: Write | None = None  # a statement to be repeated
 
     def after(self, write: Write) -> "Worker":
-        """Once it knows that `write` has been committed."""
+        """The worker once it knows that `write` has been committed."""
         match write:
             case Move(target, records) if target not in FINAL:
                 return self._replace(status=target, tx=records or self.tx, unanswered=None)
@@ -99,13 +99,13 @@ class State(NamedTuple):
     status: OrderStatus = OrderStatus.PENDING
     seq: int = 1
     epoch: int = 0
-    lease: int = NOBODY
+    lease: int = NO_WORKER
     attempts: int = 0
     tx_hash: int = NO_TX
     events: tuple[Event, ...] = (Event(1, OrderStatus.PENDING),)
     transactions: tuple[Transaction, ...] = ()
     workers: tuple[Worker, ...] = (Worker(), Worker())
-    cancelling: bool = False  # the gateway has looked at the status and has yet to write
+    cancelling: bool = False  # the gateway has read the status and not written yet
 
     def with_event(self, status: OrderStatus, *, epoch: int = FORGOTTEN) -> "State":
         seq = self.seq + 1
@@ -124,15 +124,15 @@ class State(NamedTuple):
 
     def renumbered(self) -> "State":
         """The same state, with the epochs that still matter numbered from 1."""
-        asked = {
+        searched = {
             (worker.epoch, worker.unanswered.target)
             for worker in self.workers
             if isinstance(worker.unanswered, Move)
         }
-        if any(event.epoch and event.cause not in asked for event in self.events):
+        if any(event.epoch and event.cause not in searched for event in self.events):
             self = self._replace(
                 events=tuple(
-                    event if event.cause in asked else Event(event.seq, event.status)
+                    event if event.cause in searched else Event(event.seq, event.status)
                     for event in self.events
                 )
             )
@@ -156,7 +156,7 @@ class State(NamedTuple):
 
 
 def broken(state: State) -> str | None:
-    """What is wrong with a state that must never be."""
+    """What is wrong with the state; None when it breaks no rule."""
     fates = [transaction.fate for transaction in state.transactions]
     fills = [tx for tx, fate in enumerate(fates, 1) if fate is Fate.FILLED]
     live = [t for t in state.transactions if t.intent is Intent.LIVE]
@@ -170,7 +170,7 @@ def broken(state: State) -> str | None:
     if state.status is OrderStatus.FAILED and fills:
         return "failed and filled"
     if state.status is OrderStatus.FAILED and (live or Fate.SENT in fates):
-        return "failed and may yet be filled"
+        return "failed and may still be filled"
     if any(target not in TRANSITIONS[source] for source, target in pairwise(statuses)):
         return "a move that the table does not allow"
     if [event.seq for event in state.events] != list(range(1, state.seq + 1)):

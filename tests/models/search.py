@@ -1,13 +1,14 @@
-"""Explicit-state search: every state that a model can reach, and the shortest way to a bad one.
+"""Explicit-state search: every state that a model can reach, and the shortest path to a bad one.
 
-A model is a start and a function that yields the steps out of a state. Breadth first, the search
-visits each reachable state once and holds it against two kinds of rule:
+A model is a start and a function that yields the steps out of a state. The search is breadth first,
+visits each reachable state once, and checks two kinds of rule:
 
-- safety: `broken` finds nothing wrong with it, whatever has happened on the way;
-- liveness: from it, fair steps alone can still bring about the end. A step is fair when it happens
-  sooner or later unless another is taken first. Faults, luck and the wishes of clients are not.
+- safety: `broken` finds nothing wrong with the state;
+- liveness: fair steps alone can still lead from the state to the end. A fair step is one that
+  happens sooner or later unless another is taken first. Faults, chance and requests of clients are
+  not fair.
 
-The answer is exact for the model, with no bound on the length of a run.
+The result is exact for the model, with no bound on the length of a run.
 """
 
 from collections import deque
@@ -17,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 State = TypeVar("State", bound=Hashable)
 
-END_OUT_OF_REACH = "the end is out of reach"
+END_OUT_OF_REACH = "the end cannot be reached"
 
 
 class Step(NamedTuple, Generic[State]):
@@ -35,7 +36,7 @@ class Model(Generic[State]):
 
 
 class Violation(Exception):
-    """A rule that does not hold, and the names of the steps that lead to where it does not."""
+    """A broken rule, and the names of the steps that lead to the state that breaks it."""
 
     def __init__(self, rule: str, path: list[str]) -> None:
         super().__init__(f"{rule}, after {len(path)} steps:\n  " + "\n  ".join(path))
@@ -44,7 +45,7 @@ class Violation(Exception):
 
 
 class Explored(Generic[State]):
-    """Every reachable state, in the order of its distance from the start."""
+    """Every reachable state, nearest to the start first."""
 
     def __init__(self, start: State) -> None:
         self._origins: dict[State, tuple[str, State] | None] = {start: None}
@@ -53,7 +54,7 @@ class Explored(Generic[State]):
         return len(self._origins)
 
     def add(self, step: Step[State], origin: State) -> bool:
-        """False when the state that the step leads to is known."""
+        """False when the state after the step is already known."""
         if step.state in self._origins:
             return False
         self._origins[step.state] = (step.name, origin)
@@ -71,7 +72,7 @@ class Explored(Generic[State]):
 
 
 def explore(model: Model[State]) -> Explored[State]:
-    """All states of a model; raises Violation at the first that breaks a rule."""
+    """All states of a model; raises Violation at the first state that breaks a rule."""
     explored = Explored(model.start)
     ended: list[State] = []
     before: dict[State, list[State]] = {}  # by fair steps
@@ -87,8 +88,8 @@ def explore(model: Model[State]) -> Explored[State]:
                 ahead.append(step.state)
             if step.fair:
                 before.setdefault(step.state, []).append(state)
-    hopeful = _reached_from(ended, before)
-    stuck = explored.first(lambda state: state not in hopeful)
+    can_end = _reached_from(ended, before)
+    stuck = explored.first(lambda state: state not in can_end)
     if stuck is not None:
         raise Violation(END_OUT_OF_REACH, explored.path_to(stuck))
     return explored

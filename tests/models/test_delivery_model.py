@@ -1,4 +1,4 @@
-"""P3 for one order and one client, over every run that the model of the delivery has."""
+"""P3 for one order and one client, in every run of the model of the delivery."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,8 @@ import pytest
 from models.delivery_model import Flaw, Socket, State, delivery_model
 from models.search import END_OUT_OF_REACH, Explored, Violation, explore
 
-SOCKET_RULE = "a socket does not carry what comes after `after`, in order, each once"
-CLIENT_RULE = "a client does not get 1..n in order, each once"
+SOCKET_RULE = "a socket does not carry the events after `after`, in order, each once"
+CLIENT_RULE = "a client does not receive 1..n in order, each once"
 
 
 @pytest.fixture(scope="module")
@@ -16,13 +16,13 @@ def explored() -> Explored[State]:
     return explore(delivery_model())
 
 
-def test_every_client_gets_every_status_in_order_each_once(explored: Explored[State]) -> None:
-    """No rule is broken: the search would have raised."""
+def test_every_client_receives_every_status_in_order_each_once(explored: Explored[State]) -> None:
+    """The search raises when a rule is broken."""
     assert explored.first(lambda state: state.log == (1, 2, 3)) is not None
 
 
-@pytest.mark.parametrize("flaw", [Flaw.NEWS_LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
-def test_what_the_bus_does_not_bring_the_position_check_finds(flaw: Flaw) -> None:
+@pytest.mark.parametrize("flaw", [Flaw.LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
+def test_the_position_check_finds_what_the_bus_has_lost(flaw: Flaw) -> None:
     explore(delivery_model(flaw))
 
 
@@ -30,18 +30,18 @@ def test_while_nothing_is_lost_no_event_waits_for_the_position_check() -> None:
     explore(delivery_model(Flaw.NO_POSITION_CHECK, calm=True))
 
 
-# A search that meets too little proves nothing.
+# A search that does not meet these states proves nothing.
 
 SITUATIONS: dict[str, Callable[[State], bool]] = {
-    "news during a load that has read too early": lambda s: (
-        s.load is not None and s.load.read is not None and s.load.read < s.load.heard
+    "an event that arrives after the load has read": lambda s: (
+        s.load is not None and s.load.read is not None and s.load.read < s.load.newest
     ),
-    "a feed that outlives its socket": lambda s: s.socket is Socket.DOWN and s.feed == (1, 2),
+    "a feed whose socket is closed": lambda s: s.socket is Socket.DOWN and s.feed == (1, 2),
     "a socket ahead of its client": lambda s: s.log == (1,) and s.wire == (2, 3),
     "an open socket beside a broken subscription": lambda s: (
         s.socket is Socket.OPEN and not s.subscribed and 3 in s.bus
     ),
-    "old news": lambda s: s.subscribed and s.log == (1, 2, 3) and s.bus == {1, 2, 3},
+    "an old event": lambda s: s.subscribed and s.log == (1, 2, 3) and s.bus == {1, 2, 3},
 }
 
 
@@ -50,7 +50,7 @@ def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
     assert explored.first(SITUATIONS[situation]) is not None
 
 
-# A search that notices nothing proves nothing.
+# A search that does not notice these flaws proves nothing.
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a_weakened_delivery_is_caught(flaw: Flaw, rule: str) -> None:
     assert caught.value.rule == rule
 
 
-@pytest.mark.parametrize("flaw", [Flaw.NEWS_LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
+@pytest.mark.parametrize("flaw", [Flaw.LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
 def test_without_the_position_check_even_a_bus_that_loses_nothing_is_not_enough(flaw: Flaw) -> None:
     with pytest.raises(Violation, match=END_OUT_OF_REACH):
         explore(delivery_model(Flaw.NO_POSITION_CHECK, flaw, calm=True))

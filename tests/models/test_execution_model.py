@@ -1,11 +1,11 @@
-"""P1 and P2 for one order, over every run that the model of the protocol has."""
+"""P1 and P2 for one order, in every run of the model of the protocol."""
 
 from collections.abc import Callable
 
 import pytest
 
 from models.execution_model import BUILDING, CONFIRMED, FAILED, SUBMITTED, Flaw, execution_model
-from models.execution_state import NO_TX, NOBODY, Doing, Fate, Intent, State, Transaction
+from models.execution_state import NO_TX, NO_WORKER, Doing, Fate, Intent, State, Transaction
 from models.search import END_OUT_OF_REACH, Explored, Violation, explore
 from order_engine.execution.domain.status import FINAL
 
@@ -16,7 +16,7 @@ def explored() -> Explored[State]:
 
 
 def test_every_order_ends_with_at_most_one_fill(explored: Explored[State]) -> None:
-    """No rule is broken: the search would have raised."""
+    """The search raises when a rule is broken."""
     ends = {state.status for state in (explored.first(_at(end)) for end in FINAL) if state}
 
     assert ends == FINAL
@@ -26,34 +26,34 @@ def _at(status: object) -> Callable[[State], bool]:
     return lambda state: state.status is status
 
 
-# A search that meets too little proves nothing.
+# A search that does not meet these states proves nothing.
 
 SITUATIONS: dict[str, Callable[[State], bool]] = {
-    "a fill that nobody waits for": lambda s: (
+    "a fill that no worker waits for": lambda s: (
         s.status is SUBMITTED
         and s.transactions[0].fate is Fate.FILLED
         and all(worker.doing is Doing.NOTHING for worker in s.workers)
     ),
     "a second transaction fills": lambda s: s.status is CONFIRMED and s.tx_hash == 2,
-    "ruled dead by the chain, live in PostgreSQL, and its worker gone": lambda s: (
-        Transaction(Intent.LIVE, Fate.EXPIRED) in s.transactions and s.lease == NOBODY
+    "expired on the chain, live in PostgreSQL, and its worker gone": lambda s: (
+        Transaction(Intent.LIVE, Fate.EXPIRED) in s.transactions and s.lease == NO_WORKER
     ),
-    "a paused worker holds dead bytes while others may land": lambda s: (
+    "a paused worker holds an expired transaction while another may land": lambda s: (
         len(s.transactions) == 2
         and s.transactions[1] == Transaction(Intent.LIVE, Fate.SENT)
         and any(worker.tx == 1 for worker in s.workers)
     ),
-    "two workers, each with the order in hand as it believes": lambda s: all(
+    "two workers, both of which believe that they hold the order": lambda s: all(
         worker.doing is Doing.WORKING for worker in s.workers
     ),
     "a repeat of a move that another worker has built upon": lambda s: any(
         worker.unanswered is not None and worker.unanswered[0] is BUILDING and s.status is SUBMITTED
         for worker in s.workers
     ),
-    "a worker about to submit what has been cancelled": lambda s: (
+    "a worker about to submit a cancelled order": lambda s: (
         s.status is FAILED and any(worker.status is BUILDING for worker in s.workers)
     ),
-    "the last attempt is spent and the intent may land": lambda s: (
+    "no attempt is left and the intent may still land": lambda s: (
         s.attempts == 2 and Transaction(Intent.LIVE, Fate.SENT) in s.transactions
     ),
     "a submitted order without an intent that counts": lambda s: (
@@ -70,19 +70,19 @@ def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
     assert explored.first(SITUATIONS[situation]) is not None
 
 
-# A search that notices nothing proves nothing.
+# A search that does not notice these flaws proves nothing.
 
 
 @pytest.mark.parametrize(
     ("flaws", "rule"),
     [
         ([Flaw.NO_FENCE], "two live intents"),
-        ([Flaw.FENCE_BY_SELECT], "failed and may yet be filled"),
-        ([Flaw.SENT_UNRECORDED], "failed and may yet be filled"),
-        ([Flaw.DEAD_BY_IMPATIENCE], "failed and may yet be filled"),
-        ([Flaw.FAILED_WHILE_LIVE], "failed and may yet be filled"),
+        ([Flaw.FENCE_BY_SELECT], "failed and may still be filled"),
+        ([Flaw.SENT_UNRECORDED], "failed and may still be filled"),
+        ([Flaw.DEAD_BY_IMPATIENCE], "failed and may still be filled"),
+        ([Flaw.FAILED_WHILE_LIVE], "failed and may still be filled"),
         ([Flaw.NO_ADOPTION], "two live intents"),
-        ([Flaw.CANCEL_AT_SUBMITTED], "failed and may yet be filled"),
+        ([Flaw.CANCEL_AT_SUBMITTED], "failed and may still be filled"),
         ([Flaw.CANCEL_BY_SELECT], "a move that the table does not allow"),
         (
             [Flaw.CANCEL_KEEPS_EPOCH, Flaw.MOVE_TRUSTS_EPOCH],
@@ -90,7 +90,7 @@ def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
         ),
         ([Flaw.NO_CAUSE, Flaw.MOVE_TRUSTS_EPOCH], "a move that the table does not allow"),
         ([Flaw.LEASES_LAST], END_OUT_OF_REACH),
-        ([Flaw.NOBODY_EXPIRES], END_OUT_OF_REACH),
+        ([Flaw.NOTHING_EXPIRES], END_OUT_OF_REACH),
     ],
 )
 def test_a_weakened_protocol_is_caught(flaws: list[Flaw], rule: str) -> None:
@@ -103,6 +103,6 @@ def test_a_weakened_protocol_is_caught(flaws: list[Flaw], rule: str) -> None:
 @pytest.mark.parametrize(
     "flaws", [[Flaw.MOVE_TRUSTS_EPOCH], [Flaw.CANCEL_KEEPS_EPOCH, Flaw.NO_CAUSE]]
 )
-def test_epoch_and_status_each_stop_a_cancelled_order_alone(flaws: list[Flaw]) -> None:
-    """They are compared both; and a repeat that finds no cause costs time only."""
+def test_epoch_or_status_alone_is_enough_to_stop_a_cancelled_order(flaws: list[Flaw]) -> None:
+    """Both are compared; a repeat that does not find its cause costs only time."""
     explore(execution_model(*flaws))

@@ -29,7 +29,7 @@ def test_every_state_is_reached_once() -> None:
     assert len(explore(a_model((0, 1), (0, 2), (1, 2), (2, 1), (1, 9), (3, 4)))) == 4
 
 
-def test_a_violation_tells_the_shortest_way_there() -> None:
+def test_a_violation_has_the_shortest_path_to_it() -> None:
     model = a_model((0, 1), (1, 2), (2, 3), (0, 2), (3, 9), forbidden=3)
 
     with pytest.raises(Violation) as caught:
@@ -47,22 +47,22 @@ def test_a_state_without_a_step_is_stuck() -> None:
     assert caught.value.path == ["to 1"]
 
 
-def test_a_circle_without_a_way_out_is_stuck() -> None:
+def test_a_cycle_without_a_way_out_is_stuck() -> None:
     with pytest.raises(Violation, match=END_OUT_OF_REACH):
         explore(a_model((0, 1), (1, 2), (2, 1), (0, 9)))
 
 
-def test_progress_may_not_count_on_luck() -> None:
+def test_progress_does_not_depend_on_unfair_steps() -> None:
     with pytest.raises(Violation, match=END_OUT_OF_REACH):
         explore(a_model((0, 1), (1, 9, False), (0, 9)))
 
 
-def test_a_fault_is_a_way_into_a_state_all_the_same() -> None:
+def test_an_unfair_step_still_leads_to_a_state() -> None:
     with pytest.raises(Violation, match="forbidden"):
         explore(a_model((0, 9), (0, 1, False), forbidden=1))
 
 
-def test_the_first_state_of_a_kind_is_the_nearest() -> None:
+def test_the_first_match_is_the_nearest_state() -> None:
     explored = explore(a_model((0, 1), (1, 2), (2, 3), (3, 9)))
 
     nearest = explored.first(lambda state: state > 1)

@@ -1,8 +1,8 @@
-"""Which of the promises P1 to P3 did a finished run break, and by what fact?
+"""Finds the promises P1 to P3 that a finished run has broken.
 
-A history is what outsiders saw, taken once nothing moves any more: POSTs and frames from the
-clients, orders, events and intents from PostgreSQL, the ledger from the simulated chain. Only that
-an order has no more than one row is taken on trust.
+A history is read after a run has ended: acknowledged POSTs and frames from the clients, orders,
+events and intents from PostgreSQL, the ledger from the simulated chain. It is assumed that an order
+has no more than one row.
 """
 
 from collections import defaultdict
@@ -47,7 +47,7 @@ class RecordedIntent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerEntry:
-    """Fixed at the first send: `filled` counts before it lands, and nothing else becomes a fill."""
+    """The outcome is fixed at the first send, so `filled` is a fill even before it has landed."""
 
     order_id: UUID
     signature: str
@@ -64,7 +64,7 @@ class Frame:
 class ClientLog:
     client: str
     order_id: UUID
-    frames: tuple[Frame, ...]  # all that it was given, from after=0 and across its reconnects
+    frames: tuple[Frame, ...]  # all that it received, from after=0 and across its reconnects
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ class History:
     events: tuple[RecordedEvent, ...]
     ledger: tuple[LedgerEntry, ...]
     clients: tuple[ClientLog, ...]
-    intents: tuple[RecordedIntent, ...] | None = None  # None: not read; (): there are none
+    intents: tuple[RecordedIntent, ...] | None = None  # None: not read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -85,7 +85,7 @@ class Violation:
 
 
 def violations(history: History) -> list[Violation]:
-    """Every broken promise, sorted; empty when nothing is wrong."""
+    """Every broken promise, sorted."""
     return sorted(
         Violation(promise=promise, order_id=order_id, sentence=sentence)
         for order_id, story in _stories(history).items()
@@ -107,7 +107,7 @@ class _Story:
 
 
 def _stories(history: History) -> Mapping[UUID, _Story]:
-    """What the history tells about each order."""
+    """The history of each order."""
     stories = defaultdict[UUID, _Story](lambda: _Story(intents_read=history.intents is not None))
     for post in history.acknowledged:
         stories[post.order_id].acknowledged = True
@@ -133,11 +133,11 @@ def _acknowledged_orders_are_kept(story: _Story) -> Iterator[str]:
 
 def _orders_end(story: _Story) -> Iterator[str]:
     if story.row and story.row.status not in FINAL:
-        yield f"it never ended: its row says {story.row.status}"
+        yield f"it never ended: its row is {story.row.status}"
 
 
 def _proofs_match_the_row(story: _Story) -> Iterator[str]:
-    """Of each kind there is one if confirmed, none if failed or unknown, else at most one."""
+    """One of each kind when confirmed, none when failed or unknown, else at most one."""
     status, tx_hash = (story.row.status, story.row.tx_hash) if story.row else (None, None)
     proofs = [("fills", story.fills, tx_hash), ("open intents", story.intents, f"landed {tx_hash}")]
     for kind, found, proof in proofs if story.intents_read else proofs[:1]:
@@ -165,7 +165,7 @@ def _row_is_at_the_last_event(story: _Story) -> Iterator[str]:
     last = story.events[-1] if story.events else None
     row, event = (f"{at.seq} {at.status}" if at else "nothing" for at in (story.row, last))
     if row != event:
-        yield f"its row says {row}, its last event {event}"
+        yield f"its row is {row}, its last event is {event}"
 
 
 def _frames_repeat_events(story: _Story) -> Iterator[str]:
@@ -173,9 +173,9 @@ def _frames_repeat_events(story: _Story) -> Iterator[str]:
     for log in story.clients:
         for fault in _miscounts([frame.seq for frame in log.frames], last=max(events, default=0)):
             yield f"client {log.client}: frame {fault}"
-        for seq, said in dict.fromkeys((frame.seq, frame.status) for frame in log.frames):
-            if said != events.get(seq, said):
-                yield f"client {log.client}: frame {seq} says {said}, its event {events[seq]}"
+        for seq, status in dict.fromkeys((frame.seq, frame.status) for frame in log.frames):
+            if status != events.get(seq, status):
+                yield f"client {log.client}: frame {seq} is {status}, its event is {events[seq]}"
 
 
 def _miscounts(seqs: list[int], *, last: int) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _listed(facts: Iterable[object]) -> str:
     return ", ".join(sorted(map(str, facts))) or "none"
 
 
-# That a final event is the last needs no rule: TRANSITIONS leads nowhere from it.
+# TRANSITIONS has no move out of a final status, so no rule is needed for the last event.
 RULES: Mapping[Promise, tuple[Callable[[_Story], Iterator[str]], ...]] = {
     "P1": (_acknowledged_orders_are_kept, _orders_end),
     "P2": (_proofs_match_the_row,),
