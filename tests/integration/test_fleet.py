@@ -98,27 +98,6 @@ def test_a_late_client_still_sees_the_first_status(fleet: Fleet) -> None:
     asyncio.run(trade())
 
 
-def test_a_route_is_recorded_with_both_quotes(fleet: Fleet) -> None:
-    trading = Trading()
-
-    async def trade() -> None:
-        async with fleet.client() as engine:
-            await trading.follow(engine, await trading.place(engine, 1), clients=1, within_s=30)
-
-    asyncio.run(trade())
-    [event] = rows(
-        fleet.databases.orders_url,
-        "SELECT payload FROM order_events WHERE order_id = %s AND status = 'building'",
-        [trading.acknowledged[0]],
-    )
-    quotes = {
-        quote["dexType"]: Decimal(quote["effectivePrice"]) for quote in event["payload"]["quotes"]
-    }
-
-    assert set(quotes) == {"raydium", "meteora"}
-    assert event["payload"]["dexType"] == max(quotes, key=lambda venue: quotes[venue])
-
-
 def test_fifty_orders_at_once_all_end_as_promised(fleet: Fleet) -> None:
     trading = Trading()
 
