@@ -11,7 +11,7 @@ from support.fleet import free_port
 
 @asynccontextmanager
 async def served(app: ASGIApp) -> AsyncIterator[str]:
-    """The application as its deployable would serve it; `host:port` while the context is open."""
+    """Serves the application as its deployable does; yields `host:port`."""
     port = free_port()
     async with serving(app, host="127.0.0.1", port=port, lifespan=True):
         yield f"127.0.0.1:{port}"
@@ -19,7 +19,7 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 @contextmanager
 def running(app: ASGIApp) -> Iterator[str]:
-    """The same on a thread of its own, with the event loop that the deployables run on."""
+    """The same on its own thread, with uvloop as in the deployables."""
     with (
         start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
         portal.wrap_async_context_manager(served(app)) as address,
@@ -29,7 +29,7 @@ def running(app: ASGIApp) -> Iterator[str]:
 
 @contextmanager
 def a_closed_port() -> Iterator[int]:
-    """One that refuses connections: bound, so that no one else gets it, and not listening."""
+    """A port that refuses connections: bound, so that nothing else uses it, but not listening."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

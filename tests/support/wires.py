@@ -7,10 +7,10 @@ from psycopg2.extensions import parse_dsn
 
 
 class Wire:
-    """The way to a PostgreSQL, on which answers can be held back while questions still pass.
+    """A proxy to PostgreSQL that can hold back answers while it still forwards queries.
 
-    From the first hold on, new connections are never answered: what was there before can be
-    watched alone.
+    After the first hold, new connections are never answered, so that a test observes only the
+    connections that were open before.
     """
 
     def __init__(self, server_url: str) -> None:
@@ -32,7 +32,7 @@ class Wire:
         self._free.set()
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Joins one client with the server until either leaves."""
+        """Forwards between one client and the server until either closes."""
         free = self._never if self._has_held else self._free
         answers, questions = await self._server_ends()
         self._ends |= {writer, questions}
@@ -41,7 +41,7 @@ class Wire:
         await carried
 
     async def cut(self) -> None:
-        """Ends all connections."""
+        """Closes all connections."""
         self.release()
         self._never.set()
         for end in self._ends:
@@ -75,7 +75,7 @@ class Wire:
 
 @asynccontextmanager
 async def a_wire(server_url: str) -> AsyncIterator[Wire]:
-    """A way to the server at `wire.url`, open while the context is."""
+    """A proxy to the server; `wire.url` is its address while the context is open."""
     wire = Wire(server_url)
     async with await asyncio.start_server(wire.carry, "127.0.0.1", 0) as listener:
         port = listener.sockets[0].getsockname()[1]

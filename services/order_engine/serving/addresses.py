@@ -1,13 +1,13 @@
-"""What an address says of who is there."""
+"""Network addresses of clients and of this machine."""
 
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-IPV6_SITE_BITS = 64  # one subscriber has that many addresses to choose from
+IPV6_SITE_BITS = 64  # the network of one subscriber
 
 
 def client_network(host: str) -> str:
-    """An IPv4 address, or an IPv6 network of 64 bits; a host that is no address as it is."""
+    """The network to count a client by: an IPv4 address, or an IPv6 /64; other hosts unchanged."""
     try:
         parsed = ip_address(host)
     except ValueError:
@@ -20,7 +20,7 @@ def client_network(host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to what listens at `host`."""
+    """Whether only this machine can connect to a server that listens on `host`."""
     if host == "localhost":
         return True
     try:
@@ -30,7 +30,7 @@ def is_loopback(host: str) -> bool:
 
 
 def names_this_machine(host_header: str) -> bool:
-    """Whether a Host header names the machine itself, with or without a port."""
+    """Whether a Host header, with or without a port, names this machine."""
     try:
         return is_loopback(urlsplit(f"//{host_header}").hostname or "")
     except ValueError:

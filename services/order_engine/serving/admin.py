@@ -21,7 +21,7 @@ LAG_EVERY_S = 0.5
 
 
 def admin_app(checks: Mapping[str, Check]) -> Starlette:
-    """Ready while every check answers True in time; alive while the event loop turns."""
+    """Ready while every check returns True within CHECK_TIMEOUT_S; alive while the event loop runs."""
 
     async def scrape(_: Request) -> Response:
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
@@ -50,17 +50,17 @@ async def _passes(check: Check) -> bool:
 
 @asynccontextmanager
 async def admin_port(checks: Mapping[str, Check], *, host: str, port: int) -> AsyncIterator[None]:
-    """Serves the admin port, and notes how late the event loop is, while the context is open."""
+    """Serves the admin port and measures the lag of the event loop while the context is open."""
     metrics.BUILD.info({"version": version("order-execution-engine")})
-    noting = asyncio.create_task(_note_lag())
+    measuring = asyncio.create_task(_measure_lag())
     try:
         async with serving(admin_app(checks), host=host, port=port):
             yield
     finally:
-        noting.cancel()
+        measuring.cancel()
 
 
-async def _note_lag() -> None:
+async def _measure_lag() -> None:
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + LAG_EVERY_S

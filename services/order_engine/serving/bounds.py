@@ -14,6 +14,10 @@ UNREAD_WITHIN_S = 10.0
 UNSENT_BYTES_MAX = 16_384
 KERNEL_BUFFER_BYTES = 65_536  # by default it grows to megabytes for a client that does not read
 LINGER_WITHIN_S = 2.0
+KEEP_ALIVE_S = 75
 
 CLOSE_WITHIN_S = 10.0
 MESSAGE_WITHIN_S = 10.0  # from its first fragment
+MESSAGE_BYTES_MAX = 16_384
+PING_EVERY_S = 20
+PING_TIMEOUT_S = 20

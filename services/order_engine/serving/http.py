@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from order_engine.serving import bounds, metrics
 from order_engine.serving.peers import Peers
+from order_engine.serving.unread import UnreadTimer
 
 BAD = HTTPStatus.BAD_REQUEST
 TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -41,7 +42,6 @@ class HttpConnection(HttpToolsProtocol):
 
     _address = ""
     _head_timer: asyncio.TimerHandle | None = None
-    _unread_timer: asyncio.TimerHandle | None = None
     _linger_timer: asyncio.TimerHandle | None = None
     _is_in_head = False
     _is_last_answer = False
@@ -55,6 +55,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
+        self._unread = UnreadTimer(transport)
         transport.set_write_buffer_limits(high=bounds.UNSENT_BYTES_MAX)
         kernel = transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.KERNEL_BUFFER_BYTES)
@@ -76,9 +77,10 @@ class HttpConnection(HttpToolsProtocol):
     def _leave(self) -> None:
         self._peers.leave(self._address)
         self._address = ""
-        for timer in (self._head_timer, self._unread_timer, self._linger_timer):
-            if timer is not None:
-                timer.cancel()
+        self._unread.stop()
+        self._stop_head_timer()
+        if self._linger_timer is not None:
+            self._linger_timer.cancel()
 
     # Requests
 
@@ -189,7 +191,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._is_last_answer:
             self._linger()
         elif self.transport.is_closing():
-            self._expect_reads()
+            self._unread.start()
 
     def _linger(self) -> None:
         """Closes, and ignores what arrives: the kernel drops an answer when input is unread."""
@@ -201,41 +203,25 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.resume_reading()
         self._linger_timer = self.loop.call_later(bounds.LINGER_WITHIN_S, self.transport.abort)
 
-    # A client that does not read: uvicorn closes, but what is unsent keeps the transport open.
+    # Each of these may leave a transport that waits for its client to read.
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._expect_reads()
+        self._unread.start()
 
     def resume_writing(self) -> None:
-        if self._unread_timer is not None and not self.transport.is_closing():
-            self._unread_timer.cancel()
-            self._unread_timer = None
+        if not self.transport.is_closing():
+            self._unread.stop()
         super().resume_writing()
 
     def eof_received(self) -> None:
         super().eof_received()
-        self._expect_reads()
+        self._unread.start()
 
     def shutdown(self) -> None:
         super().shutdown()
-        self._expect_reads()
+        self._unread.start()
 
     def timeout_keep_alive_handler(self) -> None:
         super().timeout_keep_alive_handler()
-        self._expect_reads()
-
-    def _expect_reads(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and self._unread_timer is None:
-            self._unread_timer = self.loop.call_later(
-                bounds.UNREAD_WITHIN_S, self._check_reads, unsent
-            )
-
-    def _check_reads(self, unsent_before: int) -> None:
-        self._unread_timer = None
-        if self.transport.get_write_buffer_size() == unsent_before:
-            metrics.CONNECTIONS_ENDED.labels(bound="unread").inc()
-            self.transport.abort()
-        else:
-            self._expect_reads()
+        self._unread.start()

@@ -6,18 +6,18 @@ LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 
 
 BUILD = Info("engine_build", "Version of the running code")
 LOOP_LAG = Histogram(
-    "event_loop_lag_seconds", "By how much the event loop woke up late", buckets=LAG_BUCKETS
+    "event_loop_lag_seconds", "Delay of the event loop's wake-ups", buckets=LAG_BUCKETS
 )
 HEADS_LATE = Counter(
-    "connections_late_total", "Connections ended because a request's head did not come in time"
+    "connections_late_total", "Connections ended because a request's head was late"
 )
 CONNECTIONS_ENDED = Counter(
-    "connections_ended_total", "Connections ended for the client's breach of a bound", ["bound"]
+    "connections_ended_total", "Connections ended because the client exceeded a bound", ["bound"]
 )
 SOCKETS_CUT_OFF = Counter(
-    "ws_connections_cut_off_total", "Sockets ended because the client did not answer their close"
+    "ws_connections_cut_off_total", "WebSockets aborted because the client did not answer the close"
 )
 
-# A series that starts with its first count has no rate, so the first breach would not show.
+# Without a zero before it, the first count of a series has no rate.
 for _bound in ("address", "connections", "head", "message", "requests", "unread"):
     CONNECTIONS_ENDED.labels(bound=_bound)

@@ -1,4 +1,4 @@
-"""Which pages may call: browsers name the origin of the page that asks, programs name none."""
+"""Origins of web pages: browsers send the origin of the page that calls, programs send none."""
 
 from collections.abc import Collection
 from urllib.parse import urlsplit
@@ -7,12 +7,12 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_allowed_origin(origin: str, host: str, *, origins: Collection[str]) -> bool:
-    """Whether a page of this origin may call: one of the same host, or an allowed one."""
+    """Whether a page of this origin may call: it is of the same host, or in `origins` ("*": any)."""
     return origin in origins or "*" in origins or is_same_host(origin, host)
 
 
 def is_same_host(origin: str, host: str) -> bool:
-    """Whether a page of this origin is served by the host that it calls, port included."""
+    """Whether the page comes from the host that it calls; ports count."""
     try:
         page = urlsplit(origin)
         called = urlsplit(f"{page.scheme}://{host}")
@@ -21,5 +21,5 @@ def is_same_host(origin: str, host: str) -> bool:
             called.hostname,
             called.port or default,
         )
-    except (ValueError, KeyError):  # among them "null", the origin of a sandboxed page
+    except (ValueError, KeyError):  # such as "null", the origin of a sandboxed page
         return False

@@ -1,4 +1,4 @@
-"""Who is at the other end of the connections, so that nobody holds all of them."""
+"""Connections counted by address, so that one address cannot hold all of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from order_engine.serving.addresses import client_network
 
 
 class Peers:
-    """Connections by the address that they come from, at most `each_max` of one.
+    """Open connections by address, at most `each_max` of one.
 
-    Trusted proxies are not counted: they bring the connections of many.
+    Trusted proxies are not counted: they forward the connections of many clients.
     """
 
     def __init__(self, *, each_max: int, trusted_proxies: Sequence[str]) -> None:
@@ -20,7 +20,7 @@ class Peers:
         self._open: Counter[str] = Counter()
 
     def enter(self, host: str) -> str:
-        """What its connection counts as until it leaves; empty where it does not count."""
+        """Counts a connection; returns what to pass to `leave`, empty when it does not count."""
         if not host or host in self._proxies:
             return ""
         address = client_network(host)

@@ -9,7 +9,7 @@ import uvloop
 
 
 def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets; call it from the running event loop."""
+    """An event that SIGTERM or SIGINT sets. Needs a running event loop."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -18,6 +18,6 @@ def stop_signal() -> asyncio.Event:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a deployable to its end."""
+    """Runs the main coroutine of a process to its end, on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main)

@@ -2,14 +2,21 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from order_engine.serving.bounds import ADDRESS_SHARE, CONNECTIONS_MAX
+from order_engine.serving.bounds import (
+    ADDRESS_SHARE,
+    CONNECTIONS_MAX,
+    KEEP_ALIVE_S,
+    MESSAGE_BYTES_MAX,
+    PING_EVERY_S,
+    PING_TIMEOUT_S,
+)
 from order_engine.serving.http import HttpConnection
 from order_engine.serving.open_files import raise_open_file_limit
 from order_engine.serving.peers import Peers
@@ -19,7 +26,7 @@ DRAIN_REQUESTS_S = 10
 
 
 class _Server(uvicorn.Server):
-    """A server beside others in one process, which leaves the signals to its host."""
+    """A server that leaves signals to its process, which may run several."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -36,35 +43,19 @@ async def serving(
     trusted_proxies: Sequence[str] = (),
     connections_max: int = CONNECTIONS_MAX,
 ) -> AsyncIterator[None]:
-    """Serves `app` while the context is open; answers what it has accepted before it closes.
+    """Serves `app` while the context is open; answers the requests in hand before it closes.
 
-    `trusted_proxies` are the addresses and networks whose X-Forwarded-For tells the client's own
-    address; "*" is any. Beyond `connections_max`, sockets among them, the answer is 503; also to an
-    address that holds a fourth of them, sockets not counted. Raises SystemExit with one line when
-    the port is taken.
+    `trusted_proxies` are addresses and networks, or "*" for any; X-Forwarded-For of their requests
+    gives the client's address. At most `connections_max` connections are open, WebSockets included,
+    and a fourth of them from one address, WebSockets excluded; others get 503. Raises SystemExit
+    with one line when the port is taken or the application does not start.
     """
     peers = Peers(
         each_max=max(connections_max // ADDRESS_SHARE, 1), trusted_proxies=trusted_proxies
     )
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        lifespan="on" if lifespan else "off",
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
-        http=partial(HttpConnection, connections_max=connections_max, peers=peers),  # type: ignore[arg-type]  # is only called
-        ws=WebSocketConnection,
-        ws_max_size=16_384,
-        ws_per_message_deflate=False,  # frames are too small to gain by it, its windows are not
-        ws_ping_interval=20,
-        ws_ping_timeout=20,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=DRAIN_REQUESTS_S,
-        server_header=False,
-    )
-    server = _Server(config)
-    listener = _bound(host, port)
+    http = partial(HttpConnection, connections_max=connections_max, peers=peers)
+    server = _Server(_config(app, http, lifespan=lifespan, trusted_proxies=trusted_proxies))
+    listener = _bound_socket(host, port)
     task = asyncio.create_task(server.serve([listener]))
     try:
         while not server.started and not task.done():
@@ -97,9 +88,35 @@ def serving_public(
     )
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def _config(
+    app: ASGIApp,
+    http: Callable[..., HttpConnection],
+    *,
+    lifespan: bool,
+    trusted_proxies: Sequence[str],
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on" if lifespan else "off",
+        proxy_headers=bool(trusted_proxies),
+        forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
+        http=http,  # type: ignore[arg-type]  # is only called
+        ws=WebSocketConnection,
+        ws_max_size=MESSAGE_BYTES_MAX,
+        ws_per_message_deflate=False,  # small frames gain little, and its windows need memory
+        ws_ping_interval=PING_EVERY_S,
+        ws_ping_timeout=PING_TIMEOUT_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=DRAIN_REQUESTS_S,
+        server_header=False,
+    )
+
+
+def _bound_socket(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # named TCP, or asyncio leaves Nagle's algorithm on and each answer waits 40 ms for the last
+    # without IPPROTO_TCP asyncio leaves Nagle's algorithm on, which delays answers by 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""A door started where the system gives few open files, or few at first."""
+"""A public server on a system that allows few open files."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ NEEDED = 210
 
 
 def started(*, soft: int = 100, hard: int) -> str:
-    """What a process with these limits says."""
+    """The output of a process with these limits: its log, then its soft limit."""
     done = subprocess.run(
         [sys.executable, "-c", START.format(soft=soft, hard=hard)],
         capture_output=True,
@@ -29,16 +29,16 @@ def started(*, soft: int = 100, hard: int) -> str:
     return done.stdout + done.stderr
 
 
-def test_a_door_takes_all_open_files_that_the_system_gives() -> None:
+def test_a_server_raises_its_limit_as_far_as_the_system_allows() -> None:
     assert started(hard=1_000).splitlines()[-1] == "1000"
 
 
-def test_a_door_says_that_the_system_gives_too_few() -> None:
-    said = started(hard=NEEDED - 1)
+def test_a_server_warns_when_the_system_allows_too_few_open_files() -> None:
+    output = started(hard=NEEDED - 1)
 
-    assert said.count(WARNING) == 1
-    assert str(NEEDED) in said
+    assert output.count(WARNING) == 1
+    assert str(NEEDED) in output
 
 
-def test_a_door_that_has_enough_open_files_says_nothing() -> None:
+def test_a_server_with_enough_open_files_logs_nothing() -> None:
     assert WARNING not in started(hard=NEEDED)

@@ -1,4 +1,4 @@
-"""Clients that keep a connection without using it as they should."""
+"""Clients that are late with what they send, or do not read what they are sent."""
 
 import asyncio
 import socket
@@ -38,7 +38,7 @@ async def echo(websocket: WebSocket) -> None:
 
 
 async def flood_and_leave(websocket: WebSocket) -> None:
-    """Sends until some of it is left unsent; a close that waits for the client would hang then."""
+    """Sends until something stays unsent, so that a close that waits for the client would hang."""
     await websocket.accept()
     wire: connections.WebSocketConnection = websocket.scope["state"][connections.WIRE]
     while wire.unsent_bytes == 0:
@@ -60,7 +60,7 @@ async def flood_and_listen(websocket: WebSocket) -> None:
 
 @asynccontextmanager
 async def a_server(flooded: asyncio.Event | None = None) -> AsyncIterator[int]:
-    """Its port; `flooded` is set once a client that does not read has been sent too much."""
+    """The port of a server; `flooded` is set when its client has left something unread."""
     port = free_port()
     app = Starlette(
         routes=[
@@ -106,7 +106,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("sent", [b"", b"G", HEAD, HEAD + b"Upgrade: websocket\r\n"])
-def test_a_head_that_does_not_come_in_time_ends_the_connection(sent: bytes) -> None:
+def test_a_late_head_ends_the_connection(sent: bytes) -> None:
     async def work() -> None:
         before = count("connections_late_total")
         async with asyncio.timeout(30), a_server() as port, a_connection(port) as (reader, writer):
@@ -118,7 +118,7 @@ def test_a_head_that_does_not_come_in_time_ends_the_connection(sent: bytes) -> N
 
 
 @pytest.mark.usefixtures("_soon")
-def test_a_head_that_drips_ends_the_connection() -> None:
+def test_a_head_that_arrives_too_slowly_ends_the_connection() -> None:
     async def drip(writer: asyncio.StreamWriter) -> None:
         while True:
             writer.write(b"X: y\r\n")
@@ -135,7 +135,7 @@ def test_a_head_that_drips_ends_the_connection() -> None:
 
 
 @pytest.mark.usefixtures("_soon")
-def test_the_head_of_a_later_request_has_to_come_in_time_too() -> None:
+def test_a_late_head_of_a_later_request_ends_the_connection() -> None:
     async def work() -> None:
         async with asyncio.timeout(30), a_server() as port, a_connection(port) as (reader, writer):
             writer.write(HEAD + b"\r\n" + HEAD)
@@ -146,7 +146,7 @@ def test_the_head_of_a_later_request_has_to_come_in_time_too() -> None:
 
 
 @pytest.mark.usefixtures("_soon")
-def test_a_connection_may_idle_between_requests_and_a_socket_after_its_head() -> None:
+def test_a_connection_may_be_idle_between_requests_and_a_websocket_after_its_handshake() -> None:
     async def work() -> None:
         before = count("connections_late_total")
         async with (
@@ -158,7 +158,7 @@ def test_a_connection_may_idle_between_requests_and_a_socket_after_its_head() ->
         ):
             writer.write(HEAD + b"\r\n")
             await reader.readuntil(b"hello")
-            assert await is_ended(late)  # so much time has passed
+            assert await is_ended(late)  # the time for a head has passed
             writer.write(HEAD + b"\r\n")
             await reader.readuntil(b"hello")
             await idle.send("still here")
@@ -170,11 +170,11 @@ def test_a_connection_may_idle_between_requests_and_a_socket_after_its_head() ->
 
 @pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("path", ["/flood-and-leave", "/flood-and-close", "/flood-and-listen"])
-def test_a_client_that_does_not_read_cannot_put_its_end_off(path: str) -> None:
+def test_a_client_that_does_not_read_is_cut_off(path: str) -> None:
     async def work() -> None:
         before, flooded = count("ws_connections_cut_off_total"), asyncio.Event()
         async with asyncio.timeout(60), a_server(flooded) as port:
-            with await asyncio.to_thread(a_deaf_client, port, path) as client:
+            with await asyncio.to_thread(a_client_that_does_not_read, port, path) as client:
                 await flooded.wait()
                 if path == "/flood-and-listen":
                     client.shutdown(socket.SHUT_WR)
@@ -187,7 +187,7 @@ def test_a_client_that_does_not_read_cannot_put_its_end_off(path: str) -> None:
     asyncio.run(work())
 
 
-def test_a_message_that_drips_ends_the_socket_and_one_that_comes_does_not(
+def test_a_message_whose_fragments_are_late_ends_the_websocket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(connection_bounds, "MESSAGE_WITHIN_S", SOON_S)
@@ -219,8 +219,8 @@ def test_a_message_that_drips_ends_the_socket_and_one_that_comes_does_not(
     asyncio.run(work())
 
 
-def a_deaf_client(port: int, path: str) -> socket.socket:
-    """One that has read its handshake, and reads no more."""
+def a_client_that_does_not_read(port: int, path: str) -> socket.socket:
+    """A WebSocket client that reads the handshake and nothing after it."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
     client.connect(("127.0.0.1", port))
@@ -232,8 +232,8 @@ def a_deaf_client(port: int, path: str) -> socket.socket:
     return client
 
 
-def test_of_pings_that_come_while_nothing_is_read_the_last_is_answered() -> None:
-    """Or their answers would fill the memory (RFC 6455, 5.5.3, allows the last one alone)."""
+def test_the_last_ping_of_a_client_that_does_not_read_is_answered_later() -> None:
+    """Answers to all of them would fill the memory; RFC 6455, 5.5.3, asks for the last only."""
 
     async def work() -> None:
         async with (

@@ -16,7 +16,7 @@ from order_engine.serving.addresses import client_network, is_loopback, names_th
         ("", ""),
     ],
 )
-def test_an_address_is_one_of_ipv4_or_a_network_of_ipv6(host: str, counted: str) -> None:
+def test_a_client_counts_by_its_ipv4_address_or_ipv6_network(host: str, counted: str) -> None:
     assert client_network(host) == counted
 
 

@@ -16,7 +16,7 @@ from order_engine.serving.origins import is_allowed_origin, is_same_host
         ("http://[::1]:3000", "[::1]:3000"),
     ],
 )
-def test_a_page_of_the_host_itself_is_known(origin: str, host: str) -> None:
+def test_a_page_of_the_called_host_is_of_the_same_host(origin: str, host: str) -> None:
     assert is_same_host(origin, host)
 
 
@@ -39,12 +39,12 @@ def test_a_page_of_the_host_itself_is_known(origin: str, host: str) -> None:
         ("http://[", "["),
     ],
 )
-def test_any_other_page_is_foreign(origin: str, host: str) -> None:
+def test_any_other_page_is_of_another_host(origin: str, host: str) -> None:
     assert not is_same_host(origin, host)
 
 
 @pytest.mark.parametrize(
-    ("origins", "welcome"),
+    ("origins", "is_allowed"),
     [
         ((), False),
         (("https://other.example",), False),
@@ -52,11 +52,11 @@ def test_any_other_page_is_foreign(origin: str, host: str) -> None:
         (("*",), True),
     ],
 )
-def test_a_page_of_another_host_is_welcome_where_its_origin_is_allowed(
-    origins: tuple[str, ...], welcome: bool
+def test_a_page_of_another_host_may_call_when_its_origin_is_allowed(
+    origins: tuple[str, ...], is_allowed: bool
 ) -> None:
-    assert is_allowed_origin("https://app.example", "engine", origins=origins) is welcome
+    assert is_allowed_origin("https://app.example", "engine", origins=origins) is is_allowed
 
 
-def test_a_page_of_the_host_itself_is_always_welcome() -> None:
+def test_a_page_of_the_called_host_may_always_call() -> None:
     assert is_allowed_origin("http://engine", "engine", origins=())
