@@ -3,17 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from order_engine.execution import settings
+from order_engine.execution.deployables import DEPLOYABLES
+from order_engine.execution.settings import CommonSettings
 
 Schema = dict[str, Any]
 
-GROUPS: Mapping[str, type[settings.CommonSettings]] = {
-    "defaults": settings.CommonSettings,
-    "gateway": settings.GatewaySettings,
-    "orderWorker": settings.OrderWorkerSettings,
-    "statusDispatcher": settings.StatusDispatcherSettings,
-    "wsGateway": settings.WsGatewaySettings,
-    "migration": settings.MigrateSettings,
+# The groups of values that have a `config`, and the settings allowed there.
+GROUPS: Mapping[str, type[CommonSettings]] = {
+    "defaults": CommonSettings,
+    **{deployable.values: deployable.settings for deployable in DEPLOYABLES},
 }
 
 SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.model_fields})

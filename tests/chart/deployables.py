@@ -1,23 +1,13 @@
 """The deployables, what each may know, and where to find them among rendered objects."""
 
+from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.settings import (
-    CommonSettings,
-    GatewaySettings,
-    MigrateSettings,
-    OrderWorkerSettings,
-    StatusDispatcherSettings,
-    WsGatewaySettings,
-)
+from order_engine.execution.settings import CommonSettings
 from support.helm import Object, of_kind
 
 DISPATCHERS = [f"status-dispatcher-{status}" for status in OrderStatus]
 SETTINGS: dict[str, type[CommonSettings]] = {
-    "gateway": GatewaySettings,
-    "order-worker": OrderWorkerSettings,
-    "ws-gateway": WsGatewaySettings,
-    "migrate": MigrateSettings,
-    **dict.fromkeys(DISPATCHERS, StatusDispatcherSettings),
+    workload: deployable.settings for deployable in DEPLOYABLES for workload in deployable.workloads
 }
 WORKLOADS = SETTINGS.keys() - {"migrate"}
 DATASTORES = {"postgres", "redis"}
@@ -27,13 +17,11 @@ FOREIGN_VARIABLES = {"PGSSLMODE", "PGSSLROOTCERT", "PYTHONFAULTHANDLER"}
 OF_POSTGRES = {"DATABASE_URL", "CHAIN_DATABASE_URL", "PGSSLMODE", "PGSSLROOTCERT"}
 OF_REDIS = {"REDIS_URL", "REDIS_QUEUE_URL", "REDIS_PUBSUB_URL"}
 
-# DESIGN section 2, without "never opens".
+# The store variables that a workload may have.
 OPENS = {
-    "gateway": OF_POSTGRES | OF_REDIS - {"REDIS_PUBSUB_URL"},
-    "order-worker": OF_POSTGRES | OF_REDIS - {"REDIS_PUBSUB_URL"},
-    "ws-gateway": OF_POSTGRES | OF_REDIS - {"REDIS_QUEUE_URL"},
-    "migrate": OF_POSTGRES,
-    **dict.fromkeys(DISPATCHERS, OF_REDIS),
+    workload: deployable.urls | (OF_POSTGRES if "DATABASE_URL" in deployable.urls else set())
+    for deployable in DEPLOYABLES
+    for workload in deployable.workloads
 }
 
 

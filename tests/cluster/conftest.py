@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from order_engine.execution.deployables import DEPLOYABLES
 from support.cluster import CommandFailed, Door, Release, described, kubectl, missing, namespace
 from support.figures import Figures
 from support.images import loaded
@@ -58,16 +59,9 @@ def release(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Releas
     began = time.monotonic()
     tags = loaded()
     figures.fact("images built and loaded", f"{time.monotonic() - began:.0f} s")
-    groups = {
-        "gateway": "gateway",
-        "orderWorker": "order-worker",
-        "statusDispatcher": "status-dispatcher",
-        "wsGateway": "ws-gateway",
-        "migration": "migrate",
-    }
     values: dict[str, dict[str, object]] = {}
-    for group, image in groups.items():
-        values[group] = {**VALUES.get(group, {}), "image": {"tag": tags[image]}}  # type: ignore[dict-item]
+    for each in DEPLOYABLES:
+        values[each.values] = {**VALUES.get(each.values, {}), "image": {"tag": tags[each.name]}}  # type: ignore[dict-item]
     with namespace(f"order-engine-test-{uuid.uuid4().hex[:6]}") as name:
         made = Release(name=RELEASE, namespace=name, values={**VALUES, **values})
         try:

@@ -12,17 +12,14 @@ from typing import Any
 
 import pytest
 
-from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.deployables import WORKLOADS
 from support.fleet import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILD_TIMEOUT_S = 900
 UP_TIMEOUT_S = 300
 COMMAND_TIMEOUT_S = 120
-DEPLOYABLES = {
-    *("gateway", "order-worker", "ws-gateway"),
-    *(f"status-dispatcher-{status}" for status in OrderStatus),
-}
+DEPLOYABLES = set(WORKLOADS)
 
 pytestmark = pytest.mark.timeout(BUILD_TIMEOUT_S + UP_TIMEOUT_S)
 

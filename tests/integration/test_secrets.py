@@ -21,6 +21,7 @@ from rq.serializers import JSONSerializer
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.messages.hints import EXECUTE, ORDER_QUEUE
 from support.fleet import INSTANT, Deployable, Fleet, free_port, running_fleet
 from support.redis_process import redis_process
@@ -46,7 +47,7 @@ AN_ORDER: dict[str, object] = {
     "slippageTolerance": 0.5,
 }
 NO_HEADERS: Mapping[str, str] = {}
-EVERY_KIND = ["gateway", "ws-gateway", "order-worker", "status-dispatcher-pending", "migrate"]
+EVERY_KIND = [deployable.workloads[0] for deployable in DEPLOYABLES]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

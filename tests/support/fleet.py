@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from order_engine.client import EngineClient
+from order_engine.execution.deployables import WORKLOADS, deployable_of
 from order_engine.execution.domain.status import OrderStatus
 from support.stores import Databases
 from support.waiting import wait_until
 
 DISPATCHERS = tuple(f"status-dispatcher-{status}" for status in OrderStatus)
-EVERY_DEPLOYABLE = ("gateway", "ws-gateway", "order-worker", *DISPATCHERS)
+EVERY_DEPLOYABLE = tuple(WORKLOADS)
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 40
@@ -43,11 +44,11 @@ class Deployable:
     def start(self) -> None:
         if not self.ports:
             self.ports = {"ADMIN_PORT": free_port(), "PORT": free_port()}
-        kind = self.name.partition("#")[0]
-        command = [str(Path(sys.executable).parent / kind)]
-        if kind.startswith("status-dispatcher-"):
-            status = kind.removeprefix("status-dispatcher-")
-            command = [str(Path(sys.executable).parent / "status-dispatcher"), "--status", status]
+        workload = self.name.partition("#")[0]
+        deployable = deployable_of(workload)
+        command = [str(Path(sys.executable).parent / deployable.name)]
+        if deployable.per_status:
+            command += ["--status", workload.removeprefix(f"{deployable.name}-")]
         ports = {name: str(port) for name, port in self.ports.items()}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

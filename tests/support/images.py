@@ -6,11 +6,11 @@ import shlex
 import shutil
 from pathlib import Path
 
+from order_engine.execution.deployables import DEPLOYABLES
 from support.cluster import kubectl, output
 
 ROOT = Path(__file__).parents[2]
 LOADER = ROOT.parent / "shared/bin/cluster"
-DEPLOYABLES = ("gateway", "order-worker", "status-dispatcher", "ws-gateway", "migrate")
 DATASTORES = ("postgres:17", "redis:8")
 
 BUILD_TIMEOUT_S = 900
@@ -19,7 +19,7 @@ LOAD_TIMEOUT_S = 300
 
 def loaded() -> dict[str, str]:
     """The tag of each deployable's image: its content's, so that no node runs an older one by it."""
-    tags = {name: _built(name) for name in DEPLOYABLES}
+    tags = {each.name: _built(each.name) for each in DEPLOYABLES}
     for image in (*DATASTORES, *(f"order-engine/{name}:{tag}" for name, tag in tags.items())):
         if not _is_on_the_nodes(image):
             output(*_load_command(), image, timeout_s=LOAD_TIMEOUT_S)

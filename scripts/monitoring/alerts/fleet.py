@@ -1,16 +1,7 @@
 """Processes that are away, or not well."""
 
 from monitoring.rule import Alert
-
-WORKLOADS = (
-    "gateway",
-    "order-worker",
-    "ws-gateway",
-    *(
-        f"status-dispatcher-{status}"
-        for status in ("pending", "routing", "building", "submitted", "confirmed", "failed")
-    ),
-)
+from order_engine.execution.deployables import WORKLOADS
 
 FLEET = (
     Alert(

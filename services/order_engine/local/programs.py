@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.hints import STATUS_PRIORITIES
 from order_engine.local.settings import LocalSettings
@@ -24,19 +25,17 @@ def local_programs(settings: LocalSettings, *, port: int) -> list[Program]:
 
     They are started the other way round; among dispatchers the statuses' priorities decide.
     """
-    dispatchers = [
-        (
-            f"status-dispatcher-{status}",
-            "order_engine.status_dispatcher.main",
-            ("--status", str(status)),
-        )
-        for status in sorted(OrderStatus, key=STATUS_PRIORITIES.__getitem__)
-    ]
-    wanted = [
-        ("web", "order_engine.local.web_main", ()),
-        ("order-worker", "order_engine.order_worker.main", ()),
-        *dispatchers,
-    ]
+    wanted: list[tuple[str, str, tuple[str, ...]]] = [("web", "order_engine.local.web_main", ())]
+    for deployable in DEPLOYABLES:
+        if deployable.serves_clients or deployable.runs_once:
+            continue  # in the web process, or run before the others
+        if deployable.per_status:
+            wanted += [
+                (f"{deployable.name}-{status}", deployable.module, ("--status", str(status)))
+                for status in sorted(OrderStatus, key=STATUS_PRIORITIES.__getitem__)
+            ]
+        else:
+            wanted.append((deployable.name, deployable.module, ()))
     free = _free_ports(settings.admin_host, settings.admin_port, avoid=port)
     return [
         Program(name=name, module=module, arguments=arguments, admin_port=next(free))
