@@ -1,12 +1,14 @@
-"""Images, Compose and chart name the same deployables, statuses and ports as the code."""
+"""Images, Compose, Skaffold, chart and docs name the deployables, statuses and ports of the code."""
 
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from order_engine.execution.deployables import DEPLOYABLES, WORKLOADS, Deployable
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.settings import CommonSettings, PublicServerSettings
 
@@ -16,7 +18,10 @@ CHART = ROOT / "charts/order-engine"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SCRIPTS = PROJECT["scripts"]
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-DEPLOYABLES = set(SCRIPTS) - {"order-engine"}  # the command line is no deployable
+COMPOSE = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
+SKAFFOLD = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
+NAMES = {deployable.name for deployable in DEPLOYABLES}
+NOT_OURS = {"postgres", "redis", "edge"}  # the other services of Compose
 STATUSES = sorted(OrderStatus)
 
 ADMIN_PORT = str(CommonSettings.model_fields["admin_port"].default)
@@ -28,6 +33,12 @@ def found(pattern: str, path: str) -> list[Any]:
     return re.findall(pattern, (ROOT / path).read_text(), flags=re.MULTILINE)
 
 
+def test_every_deployable_has_a_command() -> None:
+    commands = {name: target for name, target in SCRIPTS.items() if name != "order-engine"}
+
+    assert commands == {each.name: f"{each.module}:main" for each in DEPLOYABLES}
+
+
 def test_every_deployable_has_a_target_that_runs_it() -> None:
     stages = (ROOT / "docker/Dockerfile").read_text().split("\nFROM ")
     targets = {
@@ -36,8 +47,8 @@ def test_every_deployable_has_a_target_that_runs_it() -> None:
         if stage.startswith("runtime AS ")
     }
 
-    assert targets.keys() == DEPLOYABLES | {"test"}
-    for target in DEPLOYABLES:
+    assert targets.keys() == NAMES | {"test"}
+    for target in NAMES:
         assert f'ENTRYPOINT ["{target}"]' in targets[target]
         assert f'image.title="{target}"' in targets[target]
 
@@ -50,20 +61,24 @@ def test_images_and_chart_are_of_the_version_that_is_built() -> None:
     ]
 
 
-def test_whoever_builds_images_tells_them_their_revision() -> None:
-    compose = yaml.safe_load((ROOT / "docker/compose.yaml").read_text())
-    skaffold = yaml.safe_load((ROOT / "skaffold.yaml").read_text())
-    told = [
+def test_only_the_targets_that_serve_clients_expose_the_public_port() -> None:
+    stages = found(r"^FROM runtime AS ([\w-]+)\n(?:.+\n)*?EXPOSE 3000$", "docker/Dockerfile")
+
+    assert set(stages) == {each.name for each in DEPLOYABLES if each.serves_clients}
+
+
+def test_every_build_of_an_image_passes_the_revision() -> None:
+    passed = [
         *(
             service["build"]["args"]
-            for service in compose["services"].values()
+            for service in COMPOSE["services"].values()
             if "build" in service
         ),
-        *(artifact["docker"]["buildArgs"] for artifact in skaffold["build"]["artifacts"]),
+        *(artifact["docker"]["buildArgs"] for artifact in SKAFFOLD["build"]["artifacts"]),
     ]
 
     assert found(r"^ARG (REVISION)=unknown$", "docker/Dockerfile") == ["REVISION"]
-    assert [arguments.keys() for arguments in told] == [{"REVISION"}] * 2 * len(DEPLOYABLES)
+    assert [arguments.keys() for arguments in passed] == [{"REVISION"}] * 2 * len(NAMES)
 
 
 def test_the_systems_authorities_are_found_by_every_openssl() -> None:
@@ -73,8 +88,41 @@ def test_the_systems_authorities_are_found_by_every_openssl() -> None:
     assert "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt" in stage
 
 
-def test_compose_runs_every_deployable() -> None:
-    assert set(found(r"target: ([\w-]+)", "docker/compose.yaml")) == DEPLOYABLES
+def test_compose_builds_every_deployable() -> None:
+    assert set(found(r"target: ([\w-]+)", "docker/compose.yaml")) == NAMES
+
+
+def test_compose_runs_every_workload() -> None:
+    runs_once = {each.name for each in DEPLOYABLES if each.runs_once}
+
+    assert COMPOSE["services"].keys() - NOT_OURS == {*WORKLOADS, *runs_once}
+
+
+@pytest.mark.parametrize("deployable", DEPLOYABLES, ids=lambda each: each.name)
+def test_compose_gives_a_deployable_its_stores_alone(deployable: Deployable) -> None:
+    for workload in deployable.workloads:
+        service = COMPOSE["services"][workload]
+        urls = {name for name in service["environment"] if name.endswith("_URL")}
+
+        assert urls == deployable.urls - {"REDIS_QUEUE_URL", "REDIS_PUBSUB_URL"}
+        assert service["image"] == f"order-engine/{deployable.name}:dev"
+
+
+def test_skaffold_builds_and_deploys_every_deployable() -> None:
+    artifacts = {
+        artifact["image"]: artifact["docker"]["target"]
+        for artifact in SKAFFOLD["build"]["artifacts"]
+    }
+    (release,) = SKAFFOLD["deploy"]["helm"]["releases"]
+
+    assert artifacts == {f"order-engine/{name}": name for name in NAMES}
+    assert release["setValueTemplates"] == {
+        f"{each.values}.image.{key}": (
+            f"{{{{.IMAGE_{kind}_order_engine_{each.name.replace('-', '_')}}}}}"
+        )
+        for each in DEPLOYABLES
+        for key, kind in (("repository", "REPO"), ("tag", "TAG"))
+    }
 
 
 def test_compose_runs_a_dispatcher_for_every_status() -> None:
@@ -93,10 +141,43 @@ def test_the_chart_runs_a_dispatcher_for_every_status() -> None:
     assert demanded == [" ".join(f'"{status}"' for status in STATUSES)]
 
 
-def test_the_chart_runs_every_image() -> None:
-    images = {group["image"]["repository"] for group in VALUES.values() if is_group(group)}
+def test_the_chart_has_a_group_of_values_for_every_deployable() -> None:
+    images = {
+        name: group["image"]["repository"] for name, group in VALUES.items() if is_group(group)
+    }
 
-    assert images == {f"order-engine/{name}" for name in DEPLOYABLES}
+    assert images == {each.values: f"order-engine/{each.name}" for each in DEPLOYABLES}
+
+
+def test_the_chart_gives_a_deployable_its_stores_alone() -> None:
+    components = (CHART / "templates/_components.tpl").read_text()
+    given = re.findall(
+        r'(?:^  |\(printf )"([\w-]+)(?:-%s" \$status\)|") \(dict\n(?:    .+\n)*?    "urls" \(list (.+)\)',
+        components,
+        flags=re.MULTILINE,
+    )
+
+    assert {name: set(re.findall(r"\w+", urls)) for name, urls in given} == {
+        each.name: each.urls for each in DEPLOYABLES
+    }
+
+
+def test_the_documents_name_every_deployable() -> None:
+    readme = (ROOT / "README.md").read_text()
+    (images,) = found(r"^for name in (.+); do$", "charts/order-engine/README.md")
+    public = found(r"^\| .*\(`([\w-]+)`\) \|", "SECURITY.md")
+
+    assert set(images.split()) == NAMES
+    assert set(public) == {each.name for each in DEPLOYABLES if each.serves_clients}
+    for each in DEPLOYABLES:
+        assert each.runs_once or each.module.partition(".")[0] in readme, each.name
+
+
+@pytest.mark.parametrize(("store", "url"), [("PostgreSQL", "DATABASE_URL"), ("Redis", "REDIS_URL")])
+def test_the_security_page_names_the_deployables_that_open_a_store(store: str, url: str) -> None:
+    (names,) = found(rf"^\| {store} \| (.+?) \|", "SECURITY.md")
+
+    assert names.split(", ") == [each.name for each in DEPLOYABLES if url in each.urls]
 
 
 def is_group(group: object) -> bool:
