@@ -1,4 +1,4 @@
-"""What `make run` says once all is ready."""
+"""What `make run` shows once the engine is ready."""
 
 from collections.abc import Sequence
 
@@ -11,19 +11,20 @@ ORDER = '{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.5","slippageTolerance"
 TEXT = """
 The engine is ready.
 
-  HTTP        {http}
-  streams     {ws}/api/orders/<orderId>/stream
-  metrics     {metrics}/metrics (web), {others} (its other processes)
+  HTTP API    {http}  (described in {http}/openapi.json)
+  streams     {ws}/api/orders/ORDER_ID/stream
+  metrics     {metrics}/metrics; {others} for the other processes
   PostgreSQL  {postgres}
   Redis       {redis}
 
-Place an order:
+Try it in a second terminal:
+
+  make demo            places orders and shows every status
 
   curl {http}/api/orders/execute -H 'Content-Type: application/json' \\
     -d '{order}'
 
-`make demo` in another terminal shows every status of an order.
-Ctrl-C here ends every process; the orders stay.
+Press Ctrl-C to stop. The orders are kept{where}.
 """
 
 
@@ -38,8 +39,13 @@ def announcement(
         http=http,
         ws=http.replace("http", "ws", 1),
         metrics=origin(settings.admin_host, programs[0].admin_port),
-        others=f"{others[0]}-{others[-1]}" if in_a_row else ", ".join(map(str, others)),
+        others=(
+            f"ports {others[0]} to {others[-1]}"
+            if in_a_row
+            else f"ports {', '.join(map(str, others))}"
+        ),
         postgres=datastores.database_url if "postgres" in embedded else "yours (DATABASE_URL)",
         redis=embedded.get("redis", "yours (REDIS_URL or REDIS_HOST)"),
         order=ORDER,
+        where=" in .local/" if "postgres" in embedded else "",
     )

@@ -1,4 +1,4 @@
-"""Embedded PostgreSQL and Valkey for a machine that has neither, nor Docker."""
+"""Embedded PostgreSQL and Valkey, for a machine without servers and without Docker."""
 
 import select
 import subprocess
@@ -24,7 +24,7 @@ Kind = Literal["postgres", "redis"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datastore:
-    """A running server, and the process that stops it when it is let go of."""
+    """A running server. `keeper` is the process that runs it."""
 
     kind: Kind
     url: str
@@ -38,11 +38,11 @@ class Datastore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datastores:
-    """Where a local fleet keeps its orders, and which of the servers run for it alone."""
+    """The stores of the local engine; `embedded` are those started for it."""
 
     database_url: str
     chain_database_url: str
-    redis_url: str  # empty where the settings name another
+    redis_url: str  # empty when the settings name another
     embedded: tuple[Datastore, ...]
 
     @property
@@ -57,7 +57,7 @@ class Datastores:
 
 @contextmanager
 def local_datastores(settings: LocalSettings, directory: Path) -> Iterator[Datastores]:
-    """The servers that the settings name, and embedded ones in `directory` for those they do not."""
+    """The servers of the settings; embedded ones in `directory` for those not set."""
     started: list[Datastore] = []
     database_url, chain_database_url = settings.database_url, settings.chain_database_url
     redis_url = ""
@@ -80,23 +80,23 @@ def local_datastores(settings: LocalSettings, directory: Path) -> Iterator[Datas
 
 @contextmanager
 def embedded_postgres(directory: Path) -> Iterator[str]:
-    """The URL of the database `postgres`; what is committed to the server stays in `directory`."""
+    """The URL of the database `postgres` of a server whose data stays in `directory`."""
     with embedded("postgres", directory) as server:
         yield server.url
 
 
 @contextmanager
 def embedded_redis(directory: Path) -> Iterator[str]:
-    """The URL of a server that begins empty."""
+    """The URL of a server that starts empty."""
     with embedded("redis", directory) as server:
         yield server.url
 
 
 @contextmanager
 def embedded(kind: Kind, directory: Path) -> Iterator[Datastore]:
-    """Runs a server while the context is open, and no longer than this process lives.
+    """Runs a server while the context is open; it stops when this process ends, however it ends.
 
-    Raises SystemExit with one line when it cannot start.
+    Raises SystemExit with one line when the server cannot start.
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def _first_line(keeper: subprocess.Popen[bytes]) -> str:
 
 
 def create_database(server_url: str, name: str) -> str:
-    """The URL of the database `name`, which is made when the server has none."""
+    """The URL of the database `name`, created when it does not exist."""
     with closing(psycopg2.connect(server_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor, suppress(DuplicateDatabase):

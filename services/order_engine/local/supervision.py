@@ -1,142 +1,149 @@
-"""The lives of a fleet: each ends by a signal, by a change of its sources, or by a broken part."""
+"""Runs the processes until a signal, a change of the sources, or the failure of a part."""
 
 import asyncio
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from sqlalchemy.exc import OperationalError
 
 from order_engine.execution.migrations.main import migrate
 from order_engine.local.datastores import Datastores
 from order_engine.local.fleet import Fleet
-from order_engine.local.sources import Sources
-from order_engine.local.terminal import Terminal
+from order_engine.local.sources import changed_source
+from order_engine.local.terminal import report
 from order_engine.serving.process import stop_signal
 
 READY_TIMEOUT_S = 60
-LOOK_EVERY_S = 0.5
+DATASTORE_CHECK_EVERY_S = 0.5
+STOPPING = "stopping; orders in progress are finished first (Ctrl-C again stops at once)"
 
 
 class Ending(Enum):
-    STOPPED = auto()  # a signal asked for it
-    CHANGED = auto()  # the processes run sources that are no more
-    BROKEN = auto()  # a part has ended, or never came up
+    STOPPED = auto()  # by a signal
+    CHANGED = auto()  # a source file has changed
+    FAILED = auto()  # a part has ended, or did not become ready
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """What is to be kept running. With `sources` it lives again after each change of them."""
-
     fleet: Fleet
     datastores: Datastores
-    terminal: Terminal
     ready_text: str
-    sources: Sources | None
+    reload: bool  # start again after each change of the sources
 
 
 async def supervise(engine: Engine) -> int:
-    """Runs the engine until it is stopped, or broken with no change to wait for; the exit code."""
+    """Runs the engine until it is stopped or fails; the exit code."""
     stop = stop_signal()
     ready_text = engine.ready_text
-    while not stop.is_set():
-        ending = await _live(engine, stop, ready_text=ready_text)
-        ready_text = "ready again"
-        if ending is Ending.BROKEN and engine.sources:
-            engine.terminal.say("waiting for a change of the sources, or Ctrl-C")
-            ending, _ = await _first(
-                (Ending.STOPPED, _stopped(stop)), (Ending.CHANGED, engine.sources.change())
-            )
-        if ending is Ending.BROKEN:
+    while True:
+        # begins before the processes load the sources, so that no change is missed
+        change = asyncio.create_task(changed_source() if engine.reload else _never())
+        try:
+            ending = await _run(engine, stop, change, ready_text=ready_text)
+            if ending is Ending.FAILED and engine.reload and not stop.is_set():
+                report("waiting for a change of the sources (Ctrl-C ends)")
+                ending = await _first(
+                    (Ending.STOPPED, stop.wait()), (Ending.CHANGED, _changed(change))
+                )
+        finally:
+            change.cancel()
+        if stop.is_set() or ending is Ending.STOPPED:
+            return 0
+        if ending is Ending.FAILED:
             return 1
-    return 0
+        ready_text = "ready again"
 
 
-async def _live(engine: Engine, stop: asyncio.Event, *, ready_text: str) -> Ending:
-    """One life, from migrations to the end of the last process."""
-    if trouble := await asyncio.to_thread(_migrate, engine.datastores):
-        engine.terminal.say(trouble)
-        return Ending.BROKEN
+async def _run(
+    engine: Engine, stop: asyncio.Event, change: asyncio.Task[str], *, ready_text: str
+) -> Ending:
+    """Migrates, then runs all processes until the first ending."""
+    if problem := await asyncio.to_thread(_migrate, engine.datastores):
+        report(problem)
+        return Ending.FAILED
     try:
         await engine.fleet.start()
-        endings = [
+        return await _first(
             (Ending.STOPPED, _stopped(stop)),
-            (Ending.BROKEN, _ended(engine.fleet)),
-            (Ending.BROKEN, _late(engine, ready_text=ready_text)),
-            (Ending.BROKEN, _without_datastores(engine.datastores)),
-        ]
-        if engine.sources:
-            endings.append((Ending.CHANGED, _changed(engine.sources)))
-        ending, line = await _first(*endings)
-        engine.terminal.say(line)
-        return ending
+            (Ending.FAILED, _process_ended(engine.fleet)),
+            (Ending.FAILED, _not_ready(engine.fleet, ready_text=ready_text)),
+            (Ending.FAILED, _datastore_ended(engine.datastores)),
+            (Ending.CHANGED, _changed(change)),
+        )
     finally:
-        with _hurried_by_ctrl_c(engine.fleet, stop):
+        with _second_ctrl_c_kills(engine.fleet, stop):
             await engine.fleet.stop()
 
 
 @contextmanager
-def _hurried_by_ctrl_c(fleet: Fleet, stop: asyncio.Event) -> Iterator[None]:
-    def hurry() -> None:
+def _second_ctrl_c_kills(fleet: Fleet, stop: asyncio.Event) -> Iterator[None]:
+    def kill() -> None:
         stop.set()
         fleet.kill()
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, hurry)
+    loop.add_signal_handler(signal.SIGINT, kill)
     yield
     loop.add_signal_handler(signal.SIGINT, stop.set)
 
 
 def _migrate(datastores: Datastores) -> str | None:
-    """What went wrong, if anything."""
+    """The problem, if there is one."""
     histories = {"orders": datastores.database_url, "chain": datastores.chain_database_url}
     for history, url in histories.items():
         try:
             migrate(url, history=history)
         except OperationalError as error:
-            return f"cannot migrate {history}: {' '.join(str(error.orig).split())}"
+            return f"cannot migrate the database of {history}: {' '.join(str(error.orig).split())}"
     return None
 
 
-async def _first(*endings: tuple[Ending, Coroutine[Any, Any, str]]) -> tuple[Ending, str]:
-    """The ending that comes first, and the line that it has to say."""
-    tasks = {asyncio.create_task(line): ending for ending, line in endings}
+async def _first(*endings: tuple[Ending, Awaitable[object]]) -> Ending:
+    """Waits for the first of them, and cancels the others."""
+    tasks = {asyncio.ensure_future(waiting): ending for ending, waiting in endings}
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        first = next(task for task in tasks if task in done)
-        return tasks[first], first.result()
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        first = next(task for task in tasks if task.done())
+        first.result()
+        return tasks[first]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _stopped(stop: asyncio.Event) -> str:
+async def _stopped(stop: asyncio.Event) -> None:
     await stop.wait()
-    return "stopping; orders in hand are finished first (Ctrl-C again: everything ends at once)"
+    report(STOPPING)
 
 
-async def _changed(sources: Sources) -> str:
-    return f"{await sources.change()} has changed: starting again"
+async def _changed(change: asyncio.Task[str]) -> None:
+    report(f"{await asyncio.shield(change)} has changed: starting again")
 
 
-async def _ended(fleet: Fleet) -> str:
-    return str(await fleet.first_end())
+async def _process_ended(fleet: Fleet) -> None:
+    report(str(await fleet.first_end()))
 
 
-async def _late(engine: Engine, *, ready_text: str) -> str:
-    """Greets once all are ready, and then never ends."""
-    if late := await engine.fleet.until_ready(timeout_s=READY_TIMEOUT_S):
-        return f"not ready after {READY_TIMEOUT_S} s: {', '.join(late)}"
-    engine.terminal.say(ready_text)
+async def _not_ready(fleet: Fleet, *, ready_text: str) -> None:
+    """Reports when all processes are ready; returns only when some are not in time."""
+    if late := await fleet.until_ready(timeout_s=READY_TIMEOUT_S):
+        report(f"not ready after {READY_TIMEOUT_S} s: {', '.join(late)}")
+        return
+    report(ready_text)
+    await _never()
+
+
+async def _datastore_ended(datastores: Datastores) -> None:
+    while not (ended := [store for store in datastores.embedded if store.has_ended]):
+        await asyncio.sleep(DATASTORE_CHECK_EVERY_S)
+    report(f"{ended[0].kind} has ended: see {ended[0].log}")
+
+
+async def _never() -> str:
     await asyncio.Event().wait()
     return ""
-
-
-async def _without_datastores(datastores: Datastores) -> str:
-    while not (gone := [store for store in datastores.embedded if store.has_ended]):
-        await asyncio.sleep(LOOK_EVERY_S)
-    return f"{gone[0].kind} has ended: see {gone[0].log}"

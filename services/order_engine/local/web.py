@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 
 def web_app(gateway: Starlette, streams: Starlette) -> ASGIApp:
-    """Sockets go to `streams`, requests to `gateway`; both live as long as the whole."""
+    """Sends WebSockets to `streams` and requests to `gateway`, and runs the lifespans of both."""
 
     @asynccontextmanager
     async def lifespan(_: ASGIApp) -> AsyncIterator[None]:
@@ -19,13 +19,13 @@ def web_app(gateway: Starlette, streams: Starlette) -> ASGIApp:
         ):
             yield
 
-    doors: dict[str, ASGIApp] = {
+    apps: dict[str, ASGIApp] = {
         "http": gateway,
         "websocket": streams,
         "lifespan": Router(lifespan=lifespan),
     }
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await doors[scope["type"]](scope, receive, send)
+        await apps[scope["type"]](scope, receive, send)
 
     return app

@@ -1,4 +1,4 @@
-"""Serves the composed web process."""
+"""Runs the gateway and the ws-gateway in one process, for local use."""
 
 import structlog
 
@@ -35,7 +35,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
         log.info("started", host=settings.host, port=settings.port)
         await stop.wait()
         log.info("stopping")
-        await register.drain(over_s=0)  # nobody else is there to be spared a rush
+        await register.drain(over_s=0)  # no other ws-gateway could be overrun by its clients
 
 
 def main() -> None:

@@ -56,14 +56,14 @@ def test_what_is_committed_survives_a_restart(directory: Path) -> None:
         assert query(create_database(url, "orders"), "SELECT number FROM kept") == [(17,)]
 
 
-def test_redis_begins_empty(directory: Path) -> None:
+def test_redis_starts_empty(directory: Path) -> None:
     for _ in range(2):
         with embedded_redis(directory) as url, closing(redis.Redis.from_url(url)) as client:
             assert client.dbsize() == 0
             client.set("hint", "lost")
 
 
-def test_a_long_path_with_blanks_will_do(directory: Path) -> None:
+def test_a_long_path_with_spaces_works(directory: Path) -> None:
     there = directory / "my projects, old" / ("long" * 30)
 
     with embedded_postgres(there / "a") as postgres, embedded_redis(there / "b") as server:
@@ -80,7 +80,7 @@ def test_a_server_ends_with_its_context(kind: Kind, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
-def test_a_server_ends_with_whoever_asked_for_it(kind: Kind, directory: Path) -> None:
+def test_a_server_ends_with_the_process_that_asked_for_it(kind: Kind, directory: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", ASKS_AND_STAYS, kind, str(directory)], stdout=subprocess.PIPE
     ) as asking:
@@ -97,17 +97,17 @@ def test_a_server_ends_with_whoever_asked_for_it(kind: Kind, directory: Path) ->
 
 @pytest.mark.parametrize("kind", ["postgres", "redis"])
 def test_a_server_whose_keeper_was_killed_is_replaced(kind: Kind, directory: Path) -> None:
-    with embedded(kind, directory) as forgotten:
-        os.kill(forgotten.keeper.pid, signal.SIGKILL)
-        wait_until(lambda: forgotten.has_ended, timeout_s=5)
-    assert answers(forgotten.url)
+    with embedded(kind, directory) as abandoned:
+        os.kill(abandoned.keeper.pid, signal.SIGKILL)
+        wait_until(lambda: abandoned.has_ended, timeout_s=5)
+    assert answers(abandoned.url)
 
     with embedded(kind, directory) as datastore:
         assert answers(datastore.url)
-    assert not answers(forgotten.url)
+    assert not answers(abandoned.url)
 
 
-def test_a_pid_file_that_names_another_process_is_no_obstacle(directory: Path) -> None:
+def test_a_pid_file_with_the_number_of_another_process_is_ignored(directory: Path) -> None:
     with embedded_postgres(directory):
         pid_file = directory / "data" / "postmaster.pid"
         lines = pid_file.read_text().splitlines()
@@ -126,7 +126,7 @@ def test_two_runs_cannot_share_a_directory(directory: Path) -> None:
         pass
 
 
-def test_servers_that_the_settings_name_are_taken(directory: Path) -> None:
+def test_servers_of_the_settings_are_used(directory: Path) -> None:
     settings = LocalSettings(database_url="postgresql://db/orders", redis_url="redis://cache")
 
     with local_datastores(settings, directory) as datastores:

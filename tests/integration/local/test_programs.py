@@ -15,7 +15,7 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_the_fleet_is_one_door_one_worker_and_a_dispatcher_for_each_status() -> None:
+def test_the_engine_runs_a_web_process_a_worker_and_a_dispatcher_for_each_status() -> None:
     names = [program.name for program in local_programs(LocalSettings(admin_port=0), port=3000)]
 
     assert names == [
@@ -30,7 +30,7 @@ def test_the_fleet_is_one_door_one_worker_and_a_dispatcher_for_each_status() -> 
     ]
 
 
-def test_admin_ports_leave_out_what_is_taken(taken_port: int) -> None:
+def test_taken_ports_are_not_used_as_admin_ports(taken_port: int) -> None:
     settings = LocalSettings(admin_port=taken_port)
     ports = [program.admin_port for program in local_programs(settings, port=taken_port + 1)]
 

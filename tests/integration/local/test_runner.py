@@ -1,4 +1,4 @@
-"""`make run` as its user meets it."""
+"""`make run` as a user runs it."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ TIMEOUT_S = 60
 
 
 class Run:
-    """One `python -m order_engine.local`. Every process under it carries its mark in its environment."""
+    """One `python -m order_engine.local`. All its processes have the same mark in their environment."""
 
     def __init__(self, directory: Path, settings: Mapping[str, str]) -> None:
         self._mark = uuid.uuid4().hex
@@ -40,18 +40,18 @@ class Run:
             )
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self._log.read_text()
 
     def until_ready(self) -> None:
-        wait_until(lambda: READY in self.said or self.process.poll() is not None, timeout_s=60)
-        assert READY in self.said, self.said
+        wait_until(lambda: READY in self.output or self.process.poll() is not None, timeout_s=60)
+        assert READY in self.output, self.output
 
     def processes(self, of: str = "") -> list[int]:
-        """The living processes of this run whose command names `of`."""
+        """The running processes of this run that have `of` in their command."""
         mark, found = f"RUN_MARK={self._mark}".encode(), []
         for entry in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended since
+            with suppress(OSError):  # it has ended
                 if (
                     mark in (entry / "environ").read_bytes()
                     and of.encode() in (entry / "cmdline").read_bytes()
@@ -60,7 +60,7 @@ class Run:
         return found
 
     def end(self, number: signal.Signals) -> int:
-        """Sends the signal to the runner alone; its exit code once nothing of the run is left."""
+        """Sends the signal to the runner only; its exit code when no process of the run is left."""
         self.process.send_signal(number)
         code = self.process.wait(TIMEOUT_S)
         wait_until(lambda: not self.processes(), timeout_s=20, what="every process gone")
@@ -77,7 +77,7 @@ class Run:
 
 @contextmanager
 def running(directory: Path, **settings: str) -> Iterator[Run]:
-    """A run that is ready, and is gone at the end whatever the test has done to it."""
+    """A run that is ready; it is ended after the test."""
     run = Run(directory, {"PORT": str(free_port()), "ADMIN_PORT": "0", **settings})
     try:
         run.until_ready()
@@ -118,34 +118,34 @@ def test_a_dead_process_ends_the_run_with_one_line(directory: Path) -> None:
         code = run.process.wait(TIMEOUT_S)
 
     assert code == 1
-    assert run.said.splitlines()[-1] == "order-worker was ended by SIGKILL"
+    assert run.output.splitlines()[-1] == "order-worker was killed by SIGKILL"
     assert run.processes() == []
 
 
 def refusal(directory: Path, **settings: str) -> str:
-    """What a run says that does not begin."""
+    """The output of a run that does not start."""
     run = Run(directory, {"PORT": "0", **settings})
     assert run.process.wait(TIMEOUT_S) == 1
     assert not (directory / ".local").exists()
-    return run.said
+    return run.output
 
 
-def test_a_taken_port_is_said_before_anything_starts(directory: Path) -> None:
+def test_a_taken_port_is_reported_before_anything_starts(directory: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
 
         assert refusal(directory, PORT=port) == (
-            f"cannot start: 127.0.0.1 port {port}: Address already in use (PORT sets another)\n"
+            f"cannot start: 127.0.0.1 port {port}: Address already in use (set PORT to another)\n"
         )
 
 
-def test_a_wrong_setting_is_said_before_anything_starts(directory: Path) -> None:
+def test_a_wrong_setting_is_reported_before_anything_starts(directory: Path) -> None:
     (line,) = refusal(directory, VENUE_POLL_S="often").splitlines()
 
     assert line.startswith("cannot start: VENUE_POLL_S: ")
 
 
-def test_a_redis_that_does_not_answer_is_said_before_anything_starts(directory: Path) -> None:
+def test_a_redis_that_does_not_answer_is_reported_before_anything_starts(directory: Path) -> None:
     (line,) = refusal(directory, REDIS_URL=f"redis://127.0.0.1:{free_port()}").splitlines()
 
     assert line.startswith("cannot start: Redis does not answer: ")

@@ -20,14 +20,14 @@ def test_nothing_is_required() -> None:
 
 
 @pytest.mark.parametrize("name", ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"])
-def test_a_redis_of_the_users_own_is_taken(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_of_the_user_is_used(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"REDIS_URL": "redis://there", "REDIS_HOST": "localhost", "REDIS_PORT": "6379"}
     monkeypatch.setenv(name, values[name])
 
     assert LocalSettings().has_redis
 
 
-def test_a_redis_for_the_queues_alone_does_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_redis_for_the_queues_alone_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_QUEUE_URL", "redis://there")
     queues_alone = LocalSettings().has_redis
     monkeypatch.setenv("REDIS_PUBSUB_URL", "redis://here")
@@ -35,7 +35,7 @@ def test_a_redis_for_the_queues_alone_does_not_do(monkeypatch: pytest.MonkeyPatc
     assert (queues_alone, LocalSettings().has_redis) == (False, True)
 
 
-def test_what_the_env_file_names_counts_as_named(tmp_path: Path) -> None:
+def test_settings_in_the_env_file_count_as_set(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("REDIS_HOST=there\nLOG_LEVEL=info\n")
     settings = LocalSettings()
 

@@ -1,42 +1,19 @@
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from order_engine.local.sources import Sources
+from order_engine.local.sources import changed_source
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        pytest.param(lambda old, new: old.write_text("pass  # longer"), id="changed"),
-        pytest.param(lambda old, new: old.unlink(), id="gone"),
-        pytest.param(lambda old, new: old.rename(new), id="renamed"),
-    ],
-)
-def test_a_changed_source_is_named(change: Callable[[Path, Path], object], tmp_path: Path) -> None:
-    source = tmp_path / "gateway" / "api.py"
-    source.parent.mkdir()
-    source.write_text("pass")
-    sources = Sources(tmp_path)
-    change(source, source.with_name("z.py"))
+@pytest.mark.parametrize("name", ["api.py", "claim.lua", "orders.sql"])
+def test_the_changed_source_is_returned(name: str, tmp_path: Path) -> None:
+    async def change() -> str:
+        waiting = asyncio.create_task(changed_source(tmp_path))
+        while not waiting.done():  # the watch begins in a thread of its own
+            (tmp_path / "api.pyc").write_text("ignored")
+            (tmp_path / name).touch()
+            await asyncio.wait([waiting], timeout=0.1)
+        return waiting.result()
 
-    assert asyncio.run(asyncio.wait_for(sources.change(), 5)) == "gateway/api.py"
-
-
-def test_only_sources_count(tmp_path: Path) -> None:
-    sources = Sources(tmp_path)
-    (tmp_path / "api.pyc").write_text("")
-    (tmp_path / "claim.lua").write_text("")
-
-    assert asyncio.run(asyncio.wait_for(sources.change(), 5)) == "claim.lua"
-
-
-def test_a_change_is_told_once(tmp_path: Path) -> None:
-    sources = Sources(tmp_path)
-    (tmp_path / "first.py").write_text("")
-    asyncio.run(sources.change())
-    (tmp_path / "second.py").write_text("")
-
-    assert asyncio.run(asyncio.wait_for(sources.change(), 5)) == "second.py"
+    assert asyncio.run(asyncio.wait_for(change(), 10)) == name

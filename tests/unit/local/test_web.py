@@ -22,7 +22,7 @@ async def greet(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-def a_door(name: str, log: list[str]) -> Starlette:
+def an_app(name: str, log: list[str]) -> Starlette:
     """An application that answers with its name, by HTTP and by WebSocket."""
 
     @asynccontextmanager
@@ -44,7 +44,7 @@ def log() -> list[str]:
 
 @pytest.fixture
 def client(log: list[str]) -> TestClient:
-    return TestClient(web_app(a_door("gateway", log), a_door("streams", log)))
+    return TestClient(web_app(an_app("gateway", log), an_app("streams", log)))
 
 
 def test_requests_go_to_the_gateway(client: TestClient) -> None:
@@ -52,12 +52,12 @@ def test_requests_go_to_the_gateway(client: TestClient) -> None:
         assert client.get("/orders").text == "gateway"
 
 
-def test_sockets_go_to_the_streams(client: TestClient) -> None:
+def test_websockets_go_to_the_streams(client: TestClient) -> None:
     with client, client.websocket_connect("/orders") as websocket:
         assert websocket.receive_text() == "streams"
 
 
-def test_both_live_as_long_as_the_whole(client: TestClient, log: list[str]) -> None:
+def test_both_lifespans_run(client: TestClient, log: list[str]) -> None:
     with client:
         opened = list(log)
 
