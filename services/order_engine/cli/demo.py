@@ -1,4 +1,4 @@
-"""The demonstration: real orders against a running fleet, until every kind of end has been seen."""
+"""Places orders on a running engine until each venue has executed one and one has failed."""
 
 import asyncio
 import time
@@ -22,10 +22,8 @@ CONFIRMED_PATH = ("pending", "routing", "building", "submitted", "confirmed")
 
 
 @dataclass(slots=True, kw_only=True)
-class Story:
-    """One order as its client lives it."""
-
-    must_end: OrderStatus
+class DemoOrder:
+    expected: OrderStatus
     order_id: UUID | None = None
     frames: list[StatusFrame] = field(default_factory=list)
     outcome: OrderView | None = None
@@ -33,42 +31,46 @@ class Story:
     seconds: float = 0.0
 
     @property
-    def fault(self) -> str | None:
-        """What is wrong with how it ended; None when it ended as it must."""
+    def problem(self) -> str | None:
+        """Why it did not end as expected; None when it did."""
         statuses = tuple(str(frame.status) for frame in self.frames)
-        if self.outcome is None or not statuses or statuses[-1] != self.must_end:
-            return f"should have ended {self.must_end}, and stands at {' '.join(statuses) or '-'}"
+        if self.outcome is None or not statuses or statuses[-1] != self.expected:
+            return f"expected {self.expected}, but its statuses are {' '.join(statuses) or 'none'}"
         if [frame.seq for frame in self.frames] != list(range(1, len(self.frames) + 1)):
-            return "a status is missing or came twice"
-        if self.must_end is OrderStatus.CONFIRMED and statuses != CONFIRMED_PATH:
-            return f"took another path: {' '.join(statuses)}"
+            return "a status is missing or was sent twice"
+        if self.expected is OrderStatus.CONFIRMED and statuses != CONFIRMED_PATH:
+            return f"unexpected statuses: {' '.join(statuses)}"
         return None
 
 
 async def run_demo(client: EngineClient, console: Console) -> int:
-    """0 when each venue has won once, one order has failed as it must, and no other has."""
-    stories: list[Story] = []
+    """The exit code: 0 when every order ended as expected and each venue has executed one."""
+    orders: list[DemoOrder] = []
     async with client as engine:
         await engine.health()
         with Live(console=console, refresh_per_second=10) as live:
-            refresher = asyncio.create_task(_refresh(live, stories))
-            failing = Story(must_end=OrderStatus.FAILED)
-            stories.append(failing)
+            refresher = asyncio.create_task(_refresh(live, orders))
+            failing = DemoOrder(expected=OrderStatus.FAILED)
+            orders.append(failing)
             tasks = [asyncio.create_task(_live(engine, failing, min_amount_out=UNREACHABLE))]
-            while len(stories) <= ORDERS_MAX and _winners(stories) != VENUES:
+            while len(orders) <= ORDERS_MAX and _venues(orders) != VENUES:
                 wave = [
-                    Story(must_end=OrderStatus.CONFIRMED)
-                    for _ in range(min(WAVE, ORDERS_MAX + 1 - len(stories)))
+                    DemoOrder(expected=OrderStatus.CONFIRMED)
+                    for _ in range(min(WAVE, ORDERS_MAX + 1 - len(orders)))
                 ]
-                stories += wave
-                await asyncio.gather(*(_live(engine, story) for story in wave))
+                orders += wave
+                await asyncio.gather(*(_live(engine, order) for order in wave))
             await asyncio.gather(*tasks)
             refresher.cancel()
-            live.update(_table(stories))
-    return _verdict(stories, console)
+            live.update(_table(orders))
+    if not console.is_terminal:
+        console.print()  # rich ends the last table without a newline
+    return _verdict(orders, console)
 
 
-async def _live(engine: EngineClient, story: Story, *, min_amount_out: str | None = None) -> None:
+async def _live(
+    engine: EngineClient, order: DemoOrder, *, min_amount_out: str | None = None
+) -> None:
     placed = await engine.place_order(
         token_in="SOL",  # noqa: S106 - a token to trade, not to log in with
         token_out="USDC",  # noqa: S106
@@ -76,46 +78,46 @@ async def _live(engine: EngineClient, story: Story, *, min_amount_out: str | Non
         slippage_tolerance=0.5,
         min_amount_out=min_amount_out,
     )
-    story.order_id = placed.order_id
-    with suppress(TimeoutError):  # an order that has not ended by then is a fault of its story
+    order.order_id = placed.order_id
+    with suppress(TimeoutError):  # shown as a problem of the order
         async with asyncio.timeout(ORDER_TIMEOUT_S):
             async for frame in engine.stream(placed.order_id):
-                story.frames.append(frame)
-    story.seconds = time.monotonic() - story.began
-    story.outcome = await engine.get_order(placed.order_id)
+                order.frames.append(frame)
+    order.seconds = time.monotonic() - order.began
+    order.outcome = await engine.get_order(placed.order_id)
 
 
-def _winners(stories: list[Story]) -> frozenset[str]:
+def _venues(orders: list[DemoOrder]) -> frozenset[str]:
     return frozenset(
-        story.outcome.dex_type
-        for story in stories
-        if story.outcome and story.outcome.dex_type and story.must_end is OrderStatus.CONFIRMED
+        order.outcome.dex_type
+        for order in orders
+        if order.outcome and order.outcome.dex_type and order.expected is OrderStatus.CONFIRMED
     )
 
 
-async def _refresh(live: Live, stories: list[Story]) -> None:
+async def _refresh(live: Live, orders: list[DemoOrder]) -> None:
     while True:
-        live.update(_table(stories))
+        live.update(_table(orders))
         await asyncio.sleep(0.1)
 
 
-def _table(stories: list[Story]) -> Table:
-    table = Table("order", "statuses, as they came", "venue", "price", "time", box=None)
-    for story in stories:
-        outcome = story.outcome
+def _table(orders: list[DemoOrder]) -> Table:
+    table = Table("order", "statuses", "venue", "price", "time", box=None)
+    for order in orders:
+        outcome = order.outcome
         table.add_row(
-            str(story.order_id)[-6:] if story.order_id else "",
-            _life(story),
+            str(order.order_id)[-6:] if order.order_id else "",
+            _statuses(order),
             (outcome and outcome.dex_type) or "",
             f"{outcome.executed_price}" if outcome and outcome.executed_price else "",
-            f"{story.seconds:.1f} s" if outcome else "",
+            f"{order.seconds:.1f} s" if outcome else "",
         )
     return table
 
 
-def _life(story: Story) -> str:
-    statuses = " ".join(_coloured(frame.status) for frame in story.frames)
-    code = story.outcome and story.outcome.error_code
+def _statuses(order: DemoOrder) -> str:
+    statuses = " ".join(_coloured(frame.status) for frame in order.frames)
+    code = order.outcome and order.outcome.error_code
     return f"{statuses}: {code}" if code else statuses
 
 
@@ -124,14 +126,16 @@ def _coloured(status: OrderStatus) -> str:
     return f"[{colour}]{status}[/{colour}]" if colour else str(status)
 
 
-def _verdict(stories: list[Story], console: Console) -> int:
-    faults = [(story, story.fault) for story in stories if story.fault]
-    for story, fault in faults:
-        console.print(f"[red]order {story.order_id}: {fault}[/red]")
-    missing = VENUES - _winners(stories)
+def _verdict(orders: list[DemoOrder], console: Console) -> int:
+    problems = [(order, order.problem) for order in orders if order.problem]
+    for order, problem in problems:
+        console.print(f"[red]order {order.order_id}: {problem}[/red]")
+    missing = VENUES - _venues(orders)
     if missing:
-        console.print(f"[red]in {len(stories) - 1} orders {', '.join(missing)} never won[/red]")
-    if faults or missing:
+        console.print(f"[red]no order was executed by {', '.join(missing)}[/red]")
+    if problems or missing:
         return 1
-    console.print(f"[green]{len(stories)} orders, each ended as it must; both venues won.[/green]")
+    console.print(
+        f"[green]{len(orders)} orders ended as expected; each venue executed at least one.[/green]"
+    )
     return 0

@@ -1,4 +1,4 @@
-"""API keys, made where DATABASE_URL opens the engine's own database: the first one must come so."""
+"""Create, list and revoke API keys, in the engine's database (DATABASE_URL)."""
 
 import asyncio
 import re
@@ -28,19 +28,23 @@ console = Console()
 
 @app.command()
 def create(
-    account: Annotated[str, typer.Argument(help="Whose orders the key places and reads.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it opens; again for more.")],
-    label: Annotated[str, typer.Option(help="What you will know it by.")] = "",
+    account: Annotated[str, typer.Argument(help="Account of the orders that the key can use.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key allows; may be repeated.")],
+    label: Annotated[str, typer.Option(help="A name shown in the list.")] = "",
 ) -> None:
-    """Make a key, and show it once."""
+    """Create a key and print it. It cannot be shown again."""
     if not re.fullmatch(ACCOUNT_PATTERN, account):
-        raise typer.BadParameter("1 to 64 of a-z 0-9 . _ - that begin with a letter or digit")
+        raise typer.BadParameter(
+            "must be 1 to 64 of a-z 0-9 . _ - and start with a letter or digit"
+        )
     if len(label) > LABEL_CHARS_MAX or not label.isprintable():
-        raise typer.BadParameter(f"a label has up to {LABEL_CHARS_MAX} visible characters")
+        raise typer.BadParameter(
+            f"a label must have at most {LABEL_CHARS_MAX} printable characters"
+        )
 
     async def created(keys: ApiKeys) -> int:
         _, secret = await keys.make(AccountId(account), scope, label=label)
-        print(secret)  # noqa: T201 - alone on stdout, for a script to take
+        print(secret)  # noqa: T201 - nothing else on stdout, so that scripts can read it
         return 0
 
     _end(created)
@@ -48,9 +52,9 @@ def create(
 
 @app.command("list")
 def list_(
-    account: Annotated[str | None, typer.Argument(help="Of one account only.")] = None,
+    account: Annotated[str | None, typer.Argument(help="Only the keys of this account.")] = None,
 ) -> None:
-    """Show which keys there are, and when each was used last."""
+    """List the keys and when each was last used."""
 
     async def listed(keys: ApiKeys) -> int:
         table = Table("key", "account", "scopes", "label", "last used", "revoked", box=None)
@@ -63,14 +67,16 @@ def list_(
 
 
 @app.command()
-def revoke(key_id: Annotated[str, typer.Argument(help="The 16 digits after oe_.")]) -> None:
-    """Refuse a key from now on."""
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The 16 hexadecimal digits after oe_.")],
+) -> None:
+    """Revoke a key. It is refused from the next request on."""
 
     async def revoked(keys: ApiKeys) -> int:
         if await keys.revoke(key_id) is None:
             console.print(f"no key {key_id}", style="red", markup=False)
             return 1
-        console.print(f"{key_id} opens nothing any more", markup=False)
+        console.print(f"revoked key {key_id}", markup=False)
         return 0
 
     _end(revoked)
@@ -102,11 +108,11 @@ async def _keys() -> AsyncIterator[ApiKeys]:
 
 
 def _row(key: ApiKey) -> list[str]:
-    moments = (key.last_used_at, key.revoked_at)
+    times = (key.last_used_at, key.revoked_at)
     return [
         key.id,
         key.account_id,
         " ".join(sorted(key.scopes)),
         escape(key.label),
-        *("" if moment is None else f"{moment:%Y-%m-%d %H:%M}" for moment in moments),
+        *("" if time is None else f"{time:%Y-%m-%d %H:%M}" for time in times),
     ]

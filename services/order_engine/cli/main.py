@@ -1,4 +1,4 @@
-"""The command line: places orders, follows them, and shows off a running fleet."""
+"""Places and follows orders, runs a demonstration, and manages API keys."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -15,15 +15,15 @@ from order_engine.client import EngineClient, EngineError, StatusFrame
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 app.add_typer(keys, name="keys")
 
-Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="Where the engine listens.")]
+Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="URL of the engine.")]
 StreamUrl = Annotated[
     str | None,
-    typer.Option(envvar="ENGINE_STREAM_URL", help="Where its streams are, if not at the same URL."),
+    typer.Option(envvar="ENGINE_STREAM_URL", help="URL of its streams, when it is another."),
 ]
 ApiKey = Annotated[
     str | None,
     typer.Option(
-        envvar="ENGINE_API_KEY", show_envvar=True, help="What an engine asks for that is not open."
+        envvar="ENGINE_API_KEY", show_envvar=True, help="Needed unless the engine is open."
     ),
 ]
 LOCAL = "http://127.0.0.1:3000"
@@ -33,7 +33,7 @@ console = Console()
 
 @app.command()
 def demo(url: Url = LOCAL, stream_url: StreamUrl = None, api_key: ApiKey = None) -> None:
-    """Trade until both venues have won once and one order has failed; show each lifecycle."""
+    """Place orders until each venue has executed one and one has failed; show every status."""
     raise typer.Exit(
         asyncio.run(
             _guarded(
@@ -45,16 +45,20 @@ def demo(url: Url = LOCAL, stream_url: StreamUrl = None, api_key: ApiKey = None)
 
 @app.command()
 def place(
-    token_in: str,
-    token_out: str,
-    amount_in: str,
-    slippage: Annotated[float, typer.Option(help="Percent, 0 to 100.")] = 0.5,
-    min_amount_out: Annotated[str | None, typer.Option(help="The least to accept.")] = None,
+    token_in: Annotated[str, typer.Argument(help="Token to sell, for example SOL.")],
+    token_out: Annotated[str, typer.Argument(help="Token to buy, for example USDC.")],
+    amount_in: Annotated[str, typer.Argument(help="Amount of the token to sell.")],
+    slippage: Annotated[
+        float, typer.Option(help="Largest accepted price change, 0 to 100 percent.")
+    ] = 0.5,
+    min_amount_out: Annotated[
+        str | None, typer.Option(help="Fail rather than receive less.")
+    ] = None,
     url: Url = LOCAL,
     stream_url: StreamUrl = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Place one order and follow it to its end."""
+    """Place one order and show every status until it ends."""
 
     async def placed() -> int:
         async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
@@ -73,13 +77,13 @@ def place(
 
 @app.command()
 def follow(
-    order_id: UUID,
-    after: int = 0,
+    order_id: Annotated[UUID, typer.Argument(help="As returned when the order was placed.")],
+    after: Annotated[int, typer.Option(help="Show only statuses with a higher seq.")] = 0,
     url: Url = LOCAL,
     stream_url: StreamUrl = None,
     api_key: ApiKey = None,
 ) -> None:
-    """Show every status of an order as it comes."""
+    """Show every status of an order until it ends."""
 
     async def followed() -> int:
         async with EngineClient(url, stream_base_url=stream_url, api_key=api_key) as engine:
@@ -91,7 +95,7 @@ def follow(
 async def _followed(engine: EngineClient, order_id: UUID, *, after: int = 0) -> int:
     last: StatusFrame | None = None
     async for last in engine.stream(order_id, after=after):
-        console.print(_line(last))
+        console.print(_line(last), soft_wrap=True)
     return 1 if last is not None and last.error_code else 0
 
 
@@ -106,7 +110,7 @@ def _line(frame: StatusFrame) -> str:
 
 
 async def _guarded(work: Awaitable[int]) -> int:
-    """The exit code of `work`; an engine that cannot answer is one line, not a traceback."""
+    """The exit code of `work`; an error of the engine is one line, not a traceback."""
     try:
         return await work
     except EngineError as error:
