@@ -15,14 +15,14 @@ from order_engine.execution.settings import (
 )
 
 RUNBOOK = (ROOT / "docs/runbook.md").read_text()
-PARTS = ["Means.", "Look.", "Do."]
+PARTS = ["What it means.", "How to check.", "What to do."]
 
 SETTINGS = {
     name.upper()
     for kind in (GatewaySettings, OrderWorkerSettings, StatusDispatcherSettings, WsGatewaySettings)
     for name in kind.model_fields
 }
-# What looks like a line of the log and is none.
+# These look like log lines but are commands.
 COMMANDS = {
     "helm rollback",
     "helm upgrade",
@@ -55,7 +55,7 @@ def test_every_alert_has_a_section_and_every_section_an_alert() -> None:
 
 
 @pytest.mark.parametrize("alert", [rule["alert"] for rule in RULES])
-def test_a_section_says_what_it_means_where_to_look_and_what_to_do(alert: str) -> None:
+def test_a_section_explains_how_to_check_and_what_to_do(alert: str) -> None:
     found = re.findall(r"^\*\*(.+?)\*\*", SECTIONS[alert.lower()], flags=re.MULTILINE)
 
     assert found == PARTS
