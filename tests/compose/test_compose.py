@@ -14,6 +14,7 @@ import pytest
 
 from order_engine.execution.deployables import WORKLOADS
 from support.fleet import free_port
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BUILD_TIMEOUT_S = 900

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -14,6 +13,7 @@ from pathlib import Path
 from order_engine.client import EngineClient
 from order_engine.execution.deployables import WORKLOADS, deployable_of
 from order_engine.execution.domain.status import OrderStatus
+from support.ports import free_port
 from support.stores import Databases
 from support.waiting import wait_until
 
@@ -175,9 +175,3 @@ def running_fleet(
         yield fleet
     finally:
         fleet.close()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

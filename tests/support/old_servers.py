@@ -24,7 +24,7 @@ import psycopg2
 import pytest
 import redis
 
-from support.fleet import free_port
+from support.ports import free_port
 from support.waiting import wait_until
 
 CACHE = Path.home() / ".cache" / "order-engine-tests"

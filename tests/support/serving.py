@@ -6,7 +6,7 @@ from anyio.from_thread import start_blocking_portal
 from starlette.types import ASGIApp
 
 from order_engine.serving.server import serving
-from support.fleet import free_port
+from support.ports import free_port
 
 
 @asynccontextmanager

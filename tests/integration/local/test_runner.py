@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from support.fleet import INSTANT, free_port
+from support.fleet import INSTANT
+from support.ports import free_port
 from support.waiting import wait_until
 
 ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1.5", "slippageTolerance": 1.5}

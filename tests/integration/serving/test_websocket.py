@@ -20,7 +20,7 @@ from websockets.uri import parse_uri
 from order_engine.serving import bounds as connection_bounds
 from order_engine.serving import websocket as connections
 from order_engine.serving.server import serving
-from support.fleet import free_port
+from support.ports import free_port
 from support.waiting import wait_until
 
 HEAD = b"GET /hello HTTP/1.1\r\nHost: engine\r\n"

@@ -21,8 +21,8 @@ from order_engine.execution.settings import WsGatewaySettings
 from order_engine.serving.server import serving, serving_public
 from order_engine.ws_gateway.app import ws_gateway_app
 from support.evidence import rows
-from support.fleet import free_port
 from support.lives import a_life
+from support.ports import free_port
 from support.stores import Databases, Stores, execute
 from support.streaming import (
     NEVER_S,

@@ -11,8 +11,9 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.serving.server import serving
 from order_engine.ws_gateway.app import ws_gateway_app
-from support.fleet import free_port, running_fleet
+from support.fleet import running_fleet
 from support.lives import a_life
+from support.ports import free_port
 from support.stores import Databases, Stores
 from support.streaming import a_multiplexed_socket, a_socket, close_code, next_seqs, run, to_the_end
 
