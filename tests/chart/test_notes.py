@@ -10,10 +10,10 @@ from order_engine.execution.domain.status import OrderStatus
 from support.helm import CHART, Values, of_kind, rendered
 
 
-@pytest.fixture
-def noted(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def noted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chart that renders its notes as an object: `helm template` leaves them out."""
-    chart = tmp_path / "order-engine"
+    chart = tmp_path_factory.mktemp("noted") / "order-engine"
     shutil.copytree(CHART, chart)
     notes = (chart / "templates/NOTES.txt").read_text()
     (chart / "templates/notes.yaml").write_text(

@@ -675,7 +675,9 @@ INTRUDERS = [("os.getpid", None), ("upper", "text")]
 
 
 @pytest.mark.parametrize(
-    ("name", "instance", "result"), [("os.getpid", None, os.getpid()), ("upper", "text", "TEXT")]
+    ("name", "instance", "result"),
+    [("os.getpid", None, os.getpid()), ("upper", "text", "TEXT")],
+    ids=["function", "method"],  # the same in every process of a parallel run
 )
 def test_a_stock_worker_calls_whatever_a_hash_names(
     client: redis.Redis, stock: redis.Redis, name: str, instance: object, result: object
