@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from testcontainers.core.container import DockerContainer
@@ -8,13 +8,13 @@ PASSWORD = "for-tests-only"  # noqa: S105
 
 
 @contextmanager
-def postgres_container(*options: str) -> Iterator[str]:
-    """A PostgreSQL whose data lives as long as the test session; the URL of its first database."""
+def postgres_container(options: Mapping[str, str]) -> Iterator[str]:
+    """The URL of the database `postgres` of a server with these options, kept while it is open."""
     container = (
         DockerContainer("postgres:17")
         .with_env("POSTGRES_PASSWORD", PASSWORD)
         .with_exposed_ports(5432)
-        .with_command(["postgres", "-c", "max_connections=400", "-c", "fsync=off", *options])
+        .with_command(["postgres", *(f"--{name}={value}" for name, value in options.items())])
         .waiting_for(LogMessageWaitStrategy("ready for start up", times=1).with_startup_timeout(60))
     )
     with container:

@@ -5,9 +5,10 @@ embedded servers that `make run` uses. TEST_STORES=docker or =embedded decides b
 import os
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,8 +16,15 @@ import psycopg2
 import redis
 
 from order_engine.execution.migrations.main import migrate
+from support.ports import free_port
 
 TEMPLATES = {"orders": "template_orders", "chain": "template_chain"}
+POSTGRES_OPTIONS = {
+    "max_connections": "400",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +36,16 @@ class Stores:
     redis_url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Databases:
-    """One test's own databases, made from migrated templates."""
+    """One test's own databases. The chain's may be a function that makes it when it is first used."""
 
-    orders_url: str
-    chain_url: str
+    def __init__(self, *, orders_url: str, chain_url: str | Callable[[], str]) -> None:
+        self.orders_url = orders_url
+        self._chain_url = chain_url
+
+    @cached_property
+    def chain_url(self) -> str:
+        return self._chain_url if isinstance(self._chain_url, str) else self._chain_url()
 
 
 def stores_kind() -> str:
@@ -57,13 +69,17 @@ def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
         if kind == "docker":
             from support.containers import postgres_container, redis_container
 
-            postgres_url = stack.enter_context(postgres_container())
+            postgres_url = stack.enter_context(postgres_container(POSTGRES_OPTIONS))
             redis_url = stack.enter_context(redis_container())
         else:
             from order_engine.local.datastores import embedded_postgres, embedded_redis
 
-            postgres_url = stack.enter_context(embedded_postgres(directory / "postgres"))
-            redis_url = stack.enter_context(embedded_redis(directory / "redis"))
+            postgres_url = stack.enter_context(
+                embedded_postgres(directory / "postgres", POSTGRES_OPTIONS)
+            )
+            redis_url = stack.enter_context(
+                embedded_redis(directory / "redis", {"port": str(free_port())})
+            )
         for history, name in TEMPLATES.items():
             execute(postgres_url, f'CREATE DATABASE "{name}"')
             migrate(database(postgres_url, name), history=history)
@@ -72,16 +88,17 @@ def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
 
 @contextmanager
 def fresh_databases(stores: Stores) -> Iterator[Databases]:
-    mark = uuid.uuid4().hex[:12]
-    names = {history: f"{history}_{mark}" for history in TEMPLATES}
-    for history, name in names.items():
-        execute(stores.postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATES[history]}"')
+    """They are left to the end of the server: to drop one costs a checkpoint."""
     yield Databases(
-        orders_url=database(stores.postgres_url, names["orders"]),
-        chain_url=database(stores.postgres_url, names["chain"]),
+        orders_url=_from_template(stores, "orders"),
+        chain_url=lambda: _from_template(stores, "chain"),
     )
-    for name in names.values():
-        execute(stores.postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+def _from_template(stores: Stores, history: str) -> str:
+    name = f"{history}_{uuid.uuid4().hex[:12]}"
+    execute(stores.postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATES[history]}"')
+    return database(stores.postgres_url, name)
 
 
 def database(url: str, name: str) -> str:

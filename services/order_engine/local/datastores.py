@@ -3,7 +3,7 @@
 import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,8 @@ from order_engine.local.settings import LocalSettings
 
 START_TIMEOUT_S = 90
 STOP_TIMEOUT_S = 70
+
+NO_OPTIONS: Mapping[str, str] = {}
 
 Kind = Literal["postgres", "redis"]
 
@@ -79,31 +81,35 @@ def local_datastores(settings: LocalSettings, directory: Path) -> Iterator[Datas
 
 
 @contextmanager
-def embedded_postgres(directory: Path) -> Iterator[str]:
+def embedded_postgres(directory: Path, options: Mapping[str, str] = NO_OPTIONS) -> Iterator[str]:
     """The URL of the database `postgres` of a server whose data stays in `directory`."""
-    with embedded("postgres", directory) as server:
+    with embedded("postgres", directory, options) as server:
         yield server.url
 
 
 @contextmanager
-def embedded_redis(directory: Path) -> Iterator[str]:
+def embedded_redis(directory: Path, options: Mapping[str, str] = NO_OPTIONS) -> Iterator[str]:
     """The URL of a server that starts empty."""
-    with embedded("redis", directory) as server:
+    with embedded("redis", directory, options) as server:
         yield server.url
 
 
 @contextmanager
-def embedded(kind: Kind, directory: Path) -> Iterator[Datastore]:
+def embedded(
+    kind: Kind, directory: Path, options: Mapping[str, str] = NO_OPTIONS
+) -> Iterator[Datastore]:
     """Runs a server while the context is open; it stops when this process ends, however it ends.
 
-    Raises SystemExit with one line when the server cannot start.
+    `options` are the server's own, by name. Raises SystemExit with one line when it cannot start.
     """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "keeper.log"
+    command = [sys.executable, "-m", "order_engine.local.embedded_server", kind, str(directory)]
+    command += [f"--option={name}={value}" for name, value in options.items()]
     with log.open("wb") as errors:
         keeper = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "order_engine.local.embedded_server", kind, str(directory)],
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -3,7 +3,8 @@
 `python -m order_engine.local.keeper postgres DIRECTORY` prints the URL of the server and stops it when stdin
 closes, which also happens when the asking process is killed. It runs in a session of its own, so
 that Ctrl-C in the terminal does not stop the server before the engine's processes. All files are
-in DIRECTORY, which one such process uses at a time.
+in DIRECTORY, which one such process uses at a time. `--option fsync=off`, which may be repeated,
+sets an option of the server.
 """
 
 import argparse
@@ -37,24 +38,28 @@ CHECK_EVERY_S = 0.5
 CONNECTIONS_MAX = 400
 
 Server = subprocess.Popen[bytes]
+Options = Mapping[str, str]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="keeper", description=__doc__)
     parser.add_argument("kind", choices=list(SERVERS))
     parser.add_argument("directory", type=Path)
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     log = arguments.directory / "keeper.log"  # our stderr
     try:
-        run_server(arguments.kind, arguments.directory)
+        run_server(
+            arguments.kind, arguments.directory, dict(o.split("=", 1) for o in arguments.option)
+        )
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"{Path(error.cmd[0]).name} failed: see {log}") from None
 
 
-def run_server(kind: str, directory: Path) -> None:
+def run_server(kind: str, directory: Path, options: Options) -> None:
     """Runs the server until stdin closes. Raises SystemExit when the server ends earlier."""
-    with _lock(directory), SERVERS[kind](directory) as (url, server):
+    with _lock(directory), SERVERS[kind](directory, options) as (url, server):
         print(url, flush=True)  # noqa: T201 - the asking process reads it
         while server.poll() is None:
             if select.select([sys.stdin], [], [], CHECK_EVERY_S)[0]:
@@ -97,7 +102,7 @@ def _is_alive(pid: str) -> bool:
 
 
 @contextmanager
-def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
+def _postgres(directory: Path, options: Options) -> Iterator[tuple[str, Server]]:
     data = directory / "data"
     # not in the data directory: the path of a socket is limited to about 100 characters
     mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
@@ -112,8 +117,9 @@ def _postgres(directory: Path) -> Iterator[tuple[str, Server]]:
         account = pwd.getpwnam(installed.system_user)
         os.chown(sockets, account.pw_uid, account.pw_gid)
     command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", str(sockets)]
-    for option in ("listen_addresses=", f"max_connections={CONNECTIONS_MAX}"):
-        command += ["-c", option]
+    fixed = {"listen_addresses": "", "max_connections": str(CONNECTIONS_MAX)}
+    for name, value in {**fixed, **options}.items():
+        command += ["-c", f"{name}={value}"]
     with _running(
         command,
         log=directory / "postgres.log",
@@ -156,17 +162,17 @@ def _postgres_answers(url: str) -> bool:
 
 
 @contextmanager
-def _redis(directory: Path) -> Iterator[tuple[str, Server]]:
+def _redis(directory: Path, options: Options) -> Iterator[tuple[str, Server]]:
     """Valkey without persistence: its contents can be rebuilt from PostgreSQL."""
     url_file = directory / "url"
     _stop_abandoned_redis(url_file, directory)
-    port = _free_port()
+    port = options.get("port") or str(_free_port())
     url = f"redis://127.0.0.1:{port}/0"
     url_file.write_text(url)
-    options = {"port": port, "bind": "127.0.0.1", "dir": directory, "save": "", "appendonly": "no"}
+    fixed = {"bind": "127.0.0.1", "dir": str(directory), "save": "", "appendonly": "no"}
     command = [str(get_binary_path())]
-    for name, value in options.items():
-        command += [f"--{name}", str(value)]
+    for name, value in {**fixed, **options, "port": port}.items():
+        command += [f"--{name}", value]
     with _running(
         command,
         log=directory / "valkey.log",
@@ -234,7 +240,7 @@ def _running(
             server.wait(STOP_TIMEOUT_S)
 
 
-SERVERS: Mapping[str, Callable[[Path], AbstractContextManager[tuple[str, Server]]]] = {
+SERVERS: Mapping[str, Callable[[Path, Options], AbstractContextManager[tuple[str, Server]]]] = {
     "postgres": _postgres,
     "redis": _redis,
 }
