@@ -23,6 +23,7 @@ from support.streaming import (
     next_seqs,
     run,
     to_the_end,
+    until,
 )
 
 S = OrderStatus
@@ -196,8 +197,7 @@ def test_what_cannot_be_read_is_dropped_and_the_next_event_arrives(
             await next_frames(socket, 1)
             before = dropped("unreadable")
             broker.publish(channel(life.order_id), announcer.seal.close(text))
-            await announcer.everything_was_heard(life.order_id)
-            assert dropped("unreadable") == before + 2
+            await until(lambda: dropped("unreadable") == before + 1)
 
             await announcer.announce(await life.move(S.ROUTING))
             assert await next_seqs(socket, 1) == [2]
