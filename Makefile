@@ -8,6 +8,11 @@ python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
 
 PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
+# Tests mostly wait, so they run in more processes than there are processors; PROCESSES=0 for none
+CPUS := $(shell getconf _NPROCESSORS_ONLN)
+TEST_PROCESSES := $(shell echo $$((2 * $(CPUS))))
+FAULT_PROCESSES := $(CPUS)
+
 .PHONY: help run dev demo test faults compose-test cluster-test check coverage bench-worker bench-recovery bench-backlog generated lock clean
 
 help: ## List these commands
@@ -22,11 +27,13 @@ dev: .venv/.stamp ## The same, starting again whenever a source changes
 demo: .venv/.stamp ## Send orders to a running engine and show what becomes of them
 	@.venv/bin/python -m order_engine.cli demo
 
-test: .venv/.stamp ## Unit and integration tests, on real stores (PYTEST_ARGS="-k routing" for some)
-	.venv/bin/pytest tests --ignore=tests/faults $(PYTEST_ARGS)
+test: .venv/.stamp ## Unit, integration and chart tests, on real stores (PYTEST_ARGS="-k routing" for some)
+	.venv/bin/pytest tests -m "not fleet and not fault" -n $(or $(PROCESSES),$(TEST_PROCESSES)) --dist worksteal \
+		$(PYTEST_ARGS)
 
-faults: .venv/.stamp ## Whole fleets, killed, paused, flooded and cut off
-	.venv/bin/pytest tests/faults $(PYTEST_ARGS)
+faults: .venv/.stamp ## Whole fleets: running, killed, paused, flooded and cut off
+	.venv/bin/pytest tests -m "fleet or fault" -n $(or $(PROCESSES),$(FAULT_PROCESSES)) --dist loadfile \
+		$(PYTEST_ARGS)
 
 compose-test: .venv/.stamp ## The images, and the whole fleet in containers (needs a Docker engine)
 	.venv/bin/pytest tests/compose $(PYTEST_ARGS)
@@ -38,7 +45,7 @@ check: .venv/.stamp ## Format, lint, types and unit tests: what to run before a 
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	.venv/bin/pytest tests/unit --quiet $(PYTEST_ARGS)
+	.venv/bin/pytest tests/unit --quiet -n $(or $(PROCESSES),$(CPUS)) $(PYTEST_ARGS)
 
 coverage: .venv/.stamp ## All tests, and which lines they reach (htmlcov/index.html)
 	.venv/bin/pytest tests --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)

@@ -37,6 +37,8 @@ from support.rq import (
 from support.slot_work import AWAY_AT_FIRST, FAILING, Workshop, runs_in, workshop
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.fault
+
 AN_HOUR_S = 3600
 MALFORMED, LATE = 3, 4
 NOT_BEGUN = {"list", "intermediate", "quarantine"}

@@ -18,6 +18,7 @@ from support.evidence import rows
 from support.stores import Databases, Stores
 
 pytestmark = [
+    pytest.mark.fault,
     pytest.mark.timeout(600),
     # the gateway draws lots on its own thread, while hypothesis watches the random module
     pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies"),
