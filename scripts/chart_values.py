@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from chart_bounds import BOUNDS, GROUPS, STRING_MAP, Schema
@@ -68,7 +68,8 @@ def read_values() -> list[Value]:
             if isinstance(inner, yaml.MappingNode) and default:
                 yield from walk(inner, default, (*path, key.value))
 
-    return list(walk(yaml.compose(text, yaml.SafeLoader), yaml.safe_load(text), ()))
+    document = cast(yaml.MappingNode, yaml.compose(text, yaml.SafeLoader))
+    return list(walk(document, yaml.safe_load(text), ()))
 
 
 def _comment_above(lines: list[str], key: yaml.Mark) -> str:

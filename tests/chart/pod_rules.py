@@ -130,7 +130,7 @@ def plain_variables_pass_the_settings(_: Scenario, objects: list[Object]) -> Ite
             if "value" in variable and variable["name"] not in FOREIGN_VARIABLES
         }
         try:
-            model(_env_file=None, **{"database_url": "postgresql://h/d"} | values)  # type: ignore[call-arg]
+            model(_env_file=None, **{"database_url": "postgresql://h/d"} | values)
         except ValueError as error:
             yield f"{component(owner)}: {error}"
 

@@ -180,9 +180,9 @@ def test_helm_finds_nothing_to_say(preset: str) -> None:
     files = [f"--values={CHART}/values-{preset}.yaml"]
     if preset == "production":
         files += ["--set=postgres.secret.name=pg", "--set=redis.secret.name=rd"]
-    command = [needed_helm(), "lint", CHART, "--strict", "--kube-version", KUBERNETES, *files]
+    lint = [str(needed_helm()), "lint", str(CHART), "--strict", "--kube-version", KUBERNETES]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*lint, *files], capture_output=True, text=True, timeout=60)
 
     assert done.returncode == 0, done.stdout
     assert "[WARNING]" not in done.stdout

@@ -18,7 +18,7 @@ class CuttingProxy:
     """Hands over command by command, the pipelined ones too, until the one that it is to cut at."""
 
     def __init__(self, redis_url: str) -> None:
-        self._server = parse_url(redis_url)
+        self._server = parse_url(redis_url)  # type: ignore[no-untyped-call]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"

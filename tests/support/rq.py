@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import redis
@@ -132,10 +133,11 @@ async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
 async def claims_again(worker: SlotWorker) -> None:
     """Returns once the worker has written what had ended, and has seen Redis as it is now."""
     for _ in range(2):  # one exchange may have been on its way
-        before = worker.last_claim
-        await until(
-            lambda seen=before: worker.last_claim is not None and worker.last_claim is not seen
-        )
+        await until(partial(_has_claimed_since, worker, worker.last_claim))
+
+
+def _has_claimed_since(worker: SlotWorker, before: object) -> bool:
+    return worker.last_claim is not None and worker.last_claim is not before
 
 
 def queue_of(client: redis.Redis) -> Queue:
@@ -169,6 +171,6 @@ def places(client: redis.Redis, job_id: str) -> list[str]:
     for place, key in {"list": LIST, "intermediate": INTERMEDIATE}.items():
         found += [place for entry in client.lrange(key, 0, -1) if entry == job_id.encode()]
     for place, key in SETS.items():
-        members = [entry.partition(b":")[0] for entry in client.zrange(key, 0, -1)]
-        found += [place for member in members if member == job_id.encode()]
+        entries = [entry for entry in client.zrange(key, 0, -1) if isinstance(entry, bytes)]
+        found += [place for entry in entries if entry.partition(b":")[0] == job_id.encode()]
     return found

@@ -44,4 +44,4 @@ def on_stop(job: Job, connection: redis.Redis) -> None:
 
 
 def notes(client: redis.Redis) -> list[str]:
-    return [note.decode() for note in client.lrange(NOTES, 0, -1)]
+    return [note.decode() for note in client.lrange(NOTES, 0, -1) if isinstance(note, bytes)]
