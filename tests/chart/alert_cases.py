@@ -1,4 +1,4 @@
-"""For each alert: a fleet in which it fires, and one close to that in which it does not.
+"""For each alert: a fleet in which it fires, and a similar one in which it does not.
 
 Series as promtool writes them, a value a minute; `@` stands for the labels of the release.
 """
@@ -13,7 +13,7 @@ HOUR = "1h"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Looked at `at` so long after the first value. `labels` and `summary` are what is then told."""
+    """Evaluated `at` this long after the first value. `labels` and `summary` belong to the alert."""
 
     fires: Series
     quiet: Series

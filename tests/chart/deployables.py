@@ -1,4 +1,4 @@
-"""The deployables, what each may know, and where to find them among rendered objects."""
+"""The deployables, what each may connect to, and how to find them among rendered objects."""
 
 from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.domain.status import OrderStatus

@@ -1,4 +1,4 @@
-"""The dashboards and alerts that the chart holds, and every query in them."""
+"""The dashboards and alerts of the chart, and every query in them."""
 
 import json
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What must hold between the objects, whatever the values: each rule yields what breaks it."""
+"""Rules between the objects of any release: each yields its violations."""
 
 from collections.abc import Iterator
 
@@ -90,7 +90,7 @@ def edges_lead_to_services(_: Scenario, objects: list[Object]) -> Iterator[str]:
 
 
 def pods_are_behind_network_policies(scenario: Scenario, objects: list[Object]) -> Iterator[str]:
-    """A default of nothing for every pod, and one policy more that opens what it needs."""
+    """Every pod is denied everything by default; one more policy allows what it needs."""
     policies = of_kind(objects, "NetworkPolicy")
     if scenario.values.get("networkPolicy", {}).get("enabled") is False:
         yield from (part["metadata"]["name"] for part in policies)

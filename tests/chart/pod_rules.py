@@ -1,4 +1,4 @@
-"""What must hold for every pod, whatever the values: each rule yields what breaks it."""
+"""Rules for every pod of any release: each yields its violations."""
 
 from collections.abc import Iterator
 
@@ -92,7 +92,7 @@ def variables_are_settings_of_the_deployable(_: Scenario, objects: list[Object])
         for container in containers(owner):
             names = [variable["name"] for variable in container["env"]]
             if len(names) != len(set(names)):
-                yield f"{component(owner)} is told something twice"
+                yield f"{component(owner)} has a variable twice"
             yield from (
                 f"{component(owner)} does not read {name}"
                 for name in set(names) - known - FOREIGN_VARIABLES
@@ -117,7 +117,7 @@ def required_settings_are_given(_: Scenario, objects: list[Object]) -> Iterator[
         if missing := {name.upper() for name in required} - {
             variable["name"] for variable in main["env"]
         }:
-            yield f"{component(owner)} is not told {missing}"
+            yield f"{component(owner)} lacks {missing}"
 
 
 def plain_variables_pass_the_settings(_: Scenario, objects: list[Object]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What holds of every query over our metrics; each rule yields what is wrong."""
+"""Rules for every query over the metrics of the engine: each yields its violations."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -19,7 +19,7 @@ from support.promql import Use, uses
 SERVICES = Path(__file__).parents[2] / "services"
 SOURCES = "".join(path.read_text() for path in SERVICES.rglob("*.py"))
 
-# Every gateway exports the same fact of Redis or PostgreSQL: a sum would count it once for each.
+# Every gateway exports the same value from Redis or PostgreSQL: a sum would count it once per gateway.
 SHARED = {
     "invariant_violations_total",
     "orders_stuck",
@@ -27,24 +27,24 @@ SHARED = {
     "queue_depth_jobs",
     "queue_oldest_job_seconds",
 }
-# Counters that are asked for as they stand: one alone is too much, at whatever time it came.
+# Counters whose value is queried, not their rate: one event is too many, whenever it happened.
 TOTALS = {"invariant_violations_total"}
 
-# What Prometheus makes itself, and what the scrape adds to every series.
+# Series that Prometheus makes itself, and labels that the scrape adds to every series.
 OF_PROMETHEUS = {
     "up": frozenset[str](),
     "ALERTS": frozenset({"alertname", "alertstate", "severity", "release"}),
 }
 OF_THE_SCRAPE = {"namespace", "pod", "app_kubernetes_io_instance", "app_kubernetes_io_component"}
 CHOICE = {"namespace", "app_kubernetes_io_instance"}
-# Labels with a list of values; labels whose values no source lists; of all others a literal there.
+# Labels with a known list of values, and labels with any value; other values must be literals in the code.
 VALUES: Mapping[str, Collection[str]] = {
     "app_kubernetes_io_component": WORKLOADS,
     "queue": QUEUES,
     "status": tuple(OrderStatus),
 }
 FREE = {"le", "code", *(OF_THE_SCRAPE - VALUES.keys()), *OF_PROMETHEUS["ALERTS"]}
-OF_INFO = {"engine_build": frozenset({"version"})}  # the keys that execution/admin.py gives it
+OF_INFO = {"engine_build": frozenset({"version"})}  # its labels in execution/admin.py
 
 OF_THE_PROCESS = ("process_", "python_")
 SUFFIXES = {
@@ -57,7 +57,7 @@ SUFFIXES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What the code exports under one name. `bounds` are those of a histogram's buckets."""
+    """A metric that the code exports. `bounds` are the bounds of a histogram's buckets."""
 
     family: str
     kind: str
@@ -76,10 +76,10 @@ def family_of(metric: MetricWrapperBase) -> str:
 
 
 def _exported() -> Iterator[tuple[str, Series]]:
-    """Name of a series -> what it is: our own metrics, and those of the process."""
+    """The metrics of the engine and of the process, by the name of their series."""
     for metric in own_metrics():
         (family,) = metric.describe()
-        # prometheus_client says these two nowhere else while there are no samples
+        # prometheus_client lists these two nowhere while there are no samples
         labels = frozenset(metric._labelnames) | OF_INFO.get(family.name, frozenset())
         bounds = frozenset(metric._upper_bounds) if isinstance(metric, Histogram) else frozenset()
         for suffix in SUFFIXES[family.type]:
@@ -103,7 +103,7 @@ EXPORTED = dict(_exported())
 
 
 def faults(query: str) -> Iterator[str]:
-    """Everything that is wrong with a query."""
+    """All violations of a query."""
     for use in uses(query):
         series = EXPORTED.get(use.metric)
         if series is None and use.metric not in OF_PROMETHEUS:
@@ -151,7 +151,7 @@ def _asks_counters_for_their_growth(use: Use, series: Series) -> Iterator[str]:
     growth = {"rate", "increase"}
     if counts and use.metric not in TOTALS:
         if not use.inside or use.inside[-1] not in growth:
-            yield f"{use.metric} as it stands: it starts anew with each process"
+            yield f"value of {use.metric} without a rate: it restarts at 0 with each process"
         if not {"sum", "max"} & set(use.inside):
             yield f"{use.metric} of each process for itself"
     if series.kind == "gauge" and growth & set(use.inside):

@@ -1,4 +1,4 @@
-"""Values that the chart has to render, and values that it has to refuse."""
+"""Values that the chart must render, and values that it must refuse."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ class Scenario:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
     values: Mapping[str, Any]
-    says: str
+    reason: str
     presets: tuple[str, ...] = field(default=())
     release: str = "engine"
 
@@ -193,43 +193,45 @@ RENDERED: Mapping[str, Scenario] = {
 }
 
 REFUSED: Mapping[str, Refusal] = {
-    "nothing-given": Refusal(values={}, says="postgres: give exactly one of"),
+    "nothing-given": Refusal(values={}, reason="postgres: give exactly one of"),
     "two-sources-of-a-url": Refusal(
         values=SECRETS | {"redis": {"url": "redis://r/0", "secret": {"name": "rd"}}},
-        says="redis: give exactly one of",
+        reason="redis: give exactly one of",
     ),
     "name-that-no-service-can-have": Refusal(
-        values=SECRETS | {"fullnameOverride": "My_Name"}, says="fullnameOverride"
+        values=SECRETS | {"fullnameOverride": "My_Name"}, reason="fullnameOverride"
     ),
     "release-with-a-dot": Refusal(
         values=SECRETS,
         release="a.b",
-        says="a.b-order-engine cannot begin the names of Services: give fullnameOverride",
+        reason="a.b-order-engine cannot begin the names of Services: give fullnameOverride",
     ),
     "release-that-begins-with-a-digit": Refusal(
         values=SECRETS,
         release="1engine",
-        says="1engine-order-engine cannot begin the names of Services: give fullnameOverride",
+        reason="1engine-order-engine cannot begin the names of Services: give fullnameOverride",
     ),
-    "misspelt-key": Refusal(values=SECRETS | {"orderWorkers": {}}, says="orderWorkers"),
+    "misspelt-key": Refusal(values=SECRETS | {"orderWorkers": {}}, reason="orderWorkers"),
     "misspelt-key-of-a-group": Refusal(
-        values=SECRETS | {"orderWorker": {"replica": 2}}, says="replica"
+        values=SECRETS | {"orderWorker": {"replica": 2}}, reason="replica"
     ),
     "misspelt-key-of-a-status": Refusal(
         values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replica": 2}}}},
-        says="replica",
+        reason="replica",
     ),
-    "replicas-of-a-job": Refusal(values=SECRETS | {"migration": {"replicas": 2}}, says="replicas"),
+    "replicas-of-a-job": Refusal(
+        values=SECRETS | {"migration": {"replicas": 2}}, reason="replicas"
+    ),
     "misspelt-setting": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"QUEUE_CONCURRENCY": 2}}},
-        says="QUEUE_CONCURRENCY",
+        reason="QUEUE_CONCURRENCY",
     ),
     "setting-of-another-deployable": Refusal(
-        values=SECRETS | {"gateway": {"config": {"WS_PING_S": 2}}}, says="WS_PING_S"
+        values=SECRETS | {"gateway": {"config": {"WS_PING_S": 2}}}, reason="WS_PING_S"
     ),
     "setting-out-of-bounds": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"QUEUE_MAX_CONCURRENCY": 0}}},
-        says="QUEUE_MAX_CONCURRENCY",
+        reason="QUEUE_MAX_CONCURRENCY",
     ),
     "setting-that-the-chart-counts-with-taken-away": Refusal(
         values=SECRETS
@@ -239,99 +241,103 @@ REFUSED: Mapping[str, Refusal] = {
                 **scaled_by("keda", scaleOn="queueLength"),
             }
         },
-        says="QUEUE_RATE_LIMIT_PER_MINUTE",
+        reason="QUEUE_RATE_LIMIT_PER_MINUTE",
     ),
     "slots-taken-away": Refusal(
         values=SECRETS | {"statusDispatcher": {"config": {"WS_WORKER_CONCURRENCY": None}}},
-        says="WS_WORKER_CONCURRENCY",
+        reason="WS_WORKER_CONCURRENCY",
     ),
-    "config-taken-away": Refusal(values=SECRETS | {"orderWorker": {"config": None}}, says="config"),
+    "config-taken-away": Refusal(
+        values=SECRETS | {"orderWorker": {"config": None}}, reason="config"
+    ),
     "entry-of-an-earlier-layer-taken-away": Refusal(
         values=SECRETS
         | {
             "defaults": {"nodeSelector": {"disk": "fast"}},
             "gateway": {"nodeSelector": {"disk": None}},
         },
-        says="disk",
+        reason="disk",
     ),
     "bound-of-an-earlier-layer-taken-away": Refusal(
-        values=SECRETS | {"gateway": {"resources": {"limits": {"memory": None}}}}, says="memory"
+        values=SECRETS | {"gateway": {"resources": {"limits": {"memory": None}}}}, reason="memory"
     ),
     "replicas-taken-away": Refusal(
-        values=SECRETS | {"defaults": {"replicas": None}}, says="replicas"
+        values=SECRETS | {"defaults": {"replicas": None}}, reason="replicas"
     ),
-    "map-taken-away": Refusal(values=SECRETS | {"networkPolicy": None}, says="networkPolicy"),
-    "service-taken-away": Refusal(values=SECRETS | {"gateway": {"service": None}}, says="service"),
+    "map-taken-away": Refusal(values=SECRETS | {"networkPolicy": None}, reason="networkPolicy"),
+    "service-taken-away": Refusal(
+        values=SECRETS | {"gateway": {"service": None}}, reason="service"
+    ),
     "ingress-for-no-controller": Refusal(
         values=SECRETS
         | {"ingress": {"enabled": True, "hosts": ["orders.example"], "controller": None}},
-        says="controller",
+        reason="controller",
     ),
     "alerts-without-runbook": Refusal(
-        values=SECRETS | {"monitoring": {"rules": True, "runbookUrl": None}}, says="runbookUrl"
+        values=SECRETS | {"monitoring": {"rules": True, "runbookUrl": None}}, reason="runbookUrl"
     ),
     "ingress-for-a-host-without-name": Refusal(
-        values=SECRETS | {"ingress": {"enabled": True, "hosts": [""]}}, says="hosts"
+        values=SECRETS | {"ingress": {"enabled": True, "hosts": [""]}}, reason="hosts"
     ),
     "setting-past-its-place": Refusal(
         values=SECRETS | {"gateway": {"extraEnv": [{"name": "AUTH", "value": "open"}]}},
-        says="extraEnv",
+        reason="extraEnv",
     ),
     "setting-past-its-place-in-small-letters": Refusal(
         values=SECRETS | {"gateway": {"extraEnv": [{"name": "auth", "value": "open"}]}},
         presets=("production",),
-        says="extraEnv",
+        reason="extraEnv",
     ),
     "pods-that-no-selector-knows": Refusal(
         values=SECRETS | {"defaults": {"podLabels": {"app.kubernetes.io/component": "mine"}}},
-        says="app.kubernetes.io/component",
+        reason="app.kubernetes.io/component",
     ),
     "monitors-of-another-release": Refusal(
         values=SECRETS | {"monitoring": {"labels": {"app.kubernetes.io/instance": "other"}}},
-        says="app.kubernetes.io/instance",
+        reason="app.kubernetes.io/instance",
     ),
     "budget-that-blocks-a-drain": Refusal(
         values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
-        says="maxUnavailable",
+        reason="maxUnavailable",
     ),
     "missing-status": Refusal(
         values=SECRETS | {"statusDispatcher": {"statuses": {"failed": None}}},
-        says="must be exactly the statuses of an order",
+        reason="must be exactly the statuses of an order",
     ),
     "unknown-status": Refusal(
-        values=SECRETS | {"statusDispatcher": {"statuses": {"lost": {}}}}, says="lost"
+        values=SECRETS | {"statusDispatcher": {"statuses": {"lost": {}}}}, reason="lost"
     ),
-    "drain-beyond-the-grace-period": Refusal(
+    "drain-longer-than-the-grace-period": Refusal(
         values=SECRETS | {"orderWorker": {"drainSeconds": 26, "terminationGracePeriodSeconds": 30}},
-        says="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s"
+        reason="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s"
         " (preStopSleepSeconds 0, drainSeconds 26, and 5 to end)",
     ),
-    "sleep-beyond-the-grace-period": Refusal(
+    "sleep-longer-than-the-grace-period": Refusal(
         values=SECRETS
         | {"wsGateway": {"preStopSleepSeconds": 6, "terminationGracePeriodSeconds": 40}},
-        says="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s"
+        reason="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s"
         " (preStopSleepSeconds 6, drainSeconds 20, and 15 to end)",
     ),
     "drain-shorter-than-the-longest-job": Refusal(
         values=SECRETS | {"orderWorker": {"drainSeconds": 4}},
-        says="order-worker: of drainSeconds 4 orders in hand get 3.2 s, but one may take 3.35 s",
+        reason="order-worker: of drainSeconds 4 orders in hand get 3.2 s, but one may take 3.35 s",
     ),
     "job-longer-than-the-drain": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": 60}}},
-        says="order-worker: of drainSeconds 20 orders in hand get 16 s, but one may take 60.35 s",
+        reason="order-worker: of drainSeconds 20 orders in hand get 16 s, but one may take 60.35 s",
     ),
     "job-of-unknown-length": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": None}}},
-        says="VENUE_EXECUTION_MAX_S",
+        reason="VENUE_EXECUTION_MAX_S",
     ),
-    "door-without-time-for-its-requests": Refusal(
+    "gateway-without-time-for-its-requests": Refusal(
         values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},
-        says="gateway: terminationGracePeriodSeconds is 15, but leaving takes up to 20 s",
+        reason="gateway: terminationGracePeriodSeconds is 15, but leaving takes up to 20 s",
     ),
     "two-autoscalers": Refusal(
         values=SECRETS
         | {"gateway": {"autoscaling": {"hpa": {"enabled": True}, "keda": {"enabled": True}}}},
-        says="gateway: autoscaling.hpa and autoscaling.keda are both enabled",
+        reason="gateway: autoscaling.hpa and autoscaling.keda are both enabled",
     ),
     "two-autoscalers-from-two-layers": Refusal(
         values=SECRETS
@@ -339,26 +345,26 @@ REFUSED: Mapping[str, Refusal] = {
             "defaults": scaled_by("hpa"),
             "statusDispatcher": {"statuses": {"failed": scaled_by("keda")}},
         },
-        says="status-dispatcher-failed: autoscaling.hpa and autoscaling.keda are both enabled",
+        reason="status-dispatcher-failed: autoscaling.hpa and autoscaling.keda are both enabled",
     ),
     "minimum-above-maximum": Refusal(
         values=SECRETS | {"gateway": {"autoscaling": {"minReplicas": 9}}},
-        says="minReplicas is above maxReplicas",
+        reason="minReplicas is above maxReplicas",
     ),
     "no-minimum": Refusal(
-        values=SECRETS | {"orderWorker": {"autoscaling": {"minReplicas": 0}}}, says="minReplicas"
+        values=SECRETS | {"orderWorker": {"autoscaling": {"minReplicas": 0}}}, reason="minReplicas"
     ),
     "no-order-worker": Refusal(
         values=SECRETS | {"orderWorker": {"replicas": 0}},
-        says="order-worker: replicas is 0, but one is needed at any time",
+        reason="order-worker: replicas is 0, but one is needed at any time",
     ),
     "no-dispatchers": Refusal(
         values=SECRETS | {"statusDispatcher": {"replicas": 0}},
-        says="replicas is 0, but one is needed at any time",
+        reason="replicas is 0, but one is needed at any time",
     ),
     "status-without-a-dispatcher": Refusal(
         values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replicas": 0}}}},
-        says="status-dispatcher-failed: replicas is 0, but one is needed at any time",
+        reason="status-dispatcher-failed: replicas is 0, but one is needed at any time",
     ),
     "cpu-target-without-request": Refusal(
         values=SECRETS
@@ -366,94 +372,94 @@ REFUSED: Mapping[str, Refusal] = {
             "defaults": {"resources": {"requests": {"cpu": None}}},
             "gateway": scaled_by("hpa"),
         },
-        says="gateway: autoscaling.hpa needs resources.requests.cpu",
+        reason="gateway: autoscaling.hpa needs resources.requests.cpu",
     ),
     "rate-limit-and-plain-queue-length": Refusal(
         values=SECRETS | {"orderWorker": scaled_by("keda", scaleOn="queueLength")},
-        says="order-worker: scaling on plain queue length meets a rate limit",
+        reason="order-worker: scaling on plain queue length meets a rate limit",
     ),
     "rate-limit-and-length-of-a-redis-list": Refusal(
         values=SECRETS
         | {"statusDispatcher": scaled_by("keda", triggers=[{"type": "redis", "metadata": {}}])},
-        says="scaling on plain queue length meets a rate limit",
+        reason="scaling on plain queue length meets a rate limit",
     ),
-    "queue-length-of-a-door": Refusal(
+    "queue-length-of-a-gateway": Refusal(
         values=SECRETS | {"gateway": scaled_by("keda", scaleOn="queueLength")},
-        says="gateway: autoscaling.keda.scaleOn is queueLength, but it has no queue",
+        reason="gateway: autoscaling.keda.scaleOn is queueLength, but it has no queue",
     ),
-    "door-scaled-by-no-figure": Refusal(
+    "gateway-without-a-figure-to-scale-by": Refusal(
         values=SECRETS | {"gateway": scaled_by("keda", perReplica=None)},
-        says="gateway: autoscaling.keda.perReplica is null, but no setting says",
+        reason="gateway: autoscaling.keda.perReplica is null, but no setting says",
     ),
     "production-without-secret": Refusal(
-        values={}, presets=("production",), says="postgres: give exactly one of"
+        values={}, presets=("production",), reason="postgres: give exactly one of"
     ),
     "production-with-urls": Refusal(
         values={"postgres": {"url": "postgresql://h/d"}, "redis": {"url": "redis://h"}},
         presets=("production",),
-        says="production needs postgres.secret.name",
+        reason="production needs postgres.secret.name",
     ),
-    "url-that-nobody-reads-next-to-a-secret": Refusal(
+    "unused-url-beside-a-secret": Refusal(
         values={
             "postgres": {"secret": {"name": "pg"}, "chainUrl": "postgresql://h/c"},
             "redis": SECRETS["redis"],
         },
-        says="postgres.chainUrl is given without postgres.url, so nobody would read it",
+        reason="postgres.chainUrl is given without postgres.url, so nobody would read it",
     ),
-    "url-that-nobody-reads-next-to-a-development-store": Refusal(
+    "unused-url-beside-a-development-store": Refusal(
         values=DEVELOPMENT | {"redis": {"pubsubUrl": "redis://h/0"}},
-        says="redis.pubsubUrl is given without redis.url, so nobody would read it",
+        reason="redis.pubsubUrl is given without redis.url, so nobody would read it",
     ),
-    "url-that-nobody-reads-in-production": Refusal(
+    "unused-url-in-production": Refusal(
         values={
             "postgres": SECRETS["postgres"],
             "redis": {"secret": {"name": "rd"}, "queueUrl": "redis://h/0"},
         },
         presets=("production",),
-        says="redis.queueUrl is given without redis.url, so nobody would read it",
+        reason="redis.queueUrl is given without redis.url, so nobody would read it",
     ),
     "postgres-of-another-kind": Refusal(
         values={"postgres": {"url": "mysql://u:p@h/d"}, "redis": SECRETS["redis"]},
-        says="postgres.url must begin with postgresql://",
+        reason="postgres.url must begin with postgresql://",
     ),
     "chain-of-another-kind": Refusal(
         values={
             "postgres": {"url": "postgresql://h/d", "chainUrl": "h/d"},
             "redis": SECRETS["redis"],
         },
-        says="postgres.chainUrl must begin with postgresql://",
+        reason="postgres.chainUrl must begin with postgresql://",
     ),
     "redis-of-another-kind": Refusal(
         values={"postgres": SECRETS["postgres"], "redis": {"url": "http://h"}},
-        says="redis.url must begin with redis:// or rediss://",
+        reason="redis.url must begin with redis:// or rediss://",
     ),
     "production-with-development-stores": Refusal(
-        values=DEVELOPMENT, presets=("production",), says="production needs postgres.secret.name"
+        values=DEVELOPMENT, presets=("production",), reason="production needs postgres.secret.name"
     ),
     "production-that-is-open": Refusal(
-        values=SECRETS | {"auth": "open"}, presets=("production",), says="production needs auth"
+        values=SECRETS | {"auth": "open"}, presets=("production",), reason="production needs auth"
     ),
     "authority-without-tls": Refusal(
         values=SECRETS | {"redis": {"url": "redis://r", "tls": {"caSecret": "x"}}},
-        says="redis.tls.caSecret needs URLs that begin with rediss://",
+        reason="redis.tls.caSecret needs URLs that begin with rediss://",
     ),
-    "dns-of-nobody": Refusal(
-        values=SECRETS | {"networkPolicy": {"dns": []}}, says="networkPolicy.dns is empty"
+    "dns-without-peers": Refusal(
+        values=SECRETS | {"networkPolicy": {"dns": []}}, reason="networkPolicy.dns is empty"
     ),
     "dns-taken-away": Refusal(
-        values=SECRETS | {"networkPolicy": {"dns": None}}, says="dns is required"
+        values=SECRETS | {"networkPolicy": {"dns": None}}, reason="dns is required"
     ),
     "port-of-none": Refusal(
-        values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, says="ports"
+        values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, reason="ports"
     ),
     "any-authority-for-any-name": Refusal(
         values={**SECRETS, "postgres": {**SECRETS["postgres"], "tls": {"mode": "verify-ca"}}},
-        says="postgres.tls.mode verify-ca needs postgres.tls.caSecret",
+        reason="postgres.tls.mode verify-ca needs postgres.tls.caSecret",
     ),
     "ingress-without-host": Refusal(
-        values=SECRETS | {"ingress": {"enabled": True}}, says="ingress.hosts is empty"
+        values=SECRETS | {"ingress": {"enabled": True}}, reason="ingress.hosts is empty"
     ),
     "route-without-gateway": Refusal(
-        values=SECRETS | {"httpRoute": {"enabled": True}}, says="httpRoute.parentRefs is empty"
+        values=SECRETS | {"httpRoute": {"enabled": True}}, reason="httpRoute.parentRefs is empty"
     ),
 }

@@ -1,4 +1,4 @@
-"""Each alert, run by Prometheus' own rule engine: it fires when it should, and only then."""
+"""Each alert, run by the rule engine of Prometheus: it fires when it should, and only then."""
 
 import json
 import subprocess
@@ -53,7 +53,7 @@ def tool() -> Path:
 
 
 def outcome(tool: Path, directory: Path, test: Test, *, names: Iterable[str] = RULE_OF) -> str:
-    """What promtool finds wrong with these rules (or all); empty where nothing is."""
+    """The errors that promtool finds in these rules (default: all); empty when there are none."""
     rules = [RULE_OF[name] for name in names]
     (directory / "rules.yaml").write_text(
         json.dumps({"groups": [{"name": "chosen", "rules": rules}]})
@@ -76,7 +76,7 @@ def inputs(series: Series, *, labels: str = OURS) -> list[Mapping[str, str]]:
 
 def alert_test(name: str, series: Series, case: Case, *, fires: bool, labels: str = OURS) -> Test:
     rule = RULE_OF[name]
-    told = {
+    alert = {
         "exp_labels": {**rule["labels"], **case.labels},
         "exp_annotations": {**rule["annotations"], "summary": case.summary},
     }
@@ -87,7 +87,7 @@ def alert_test(name: str, series: Series, case: Case, *, fires: bool, labels: st
             {
                 "eval_time": case.at,
                 "alertname": PREFIX + name,
-                "exp_alerts": [told] if fires else [],
+                "exp_alerts": [alert] if fires else [],
             }
         ],
     }
@@ -108,7 +108,7 @@ def test_every_alert_has_a_case() -> None:
     assert CASES.keys() == RULE_OF.keys()
 
 
-def test_the_rules_are_rules(tool: Path, tmp_path: Path) -> None:
+def test_promtool_accepts_the_rules(tool: Path, tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(rendered())
     ran = subprocess.run(
         [tool, "check", "rules", "--lint-fatal", tmp_path / "rules.yaml"],
@@ -122,7 +122,7 @@ def test_the_rules_are_rules(tool: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_fires(name: str, tool: Path, tmp_path: Path) -> None:
+def test_an_alert_fires(name: str, tool: Path, tmp_path: Path) -> None:
     case = CASES[name]
     test = alert_test(name, case.fires, case, fires=True)
 
@@ -130,7 +130,7 @@ def test_it_fires(name: str, tool: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_stays_quiet(name: str, tool: Path, tmp_path: Path) -> None:
+def test_an_alert_stays_quiet(name: str, tool: Path, tmp_path: Path) -> None:
     case = CASES[name]
     test = alert_test(name, case.quiet, case, fires=False)
 
@@ -138,7 +138,7 @@ def test_it_stays_quiet(name: str, tool: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CASES.keys() - {"WorkloadDown"}))
-def test_another_release_is_not_looked_at(name: str, tool: Path, tmp_path: Path) -> None:
+def test_an_alert_ignores_other_releases(name: str, tool: Path, tmp_path: Path) -> None:
     case = CASES[name]
     others = alert_test(name, case.fires, case, fires=False, labels=ANOTHERS)
 
@@ -146,15 +146,15 @@ def test_another_release_is_not_looked_at(name: str, tool: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("missing", WORKLOADS)
-def test_each_workload_is_missed(missing: str, tool: Path, tmp_path: Path) -> None:
+def test_each_missing_workload_is_reported(missing: str, tool: Path, tmp_path: Path) -> None:
     case = CASES["WorkloadDown"]
-    missed = Case(
+    case = Case(
         fires=up({name: values for name, values in ALL_UP.items() if name != missing}),
         quiet={},
         summary=f"No {missing} is up",
         labels={**case.labels, "app_kubernetes_io_component": missing},
     )
-    test = alert_test("WorkloadDown", missed.fires, missed, fires=True)
+    test = alert_test("WorkloadDown", case.fires, case, fires=True)
 
     assert outcome(tool, tmp_path, test, names=["WorkloadDown"]) == ""
 
@@ -166,7 +166,7 @@ def test_every_dispatcher_is_one_of_the_workloads() -> None:
 
 
 def fresh(workload: str) -> Series:
-    """What a process exports that has only just started: no series with labels of ours yet."""
+    """The metrics of a process that has just started: no series with labels of the engine yet."""
     process = f'@,app_kubernetes_io_component="{workload}",pod="{workload}-1"'
     own = {
         f"{sample.name}{{{process}{le(sample.labels)}}}": f"{sample.value:g}x60"

@@ -41,30 +41,30 @@ def queries(scenario: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_every_metric_that_is_asked_for_exists(scenario: str) -> None:
+def test_every_queried_metric_exists(scenario: str) -> None:
     assert metrics
-    assert rq_metrics  # both register them
+    assert rq_metrics  # importing both registers them
 
     for query in queries(scenario).values():
         assert {use.metric for use in uses(query)} <= KNOWN
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_only_this_release_is_asked(scenario: str) -> None:
+def test_queries_select_one_release(scenario: str) -> None:
     for query in queries(scenario).values():
         for use in uses(query):
             assert use.matchers >= OF_THIS_RELEASE
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_what_every_gateway_exports_is_not_added_up(scenario: str) -> None:
+def test_a_metric_that_every_gateway_exports_is_not_summed(scenario: str) -> None:
     for query in queries(scenario).values():
         for use in uses(query):
             if use.metric in GAUGES_OF_EVERY_GATEWAY:
                 assert use.inside[-1] == "max"
 
 
-def test_each_worker_is_scaled_by_its_own_queue() -> None:
+def test_each_worker_scales_by_its_own_queue() -> None:
     asked = {
         name: {value for use in uses(query) for label, value in use.matchers if label == "queue"}
         for name, query in queries("keda").items()
@@ -81,7 +81,7 @@ def test_each_worker_is_scaled_by_its_own_queue() -> None:
 @pytest.mark.parametrize(
     ("limit", "order_seconds", "most"), [(100, 10, "16.66"), (600, 5, "50"), (6, 10, "1")]
 )
-def test_order_workers_are_no_more_than_the_rate_limit_keeps_busy(
+def test_the_rate_limit_bounds_the_number_of_order_workers(
     limit: int, order_seconds: int, most: str
 ) -> None:
     config = {"QUEUE_RATE_LIMIT_PER_MINUTE": limit, "QUEUE_MAX_CONCURRENCY": 20}
@@ -95,7 +95,7 @@ def test_order_workers_are_no_more_than_the_rate_limit_keeps_busy(
     assert asked["threshold"] == "20"
 
 
-def test_dispatchers_are_as_many_as_their_limit_asks_for() -> None:
+def test_the_rate_limit_sets_the_number_of_dispatchers() -> None:
     asked = trigger(
         "status-dispatcher-failed",
         {"statusDispatcher": {"config": {"WS_WORKER_RATE_LIMIT": 3000}, **scaled_by("keda")}},
@@ -106,14 +106,14 @@ def test_dispatchers_are_as_many_as_their_limit_asks_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["order-worker", "status-dispatcher-failed"])
-def test_without_a_limit_what_there_is_to_do_counts_over_slots(name: str) -> None:
+def test_without_a_rate_limit_work_is_divided_by_slots(name: str) -> None:
     asked = queries("keda-without-limits")[name]
 
     assert "clamp_max" not in asked
     assert "jobs_started_total" not in asked
 
 
-def test_an_autoscaler_says_its_bounds_and_its_pace() -> None:
+def test_an_autoscaler_has_its_bounds_and_behavior() -> None:
     behavior = {"scaleDown": {"stabilizationWindowSeconds": 60}}
     bounds: dict[str, Any] = {"minReplicas": 2, "maxReplicas": 7, "behavior": behavior}
 

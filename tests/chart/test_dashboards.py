@@ -1,4 +1,4 @@
-"""A dashboard tells who looks at it what there is to see, and Grafana can read it."""
+"""Dashboards describe what they show, and Grafana can read them."""
 
 import json
 import re
@@ -12,20 +12,20 @@ from chart.monitored import BOARDS, Board, filled, panels
 from support.promql import uses
 
 WIDTH = 24
-SUMS_OF_SUMS = {"Jobs that it holds", "Invariants broken"}  # one line out of several
+SUMS_OF_SUMS = {"Jobs that it holds", "Invariants broken"}  # one line from several queries
 
 each_board = pytest.mark.parametrize("board", BOARDS.values(), ids=BOARDS.keys())
 
 
 @each_board
-def test_a_panel_says_what_it_shows(board: Board) -> None:
+def test_a_panel_has_a_title_a_description_and_a_unit(board: Board) -> None:
     for panel in panels(board):
         assert panel["description"].endswith(".")
         assert panel["fieldConfig"]["defaults"]["unit"]
 
 
 @each_board
-def test_everything_comes_from_the_chosen_source(board: Board) -> None:
+def test_every_query_uses_the_chosen_data_source(board: Board) -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
     for panel in panels(board):
         assert panel["datasource"] == chosen
@@ -34,7 +34,7 @@ def test_everything_comes_from_the_chosen_source(board: Board) -> None:
 
 
 @each_board
-def test_a_line_is_called_by_the_labels_that_its_query_keeps(board: Board) -> None:
+def test_a_legend_uses_the_labels_that_its_query_keeps(board: Board) -> None:
     for panel in panels(board):
         for target in panel["targets"]:
             named = set(re.findall(r"{{(\w+)}}", target["legendFormat"]))
@@ -45,12 +45,12 @@ def test_a_line_is_called_by_the_labels_that_its_query_keeps(board: Board) -> No
             }
 
             assert named <= kept
-            # or two lines would have one name
+            # otherwise two lines have one name
             assert kept - {"le"} <= named or panel["title"] in SUMS_OF_SUMS
 
 
 @each_board
-def test_lines_of_a_panel_have_names_of_their_own(board: Board) -> None:
+def test_lines_of_a_panel_have_different_names(board: Board) -> None:
     for panel in panels(board):
         legends = [target["legendFormat"] for target in panel["targets"]]
 
@@ -59,7 +59,7 @@ def test_lines_of_a_panel_have_names_of_their_own(board: Board) -> None:
 
 
 @each_board
-def test_panels_fill_the_screen_without_holes(board: Board) -> None:
+def test_panels_fill_every_row(board: Board) -> None:
     taken: dict[tuple[int, int], str] = {}
     for panel in board["panels"]:
         at = panel["gridPos"]
@@ -74,7 +74,7 @@ def test_panels_fill_the_screen_without_holes(board: Board) -> None:
 
 
 @each_board
-def test_grafana_would_read_all_of_it(board: Board) -> None:
+def test_grafana_knows_every_field(board: Board) -> None:
     register_default_plugins()
     read = json.loads(JSONEncoder().encode(Dashboard.from_json(dict(board))))
 
@@ -82,7 +82,7 @@ def test_grafana_would_read_all_of_it(board: Board) -> None:
 
 
 @each_board
-def test_a_dashboard_can_be_told_where_to_look(board: Board) -> None:
+def test_a_dashboard_has_variables_for_source_and_release(board: Board) -> None:
     variables = [variable["name"] for variable in board["templating"]["list"]]
 
     assert variables == ["datasource", "namespace", "release"]
@@ -98,11 +98,11 @@ def test_a_dashboard_shows_one_release(board: Board) -> None:
 
 
 @each_board
-def test_panels_have_ids_of_their_own(board: Board) -> None:
+def test_panels_have_different_ids(board: Board) -> None:
     ids = [panel["id"] for panel in board["panels"]]
 
     assert len(set(ids)) == len(ids)
 
 
-def test_dashboards_are_called_by_their_files() -> None:
+def test_dashboards_have_the_names_of_their_files() -> None:
     assert {board["uid"] for board in BOARDS.values()} == {f"order-engine-{n}" for n in BOARDS}

@@ -1,6 +1,6 @@
-"""The stream paths go to ws-gateway, all others to gateway, through whatever stands in front.
+"""Every kind of edge sends stream paths to ws-gateway and all other paths to gateway.
 
-Paths are matched here as the controllers say that they match them; no controller takes part.
+Paths are matched by the documented rules of the controllers; no controller runs.
 """
 
 import re
@@ -58,7 +58,7 @@ def test_an_ingress_sends_the_rest_to_gateway(controller: str, path: str) -> Non
     assert led_to(path, controller) == "engine-order-engine-gateway"
 
 
-def test_annotations_of_the_values_count_more_than_the_charts() -> None:
+def test_annotations_of_the_values_override_those_of_the_chart() -> None:
     (ingress,) = of_kind(RENDERED["ingress-nginx"].objects(), "Ingress")
 
     annotations = ingress["metadata"]["annotations"]
@@ -67,7 +67,7 @@ def test_annotations_of_the_values_count_more_than_the_charts() -> None:
     assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "60"
 
 
-def test_a_load_balancer_asks_what_both_doors_answer() -> None:
+def test_a_load_balancer_probes_a_path_that_both_gateways_serve() -> None:
     (ingress,) = of_kind(RENDERED["ingress-alb"].objects(), "Ingress")
     path = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/healthcheck-path"]
 
@@ -76,7 +76,7 @@ def test_a_load_balancer_asks_what_both_doors_answer() -> None:
 
 
 def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:
-    """By the order that Gateway API demands: exact paths, then the longest prefix."""
+    """The backend in the order that Gateway API requires: exact paths, then the longest prefix."""
     (route,) = of_kind(RENDERED[scenario].objects(), "HTTPRoute")
     matches = [
         (match, str(rule["backendRefs"][0]["name"]))

@@ -29,7 +29,7 @@ HTTP_PORT = str(PublicServerSettings.model_fields["port"].default)
 
 
 def found(pattern: str, path: str) -> list[Any]:
-    """What the groups of `pattern` match in a file of the repository: a text, or a tuple of them."""
+    """The groups of each match of `pattern` in a file: a text, or a tuple of several."""
     return re.findall(pattern, (ROOT / path).read_text(), flags=re.MULTILINE)
 
 
@@ -53,7 +53,7 @@ def test_every_deployable_has_a_target_that_runs_it() -> None:
         assert f'image.title="{target}"' in targets[target]
 
 
-def test_images_and_chart_are_of_the_version_that_is_built() -> None:
+def test_images_and_chart_have_the_version_of_the_project() -> None:
     assert found(r"^ARG VERSION=(.+)$", "docker/Dockerfile") == [PROJECT["version"]]
     assert found(r'^appVersion: "(.+)"$', "charts/order-engine/Chart.yaml") == [PROJECT["version"]]
     assert found(r"-t order-engine/\$name:(\S+)", "charts/order-engine/README.md") == [
@@ -81,7 +81,7 @@ def test_every_build_of_an_image_passes_the_revision() -> None:
     assert [arguments.keys() for arguments in passed] == [{"REVISION"}] * 2 * len(NAMES)
 
 
-def test_the_systems_authorities_are_found_by_every_openssl() -> None:
+def test_every_openssl_finds_the_certificates_of_the_system() -> None:
     base = "\nFROM base AS runtime\n(.+?)\nFROM "
     (stage,) = re.findall(base, (ROOT / "docker/Dockerfile").read_text(), flags=re.DOTALL)
 
@@ -184,14 +184,14 @@ def is_group(group: object) -> bool:
     return isinstance(group, dict) and "repository" in group.get("image", {})
 
 
-def test_the_admin_port_is_the_one_that_is_probed() -> None:
+def test_probes_use_the_admin_port() -> None:
     workloads = "charts/order-engine/templates/workloads.yaml"
 
     assert found(r"{name: admin, containerPort: (\d+)}", workloads) == [ADMIN_PORT]
     assert found(r"http://127\.0\.0\.1:(\d+)/readyz", "docker/compose.yaml") == [ADMIN_PORT]
 
 
-def test_the_edge_and_the_services_reach_the_port_that_is_served() -> None:
+def test_the_edge_and_the_services_use_the_public_port() -> None:
     workloads = "charts/order-engine/templates/workloads.yaml"
 
     assert found(r"{name: http, containerPort: (\d+)}", workloads) == [HTTP_PORT]

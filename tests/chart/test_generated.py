@@ -1,4 +1,4 @@
-"""What is generated from values.yaml and the settings is as the generator would write it now."""
+"""The files generated from values.yaml and the settings are up to date."""
 
 import json
 import subprocess
@@ -16,7 +16,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts/chart_values.py"
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 
 
-def test_nothing_would_change() -> None:
+def test_generated_files_are_up_to_date() -> None:
     done = subprocess.run(
         [sys.executable, SCRIPT, "--check"], capture_output=True, text=True, timeout=60
     )
@@ -24,17 +24,17 @@ def test_nothing_would_change() -> None:
     assert done.returncode == 0, f"run scripts/chart_values.py: {done.stdout}{done.stderr}"
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft7Validator.check_schema(SCHEMA)
 
 
-def test_the_values_keep_their_schema() -> None:
+def test_the_values_match_their_schema() -> None:
     jsonschema.validate(yaml.safe_load((CHART / "values.yaml").read_text()), SCHEMA)
 
 
 @pytest.mark.parametrize("preset", ["dev", "production"])
-def test_every_value_of_a_preset_is_one(preset: str) -> None:
-    """Helm lays it over values.yaml, so what it leaves out is not missing."""
+def test_the_values_of_a_preset_match_the_schema(preset: str) -> None:
+    """Helm merges a preset over values.yaml, so it may leave out required values."""
     validator = jsonschema.Draft7Validator(SCHEMA)
     values = yaml.safe_load((CHART / f"values-{preset}.yaml").read_text())
 
@@ -43,7 +43,7 @@ def test_every_value_of_a_preset_is_one(preset: str) -> None:
     assert faults == []
 
 
-def test_settings_have_the_bounds_of_their_model() -> None:
+def test_settings_in_the_schema_have_the_bounds_of_the_model() -> None:
     config = SCHEMA["properties"]["orderWorker"]["properties"]["config"]["properties"]
     model = OrderWorkerSettings.model_json_schema()["properties"]["queue_rate_limit_per_minute"]
 
@@ -57,14 +57,14 @@ def test_settings_have_the_bounds_of_their_model() -> None:
     assert limit["description"] == model["description"]
 
 
-def test_what_the_chart_sets_is_no_setting_of_the_values() -> None:
+def test_the_values_do_not_take_settings_that_the_chart_sets() -> None:
     for group in ("gateway", "orderWorker", "statusDispatcher", "wsGateway", "migration"):
         config = SCHEMA["properties"][group]["properties"]["config"]["properties"]
 
         assert not config.keys() & {"DATABASE_URL", "REDIS_URL", "DRAIN_S", "AUTH", "ADMIN_PORT"}
 
 
-def test_the_migration_takes_what_a_job_has() -> None:
+def test_the_migration_takes_only_values_that_apply_to_a_job() -> None:
     defaults, migration = (
         SCHEMA["properties"][group]["properties"].keys() for group in ("defaults", "migration")
     )
@@ -78,8 +78,8 @@ def test_the_migration_takes_what_a_job_has() -> None:
     }
 
 
-def test_every_object_is_strict_but_those_of_kubernetes() -> None:
-    """Nothing that has properties of its own takes others."""
+def test_every_object_of_the_schema_is_strict() -> None:
+    """Objects with listed properties accept no others; objects of Kubernetes are not listed."""
 
     def lax(schema: object, path: str) -> list[str]:
         if isinstance(schema, list):

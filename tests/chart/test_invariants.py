@@ -1,4 +1,4 @@
-"""Each rule over each scenario; and over broken objects that must turn it red."""
+"""Each rule, on every scenario and on broken objects that it must find."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ RULES: list[Rule] = [*pod_rules.RULES, *object_rules.RULES]
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 @pytest.mark.parametrize("name", RENDERED)
-def test_every_scenario_keeps(rule: Rule, name: str) -> None:
+def test_every_scenario_follows(rule: Rule, name: str) -> None:
     scenario = RENDERED[name]
 
     assert list(rule(scenario, scenario.objects())) == []
@@ -77,7 +77,7 @@ BROKEN: dict[Rule, Callable[[list[Object]], object]] = {
         "spec"
     ]["ports"][0].update(targetPort="htpp"),
     object_rules.edges_lead_to_services: lambda objects: objects.append(
-        {"kind": "HTTPRoute", "spec": {"rules": [{"backendRefs": [{"name": "nobody"}]}]}}
+        {"kind": "HTTPRoute", "spec": {"rules": [{"backendRefs": [{"name": "missing"}]}]}}
     ),
     pod_rules.variables_are_settings_of_the_deployable: lambda objects: main_of_gateway(objects)[
         "env"
@@ -112,7 +112,7 @@ BROKEN: dict[Rule, Callable[[list[Object]], object]] = {
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-def test_broken_objects_turn_a_rule_red(rule: Rule) -> None:
+def test_a_rule_finds_broken_objects(rule: Rule) -> None:
     scenario = RENDERED["dev"]
     objects = copy.deepcopy(scenario.objects())
 

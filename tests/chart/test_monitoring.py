@@ -1,4 +1,4 @@
-"""Dashboards, alerts and autoscalers ask for what the code exports, and for all of it."""
+"""Dashboards, alerts and autoscalers query every metric that the code exports, and no others."""
 
 import json
 import re
@@ -17,12 +17,12 @@ from order_engine.execution import metrics
 from support.helm import NAMESPACE, RELEASE, of_kind
 from support.promql import uses
 
-# Metrics of the code that nothing shows, and why nobody misses them.
+# Metrics that nothing shows, and why not.
 UNSHOWN: Mapping[str, str] = {
-    "connections_ended": "clients that break a bound; floods show as event_loop_lag too",
+    "connections_ended": "clients that exceed a bound; a flood also shows in event_loop_lag",
     "jobs_expelled": "follows jobs_quarantined, which is shown, by a day",
     "jobs_unwritten": "stands above 0 only while without_redis, which is shown, is 1",
-    "redis_calls_failed": "tells which queue's calls made without_redis, which is shown, 1",
+    "redis_calls_failed": "names the queue whose calls set without_redis to 1, which is shown",
 }
 
 OURS = 'namespace="a",app_kubernetes_io_instance="b"'
@@ -46,7 +46,7 @@ WRONG = {
         "orders_waiting, which every gateway exports, in nothing and not in max"
     ),
     f"sum(orders_placed_total{{{OURS}}})": (
-        "orders_placed_total as it stands: it starts anew with each process"
+        "value of orders_placed_total without a rate: it restarts at 0 with each process"
     ),
     f"rate(orders_placed_total{{{OURS}}}[5m])": "orders_placed_total of each process for itself",
     f"sum(rate(slots_busy{{{OURS}}}[5m]))": "the growth of slots_busy, a gauge",
@@ -58,7 +58,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
-def test_a_query_asks_for_what_is_exported(query: str) -> None:
+def test_a_query_uses_exported_metrics(query: str) -> None:
     assert list(faults(query)) == []
 
 
@@ -67,7 +67,7 @@ def test_a_wrong_query_is_found(query: str, fault: str) -> None:
     assert list(faults(query)) == [fault]
 
 
-def test_every_metric_is_shown_or_said_not_to_be() -> None:
+def test_every_metric_is_shown_or_listed_as_not_shown() -> None:
     ours = {family_of(metric) for metric in own_metrics()}
     shown = {
         EXPORTED[use.metric].family
@@ -79,14 +79,14 @@ def test_every_metric_is_shown_or_said_not_to_be() -> None:
     assert ours - shown == UNSHOWN.keys()
 
 
-def test_what_every_gateway_exports_is_what_its_watch_moves() -> None:
+def test_metrics_of_every_gateway_are_those_of_its_monitor() -> None:
     watch = (ROOT / "services/order_engine/gateway/monitor.py").read_text()
     moved = {family_of(vars(metrics)[name]) for name in re.findall(r"metrics\.([A-Z_]+)", watch)}
 
     assert {EXPORTED[name].family for name in SHARED} == moved
 
 
-def test_the_chart_holds_what_the_scripts_write() -> None:
+def test_the_generated_monitoring_is_up_to_date() -> None:
     program = ROOT / "scripts/generate_monitoring.py"
     checked = subprocess.run(
         [sys.executable, program, "--check"], capture_output=True, text=True, check=False
@@ -97,7 +97,7 @@ def test_the_chart_holds_what_the_scripts_write() -> None:
     )
 
 
-def test_autoscalers_ask_for_what_is_exported() -> None:
+def test_autoscalers_use_exported_metrics() -> None:
     asked = {
         trigger["metadata"]["query"]
         for scenario in RENDERED.values()
@@ -110,7 +110,7 @@ def test_autoscalers_ask_for_what_is_exported() -> None:
     assert {query: list(faults(query)) for query in asked} == {query: [] for query in asked}
 
 
-def test_no_autoscaler_asks_an_adapter_for_a_metric() -> None:
+def test_no_autoscaler_needs_a_metrics_adapter() -> None:
     kinds = {
         metric["type"]
         for scenario in RENDERED.values()
@@ -143,7 +143,7 @@ def test_the_chart_renders_every_dashboard() -> None:
         assert len(json.dumps(each)) < 500_000  # a ConfigMap holds a megabyte
 
 
-def test_pods_keep_the_labels_by_which_queries_choose() -> None:
+def test_pods_keep_the_labels_that_queries_select_by() -> None:
     monitors = of_kind(RENDERED["monitoring"].objects(), "PodMonitor")
     components = {
         each["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"] for each in monitors
@@ -156,14 +156,14 @@ def test_pods_keep_the_labels_by_which_queries_choose() -> None:
         assert kept | {"namespace", "pod"} == OF_THE_SCRAPE  # the operator adds these two
 
 
-def test_nothing_of_it_is_there_unless_asked_for() -> None:
+def test_monitoring_is_off_by_default() -> None:
     objects = RENDERED["defaults"].objects()
 
     assert not of_kind(objects, "PrometheusRule", "PodMonitor")
     assert not [each for each in objects if "-dashboard-" in each["metadata"]["name"]]
 
 
-def test_there_are_enough_alerts_and_each_has_what_it_needs() -> None:
+def test_every_alert_has_a_severity_a_summary_and_a_runbook() -> None:
     assert len(RULES) >= 12
     for rule in RULES:
         assert rule["labels"]["severity"] in {"critical", "warning"}

@@ -1,4 +1,4 @@
-"""Who may reach whom: the table of DESIGN section 2 as NetworkPolicies."""
+"""NetworkPolicies: which pods may connect to which."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from support.helm import Object, Values, named, of_kind, rendered
 DISPATCHERS = {f"status-dispatcher-{status}" for status in OrderStatus}
 OF_POSTGRES = {"gateway", "order-worker", "ws-gateway", "migrate"}
 OF_REDIS = {"gateway", "order-worker", "ws-gateway", *DISPATCHERS}
-DOORS = {"gateway", "ws-gateway"}
+GATEWAYS = {"gateway", "ws-gateway"}
 WORKLOADS = OF_REDIS
 
 
@@ -23,7 +23,7 @@ def policies(scenario: str) -> dict[str, Object]:
 
 
 def rules(spec: Object, direction: str) -> dict[Any, Any]:
-    """Port -> its peers; None for anybody. DNS is left out."""
+    """The peers of each port, without DNS; None when every peer is allowed."""
     ends = {"ingress": "from", "egress": "to"}
     return {
         port["port"]: rule.get(ends[direction])
@@ -33,12 +33,12 @@ def rules(spec: Object, direction: str) -> dict[Any, Any]:
     }
 
 
-def who(direction: str, port: object, *, scenario: str) -> set[str]:
+def peers_of(direction: str, port: object, *, scenario: str) -> set[str]:
     found = policies(scenario)
     return {name for name, spec in found.items() if port in rules(spec, direction)}
 
 
-def test_nothing_goes_in_or_out_by_default() -> None:
+def test_all_traffic_is_denied_by_default() -> None:
     spec = policies("defaults")["all"]
 
     assert spec.keys() == {"podSelector", "policyTypes"}
@@ -46,12 +46,12 @@ def test_nothing_goes_in_or_out_by_default() -> None:
 
 
 @pytest.mark.parametrize("scenario", ["defaults", "dev"])
-def test_only_those_go_out_to_a_store_that_open_it(scenario: str) -> None:
-    assert who("egress", 5432, scenario=scenario) == OF_POSTGRES
-    assert who("egress", 6379, scenario=scenario) == OF_REDIS
+def test_a_workload_reaches_only_the_stores_that_it_opens(scenario: str) -> None:
+    assert peers_of("egress", 5432, scenario=scenario) == OF_POSTGRES
+    assert peers_of("egress", 6379, scenario=scenario) == OF_REDIS
 
 
-def test_only_development_stores_are_known_by_their_pods() -> None:
+def test_only_development_stores_are_selected_by_pod() -> None:
     gateway = policies("dev")["gateway"]
 
     assert {
@@ -61,17 +61,17 @@ def test_only_development_stores_are_known_by_their_pods() -> None:
     assert set(rules(policies("defaults")["gateway"], "egress").values()) == {None}
 
 
-def test_nobody_goes_out_for_anything_else() -> None:
+def test_no_other_egress_is_allowed() -> None:
     for name, spec in policies("defaults").items():
         assert rules(spec, "egress").keys() <= {5432, 6379}, name
 
 
-def test_only_doors_let_clients_in_and_only_workloads_let_scrapers_in() -> None:
-    assert who("ingress", "http", scenario="defaults") == DOORS
-    assert who("ingress", "admin", scenario="defaults") == WORKLOADS
+def test_only_gateways_accept_clients_and_only_workloads_accept_scrapers() -> None:
+    assert peers_of("ingress", "http", scenario="defaults") == GATEWAYS
+    assert peers_of("ingress", "admin", scenario="defaults") == WORKLOADS
 
 
-def test_names_are_resolved_by_dns_alone() -> None:
+def test_dns_is_allowed_only_to_the_dns_server() -> None:
     for name, spec in policies("dev").items():
         ports = [
             (port["port"], port["protocol"], bool(rule["to"]))
@@ -84,7 +84,7 @@ def test_names_are_resolved_by_dns_alone() -> None:
         assert ports == expected, name
 
 
-def test_development_stores_let_in_who_opens_them_and_go_nowhere() -> None:
+def test_development_stores_accept_their_workloads_and_have_no_egress() -> None:
     found = policies("dev")
 
     def let_in(store: str) -> set[str]:
@@ -97,7 +97,7 @@ def test_development_stores_let_in_who_opens_them_and_go_nowhere() -> None:
     assert not rules(found["redis"], "egress")
 
 
-def test_peers_are_those_of_the_values() -> None:
+def test_peers_come_from_the_values() -> None:
     found = policies("network-policies-to-known-stores")["gateway"]
 
     assert rules(found, "egress") == {
@@ -110,14 +110,14 @@ def test_peers_are_those_of_the_values() -> None:
     }
 
 
-def test_production_lets_only_the_edge_and_the_watch_in() -> None:
+def test_production_accepts_only_the_edge_and_the_monitoring() -> None:
     for spec in policies("production").values():
         for peers in rules(spec, "ingress").values():
             assert peers
             assert all("matchLabels" in peer["namespaceSelector"] for peer in peers)
 
 
-def test_ports_of_policies_are_names_of_the_pods_ports() -> None:
+def test_policies_use_the_port_names_of_the_pods() -> None:
     objects = RENDERED["dev"].objects()
     gateway = named(objects, "Deployment", "gateway")["spec"]["template"]["spec"]["containers"][0]
     postgres = named(objects, "StatefulSet", "postgres")["spec"]["template"]["spec"]["containers"][
@@ -129,7 +129,7 @@ def test_ports_of_policies_are_names_of_the_pods_ports() -> None:
 
 
 def opened(name: str, values: Values) -> set[Any]:
-    """The ports at which a workload may go out to stores."""
+    """The ports of stores that a workload may connect to."""
     return set(rules(named(rendered(values), "NetworkPolicy", name)["spec"], "egress"))
 
 
@@ -143,7 +143,7 @@ URLS = {
 }
 
 
-def test_the_ports_of_the_urls_are_open_to_whom_they_are_told() -> None:
+def test_a_workload_may_connect_to_the_ports_of_its_urls() -> None:
     assert {name: opened(name, URLS) for name in (*WORKLOADS, "migrate")} == {
         "gateway": {6432, 7000, 7001},
         "order-worker": {6432, 6433, 7000, 7001},
@@ -162,11 +162,11 @@ def test_the_ports_of_the_urls_are_open_to_whom_they_are_told() -> None:
         ("postgresql://a:6432,b:6433,c/d", {5432, 6432, 6433}),
     ],
 )
-def test_a_url_may_name_no_port_or_several(url: str, ports: set[int]) -> None:
+def test_a_url_may_have_no_port_or_several(url: str, ports: set[int]) -> None:
     assert opened("migrate", {"postgres": {"url": url}, "redis": SECRETS["redis"]}) == ports
 
 
-def test_the_ports_of_urls_in_secrets_are_those_of_the_values() -> None:
+def test_ports_of_urls_in_secrets_come_from_the_values() -> None:
     values = {
         "postgres": SECRETS["postgres"] | {"ports": [6432, 6433]},
         "redis": SECRETS["redis"] | {"ports": [7000]},
@@ -176,7 +176,7 @@ def test_the_ports_of_urls_in_secrets_are_those_of_the_values() -> None:
 
 
 @pytest.mark.parametrize("nothing", [[], None])
-def test_no_ports_are_the_usual_ones(nothing: list[int] | None) -> None:
+def test_empty_ports_mean_the_default_ports(nothing: list[int] | None) -> None:
     values = {name: store | {"ports": nothing} for name, store in SECRETS.items()}
 
     assert opened("gateway", values) == {5432, 6379}

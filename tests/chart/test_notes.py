@@ -1,4 +1,4 @@
-"""What is said after an installation: true of these values, and what to do next."""
+"""NOTES.txt is true for the values of the release, and shows what to do next."""
 
 import shutil
 from pathlib import Path
@@ -28,17 +28,17 @@ def notes(chart: Path, values: Values, *presets: str) -> str:
     return str(found["text"])
 
 
-def test_the_notes_say_how_to_make_a_key_where_keys_are_asked_for(noted: Path) -> None:
+def test_the_notes_show_how_to_make_a_key_when_auth_is_keys(noted: Path) -> None:
     assert "keys create" in notes(noted, SECRETS, "production")
     assert "WARNING: auth is `open`" in notes(noted, {}, "dev")
 
 
-def test_the_notes_show_the_key_where_they_show_a_call(noted: Path) -> None:
+def test_the_notes_show_the_key_in_each_call(noted: Path) -> None:
     assert "  ENGINE_API_KEY=KEY order-engine demo --url" in notes(noted, SECRETS)
     assert "  order-engine demo --url" in notes(noted, SECRETS | {"auth": "open"})
 
 
-def test_the_notes_say_for_each_workload_how_long_a_scale_stands(noted: Path) -> None:
+def test_the_notes_list_how_long_kubectl_scale_lasts_for_each_workload(noted: Path) -> None:
     values = {
         "defaults": {"replicas": ""},
         "gateway": {"replicas": 2},
@@ -47,48 +47,48 @@ def test_the_notes_say_for_each_workload_how_long_a_scale_stands(noted: Path) ->
     }
     dispatchers = ", ".join(f"status-dispatcher-{status}" for status in sorted(OrderStatus))
 
-    said = notes(noted, SECRETS | values)
+    text = notes(noted, SECRETS | values)
 
-    assert "- gateway:\n  It stands until the next `helm upgrade`" in said
-    assert "- order-worker:\n  It stands for good" in said
-    assert f"- {dispatchers}, ws-gateway:\n  It is undone by the autoscaler" in said
-
-
-def test_the_notes_say_only_what_is_so_of_scaling(noted: Path) -> None:
-    said = notes(noted, {}, "dev")
-
-    assert "stands until the next `helm upgrade`" in said
-    assert "for good: `replicas`" not in said
-    assert "undone by the autoscaler" not in said
+    assert "- gateway:\n  It stands until the next `helm upgrade`" in text
+    assert "- order-worker:\n  It stands for good" in text
+    assert f"- {dispatchers}, ws-gateway:\n  It is undone by the autoscaler" in text
 
 
-def test_the_notes_say_where_orders_come_in(noted: Path) -> None:
+def test_the_notes_mention_only_the_kinds_of_scaling_in_use(noted: Path) -> None:
+    text = notes(noted, {}, "dev")
+
+    assert "stands until the next `helm upgrade`" in text
+    assert "for good: `replicas`" not in text
+    assert "undone by the autoscaler" not in text
+
+
+def test_the_notes_show_where_to_send_orders(noted: Path) -> None:
     ingress = {"ingress": {"enabled": True, "hosts": ["orders.example"]}}
 
     assert "come in at orders.example." in notes(noted, SECRETS | ingress)
     assert "port-forward svc/engine-order-engine-gateway 3000:80" in notes(noted, SECRETS)
 
 
-def test_the_notes_name_the_hosts_of_edges_that_are_on(noted: Path) -> None:
+def test_the_notes_name_the_hosts_of_enabled_edges(noted: Path) -> None:
     edges = {
         "ingress": {"enabled": False, "hosts": ["orders.example"]},
         "httpRoute": {"enabled": True, "parentRefs": [{"name": "edge"}]},
     }
 
-    said = notes(noted, SECRETS | edges)
+    text = notes(noted, SECRETS | edges)
 
-    assert "come in at every name of the Gateway." in said
-    assert "orders.example" not in said
+    assert "come in at every name of the Gateway." in text
+    assert "orders.example" not in text
 
 
-def test_the_notes_say_what_an_edge_needs_in_production(noted: Path) -> None:
+def test_the_notes_list_what_an_edge_needs_in_production(noted: Path) -> None:
     edge = {"ingress": {"enabled": True, "hosts": ["orders.example"]}}
     proxies = {"trustedProxies": ["10.0.0.0/8"]}
 
-    said = notes(noted, SECRETS | edge, "production")
+    text = notes(noted, SECRETS | edge, "production")
 
-    assert '"kubernetes.io/metadata.name":"ingress-nginx"' in said
-    assert "trustedProxies is empty" in said
+    assert '"kubernetes.io/metadata.name":"ingress-nginx"' in text
+    assert "trustedProxies is empty" in text
     assert "trustedProxies" not in notes(noted, SECRETS | edge | proxies, "production")
 
 
@@ -100,13 +100,13 @@ def test_the_notes_say_what_an_edge_needs_in_production(noted: Path) -> None:
         (SECRETS | {"postgres": {"url": "postgresql://h/d"}}, "Secret rd reaches"),
     ],
 )
-def test_the_notes_say_when_pods_see_another_secret(
+def test_the_notes_explain_when_pods_read_a_changed_secret(
     noted: Path, values: Values, named_secrets: str
 ) -> None:
     assert f"A change in the {named_secrets} the pods" in notes(noted, values)
 
 
-def test_the_notes_say_what_to_do_with_a_migration_that_has_failed(noted: Path) -> None:
+def test_the_notes_show_how_to_repeat_a_failed_migration(noted: Path) -> None:
     of_the_migration = "app.kubernetes.io/instance=engine,app.kubernetes.io/component=migrate"
 
     assert f"delete job -l {of_the_migration}" in notes(noted, {}, "dev")

@@ -1,7 +1,7 @@
-"""Every rendered object is one: by the schemas of Kubernetes, or by rules of our own.
+"""Every rendered object matches a schema: that of Kubernetes, or one written here.
 
 The schemas of KEDA, of the Prometheus operator and of Gateway API come with their programs, which
-are not at hand. Of their objects only the fields that the chart writes are looked at, by name.
+are not available. Of their objects only the fields that the chart writes are checked.
 """
 
 import subprocess
@@ -53,7 +53,7 @@ FOREIGN: Mapping[tuple[str, str], dict[str, object]] = {
                 strict(
                     {
                         "type": {"const": "prometheus"},
-                        # KEDA knows no numbers and no booleans here
+                        # KEDA takes only strings here
                         "metadata": strict(
                             {"serverAddress": STRING, "query": STRING, "threshold": STRING},
                             ignoreNullValues={"enum": ["true", "false"]},
@@ -136,7 +136,7 @@ FOREIGN: Mapping[tuple[str, str], dict[str, object]] = {
 
 
 def check(part: Object) -> None:
-    """Raises where the object is none."""
+    """Raises ValidationError when the object does not match its schema."""
     spec = FOREIGN.get((part["apiVersion"], part["kind"]))
     if spec is None:
         kubernetes_validate.validate(part, VERSION, strict=True)
@@ -145,12 +145,12 @@ def check(part: Object) -> None:
 
 
 @pytest.mark.parametrize("name", RENDERED)
-def test_every_object_is_one(name: str) -> None:
+def test_every_object_matches_its_schema(name: str) -> None:
     for part in RENDERED[name].objects():
         check(part)
 
 
-def test_the_scenarios_show_every_kind_there_is() -> None:
+def test_the_scenarios_render_every_kind() -> None:
     shown = {part["kind"] for scenario in RENDERED.values() for part in scenario.objects()}
     written = {
         line.partition(":")[2].strip()
@@ -163,7 +163,7 @@ def test_the_scenarios_show_every_kind_there_is() -> None:
 
 
 @pytest.mark.parametrize("kind", sorted({kind for _, kind in FOREIGN}))
-def test_a_misspelt_field_of_a_foreign_object_is_found(kind: str) -> None:
+def test_an_unknown_field_of_a_custom_resource_is_found(kind: str) -> None:
     part = next(
         part
         for scenario in RENDERED.values()
@@ -176,7 +176,7 @@ def test_a_misspelt_field_of_a_foreign_object_is_found(kind: str) -> None:
 
 
 @pytest.mark.parametrize("preset", ["dev", "production"])
-def test_helm_finds_nothing_to_say(preset: str) -> None:
+def test_helm_lint_has_no_findings(preset: str) -> None:
     files = [f"--values={CHART}/values-{preset}.yaml"]
     if preset == "production":
         files += ["--set=postgres.secret.name=pg", "--set=redis.secret.name=rd"]

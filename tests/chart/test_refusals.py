@@ -1,11 +1,11 @@
-"""Values that would break something are refused before anything is installed."""
+"""Values that would break a release are refused before it is installed."""
 
 import pytest
 
 from chart.scenarios import REFUSED
 from support.helm import Refused, rendered
 
-# what Helm says of a template that met values it does not know
+# errors of Helm for a template that fails on unexpected values
 OF_A_TEMPLATE = ("nil pointer", "wrong type for value", "YAML parse error")
 
 
@@ -16,11 +16,11 @@ def test_the_chart_refuses(name: str) -> None:
     with pytest.raises(Refused) as refused:
         rendered(refusal.values, presets=refusal.presets, release=refusal.release)
 
-    assert refusal.says in str(refused.value)
+    assert refusal.reason in str(refused.value)
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_refusal_says_what_is_wrong_with_the_values(name: str) -> None:
+def test_a_refusal_names_the_values_and_not_the_template(name: str) -> None:
     refusal = REFUSED[name]
 
     with pytest.raises(Refused) as refused:

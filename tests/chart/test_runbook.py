@@ -1,4 +1,4 @@
-"""The runbook has a page for every alert, and speaks of what there is."""
+"""The runbook has a section for every alert, and names only what exists."""
 
 import re
 from collections.abc import Mapping
@@ -35,12 +35,12 @@ COMMANDS = {
 
 
 def anchor(heading: str) -> str:
-    """By GitHub's rules."""
+    """The anchor of a heading, by the rules of GitHub."""
     return re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-")
 
 
 def sections() -> Mapping[str, str]:
-    """Anchor -> text."""
+    """The text of each section, by its anchor."""
     parts = re.split(r"^## +(.+)$", RUNBOOK, flags=re.MULTILINE)[1:]
     return {anchor(heading): text for heading, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -61,7 +61,7 @@ def test_a_section_explains_how_to_check_and_what_to_do(alert: str) -> None:
     assert found == PARTS
 
 
-def test_links_lead_somewhere() -> None:
+def test_every_link_has_a_target() -> None:
     inner = re.findall(r"\]\(#(.+?)\)", RUNBOOK)
     outer = [
         link["url"].removeprefix("%RUNBOOK%#")
@@ -73,7 +73,7 @@ def test_links_lead_somewhere() -> None:
     assert {*inner, *outer} <= SECTIONS.keys()
 
 
-def test_dashboards_and_panels_that_it_names_exist() -> None:
+def test_named_dashboards_and_panels_exist() -> None:
     named = set(re.findall(r'"([A-Z][A-Za-z ]+)"', RUNBOOK))
     boards = {board["title"].removeprefix("Order engine / ") for board in BOARDS.values()}
     titles = {panel["title"] for board in BOARDS.values() for panel in panels(board)}
@@ -81,11 +81,11 @@ def test_dashboards_and_panels_that_it_names_exist() -> None:
     assert named <= boards | titles
 
 
-def test_settings_that_it_names_exist() -> None:
+def test_named_settings_exist() -> None:
     assert set(re.findall(r"`([A-Z]+_[A-Z_]+)`", RUNBOOK)) <= SETTINGS
 
 
-def test_lines_of_the_log_that_it_quotes_are_written() -> None:
+def test_quoted_log_lines_exist() -> None:
     quoted = set(re.findall(r"`([a-z/]+(?: [a-z]+,?)+)`", RUNBOOK))
 
     assert {each for each in quoted if f'"{each}"' not in SOURCES} == COMMANDS

@@ -1,4 +1,4 @@
-"""skaffold.yaml names the images, values, Services and ports that there are."""
+"""skaffold.yaml names existing images, values, Services and ports."""
 
 import copy
 import json
@@ -23,18 +23,18 @@ TARGETS = set(
 PROFILES = {None: SKAFFOLD} | {profile["name"]: profile for profile in SKAFFOLD["profiles"]}
 IMAGES = [part["image"] for part in SKAFFOLD["build"]["artifacts"]]
 
-# The names by which Skaffold tells templates what it has built.
+# The names under which Skaffold passes its builds to templates.
 BUILT = {
-    f"IMAGE_{what}_{re.sub('[/-]', '_', image)}": told
+    f"IMAGE_{what}_{re.sub('[/-]', '_', image)}": value
     for image in IMAGES
-    for what, told in (("REPO", image), ("TAG", "built"))
+    for what, value in (("REPO", image), ("TAG", "built"))
 }
 
 MODULE = "github.com/GoogleContainerTools/skaffold/v2@v2.16.1"
 
 
 def configured(profile: str | None) -> Object:
-    """The configuration with the patches of a profile, as far as ours go: add and replace."""
+    """The configuration with the patches of a profile; only `add` and `replace` are known."""
     config = copy.deepcopy(SKAFFOLD)
     for patch in [] if profile is None else PROFILES[profile]["patches"]:
         *way, last = patch["path"].removeprefix("/").split("/")
@@ -52,7 +52,7 @@ def release(profile: str | None) -> Object:
 
 
 def values_set(profile: str | None) -> dict[str, Any]:
-    """What `--set` makes of the values of a release, once everything is built."""
+    """The values that `--set` gives to a release, once everything is built."""
     values: dict[str, Any] = {}
     of = release(profile)
     templates = {
@@ -73,19 +73,19 @@ def objects(profile: str | None) -> list[Object]:
     return rendered(values_set(profile), presets=tuple(presets), release=of["name"])
 
 
-def test_every_image_is_built_from_a_target_of_its_name() -> None:
+def test_every_image_is_built_from_the_target_with_its_name() -> None:
     built = {part["image"]: part["docker"]["target"] for part in SKAFFOLD["build"]["artifacts"]}
 
     assert built == {f"order-engine/{target}": target for target in TARGETS - {"test"}}
 
 
-def test_images_are_pushed_where_the_cluster_is_elsewhere() -> None:
-    # Skaffold knows itself whether a cluster is local; `push` would count more
+def test_skaffold_decides_whether_images_are_pushed() -> None:
+    # Skaffold detects whether the cluster is local; `push` would override that
     assert "push" not in SKAFFOLD["build"]["local"]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_the_files_that_are_named_are_there(profile: str | None) -> None:
+def test_named_files_exist(profile: str | None) -> None:
     of = release(profile)
     dockerfiles = [part["docker"]["dockerfile"] for part in SKAFFOLD["build"]["artifacts"]]
 
@@ -94,7 +94,7 @@ def test_the_files_that_are_named_are_there(profile: str | None) -> None:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_every_container_runs_an_image_that_was_built(profile: str | None) -> None:
+def test_every_container_runs_a_built_image(profile: str | None) -> None:
     stores = {"postgres:17", "redis:8"}
 
     run = {
@@ -110,7 +110,7 @@ def test_every_container_runs_an_image_that_was_built(profile: str | None) -> No
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_forwarded_ports_are_those_of_services(profile: str | None) -> None:
+def test_forwarded_ports_belong_to_services(profile: str | None) -> None:
     ports = {
         (part["metadata"]["name"], port["port"])
         for part in of_kind(objects(profile), "Service")
@@ -121,7 +121,7 @@ def test_forwarded_ports_are_those_of_services(profile: str | None) -> None:
         assert (forward["resourceName"], forward["port"]) in ports
 
 
-def test_the_debug_profile_logs_everything_and_lifts_the_rate_limit() -> None:
+def test_the_debug_profile_logs_at_debug_and_has_no_rate_limit() -> None:
     environments = [
         {variable["name"]: variable.get("value") for variable in container["env"]}
         for owner in of_kind(objects("debug"), "Deployment")
@@ -132,14 +132,14 @@ def test_the_debug_profile_logs_everything_and_lifts_the_rate_limit() -> None:
     assert "0" in {environment.get("QUEUE_RATE_LIMIT_PER_MINUTE") for environment in environments}
 
 
-def test_the_production_profile_installs_no_datastore() -> None:
+def test_the_production_profile_installs_no_store() -> None:
     assert not of_kind(objects("production"), "StatefulSet", "Secret")
     assert release(None)["valuesFiles"] == ["charts/order-engine/values-dev.yaml"]
 
 
 @cache
 def schema() -> Object:
-    """Skaffold's own, from its Go module."""
+    """The schema of Skaffold, from its Go module."""
     if not (go := shutil.which("go") or shutil.which("go", path="/usr/local/go/bin")):
         pytest.skip("no Go to fetch Skaffold's schema with")
     try:
@@ -151,12 +151,12 @@ def schema() -> Object:
             timeout=100,
         )
     except subprocess.SubprocessError:
-        pytest.skip("Skaffold's schema is not to be had: no module proxy")
+        pytest.skip("Skaffold's schema cannot be downloaded: no module proxy")
     version = SKAFFOLD["apiVersion"].removeprefix("skaffold/")
     schemas = Path(json.loads(done.stdout)["Dir"]) / "docs-v2/content/en/schemas"
     return dict(json.loads((schemas / f"{version}.json").read_text()))
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_skaffold_would_read_it(profile: str | None) -> None:
+def test_the_configuration_matches_the_schema_of_skaffold(profile: str | None) -> None:
     jsonschema.validate(configured(profile), schema())

@@ -1,4 +1,4 @@
-"""What single values do to the workloads and the migration."""
+"""The effect of single values on the workloads and the migration."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def variables(name: str, values: Values) -> dict[str, str]:
 # Names
 
 
-def test_two_releases_with_a_long_beginning_in_common_have_no_name_in_common() -> None:
+def test_releases_with_a_long_common_prefix_share_no_name() -> None:
     def names(release: str) -> set[str]:
         return {part["metadata"]["name"] for part in rendered(SECRETS, release=release)}
 
@@ -54,7 +54,7 @@ def test_two_releases_with_a_long_beginning_in_common_have_no_name_in_common() -
 # Three layers
 
 
-def test_a_group_counts_more_than_the_defaults_and_a_status_more_than_its_group() -> None:
+def test_a_group_overrides_the_defaults_and_a_status_overrides_its_group() -> None:
     values = {
         "defaults": {"replicas": 2},
         "statusDispatcher": {"replicas": 3, "statuses": {"failed": {"replicas": 4}}},
@@ -66,7 +66,7 @@ def test_a_group_counts_more_than_the_defaults_and_a_status_more_than_its_group(
 
 
 @pytest.mark.parametrize(("nothing", "written"), [(0, 0), ("", None)])
-def test_a_layer_may_set_nothing_over_something(nothing: int | str, written: int | None) -> None:
+def test_a_layer_may_override_a_value_with_nothing(nothing: int | str, written: int | None) -> None:
     values = {
         "defaults": {"replicas": 2},
         "gateway": {"replicas": nothing},
@@ -75,7 +75,7 @@ def test_a_layer_may_set_nothing_over_something(nothing: int | str, written: int
     assert replicas("gateway", values) == written
 
 
-def test_false_counts_over_true() -> None:
+def test_false_overrides_true() -> None:
     values = SECRETS | {
         "defaults": {"autoscaling": {"hpa": {"enabled": True}}},
         "orderWorker": {"autoscaling": {"hpa": {"enabled": False}}},
@@ -104,7 +104,7 @@ def test_maps_are_merged_and_lists_replaced() -> None:
     assert [toleration["key"] for toleration in pod["tolerations"]] == ["b"]
 
 
-def test_one_workload_is_changed_alone() -> None:
+def test_a_value_of_one_status_changes_only_its_workload() -> None:
     before = rendered(SECRETS)
     after = rendered(SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replicas": 3}}}})
 
@@ -113,22 +113,22 @@ def test_one_workload_is_changed_alone() -> None:
     assert changed == ["engine-order-engine-status-dispatcher-failed"]
 
 
-def test_numbers_are_told_as_they_were_written() -> None:
+def test_numbers_keep_their_notation() -> None:
     values = {"gateway": {"config": {"ORDERS_WAITING_MAX": 10_000_000}}}
 
     assert variables("gateway", values)["ORDERS_WAITING_MAX"] == "10000000"
 
 
-def test_doors_are_told_who_may_come_in() -> None:
+def test_gateways_are_given_the_authentication_settings() -> None:
     values = {"trustedProxies": ["10.0.0.0/8", "::1"], "corsOrigins": ["*"]}
-    told = {"AUTH": "keys", "TRUSTED_PROXIES": "10.0.0.0/8,::1", "CORS_ORIGINS": "*"}
+    expected = {"AUTH": "keys", "TRUSTED_PROXIES": "10.0.0.0/8,::1", "CORS_ORIGINS": "*"}
 
-    assert variables("gateway", values).items() >= told.items()
-    assert variables("ws-gateway", values).items() >= told.items()
-    assert not variables("order-worker", values).keys() & told.keys()
+    assert variables("gateway", values).items() >= expected.items()
+    assert variables("ws-gateway", values).items() >= expected.items()
+    assert not variables("order-worker", values).keys() & expected.keys()
 
 
-def test_a_spread_counts_the_pods_of_its_own_workload() -> None:
+def test_a_topology_spread_selects_its_own_workload() -> None:
     values = {
         "defaults": {
             "topologySpreadConstraints": [
@@ -143,7 +143,7 @@ def test_a_spread_counts_the_pods_of_its_own_workload() -> None:
     assert constraint["labelSelector"] == found["spec"]["selector"]
 
 
-def test_the_settings_that_the_chart_counts_with_are_those_of_the_code() -> None:
+def test_the_chart_uses_the_default_settings_of_the_code() -> None:
     worker, dispatcher = OrderWorkerSettings.model_fields, StatusDispatcherSettings.model_fields
 
     for group, fields in (("orderWorker", worker), ("statusDispatcher", dispatcher)):
@@ -165,13 +165,15 @@ def test_the_settings_that_the_chart_counts_with_are_those_of_the_code() -> None
         ),
     ],
 )
-def test_the_grace_period_holds_what_leaving_takes(name: str, values: Values, grace_s: int) -> None:
+def test_the_grace_period_covers_the_whole_shutdown(
+    name: str, values: Values, grace_s: int
+) -> None:
     pod = deployment(name, values)["spec"]["template"]["spec"]
 
     assert pod["terminationGracePeriodSeconds"] == grace_s
 
 
-def test_the_time_that_a_door_needs_is_that_of_the_code() -> None:
+def test_the_shutdown_time_of_a_gateway_is_that_of_the_code() -> None:
     assert (
         f"$answering := ternary {DRAIN_REQUESTS_S} 0"
         in (CHART / "templates/_checks.tpl").read_text()
@@ -179,7 +181,7 @@ def test_the_time_that_a_door_needs_is_that_of_the_code() -> None:
 
 
 @pytest.mark.parametrize("name", ["gateway", "order-worker", "ws-gateway"])
-def test_who_waits_for_the_schema_is_told_all_that_libpq_may_need(name: str) -> None:
+def test_a_pod_that_waits_for_the_schema_has_every_setting_of_libpq(name: str) -> None:
     further = [
         {"name": "PGPASSWORD", "valueFrom": {"secretKeyRef": {"name": "pg", "key": "password"}}},
         {"name": "PGSSLROOTCERT", "value": "system"},
@@ -187,18 +189,18 @@ def test_who_waits_for_the_schema_is_told_all_that_libpq_may_need(name: str) -> 
 
     pod = deployment(name, {"defaults": {"extraEnv": further}})["spec"]["template"]["spec"]
 
-    for told in (*pod["initContainers"], *pod["containers"]):
-        assert told["env"][-2:] == further
+    for expected in (*pod["initContainers"], *pod["containers"]):
+        assert expected["env"][-2:] == further
 
 
-def test_the_share_of_the_drain_for_orders_in_hand_is_that_of_the_code() -> None:
+def test_the_share_of_the_drain_for_running_orders_is_that_of_the_code() -> None:
     assert f"mulf {DRAIN_SHARE} " in (CHART / "templates/_checks.tpl").read_text()
 
 
 # Priorities
 
 
-def test_priorities_are_those_of_the_statuses() -> None:
+def test_dispatcher_priorities_are_those_of_the_statuses() -> None:
     statuses = VALUES["statusDispatcher"]["statuses"]
 
     assert {OrderStatus(status): of["priority"] for status, of in statuses.items()} == (
@@ -206,11 +208,13 @@ def test_priorities_are_those_of_the_statuses() -> None:
     )
 
 
-def test_what_comes_first_has_the_higher_class_and_statuses_come_last() -> None:
+def test_priority_classes_follow_the_order_of_importance() -> None:
     objects = RENDERED["priority-classes"].objects()
-    worth = {part["metadata"]["name"]: part["value"] for part in of_kind(objects, "PriorityClass")}
+    value_of = {
+        part["metadata"]["name"]: part["value"] for part in of_kind(objects, "PriorityClass")
+    }
     by_component = {
-        part["metadata"]["labels"]["app.kubernetes.io/component"]: worth[
+        part["metadata"]["labels"]["app.kubernetes.io/component"]: value_of[
             part["spec"]["template"]["spec"]["priorityClassName"]
         ]
         for part in of_kind(objects, "Deployment", "Job")
@@ -237,8 +241,8 @@ def classes(values: Values, *, release: str = "engine", namespace: str = "tradin
         {"defaults": {"priority": 20}, "statusDispatcher": {"statuses": RANKED_ANEW}},
     ],
 )
-def test_a_class_of_another_worth_has_another_name(values: Values) -> None:
-    # what a class is worth cannot be changed, so an upgrade would fail
+def test_a_class_with_another_value_has_another_name(values: Values) -> None:
+    # the value of a class is immutable, so an upgrade would fail
     assert not classes(values) & classes({})
 
 
@@ -268,16 +272,16 @@ def test_the_same_migration_has_the_same_name() -> None:
         {"postgres": {"url": "postgresql://another/orders", "secret": {"name": ""}}},
     ],
 )
-def test_another_migration_has_another_name(values: Values) -> None:
+def test_a_different_migration_has_a_different_name(values: Values) -> None:
     assert migration(values)["metadata"]["name"] != migration({})["metadata"]["name"]
 
 
-def test_a_finished_migration_stays() -> None:
-    # Argo CD would find it missing, and run it again and again
+def test_a_finished_migration_is_kept() -> None:
+    # otherwise Argo CD finds it missing, and runs it again each time
     assert "ttlSecondsAfterFinished" not in migration({})["spec"]
 
 
-def test_pods_start_anew_when_the_url_of_a_store_that_they_open_changes() -> None:
+def test_pods_restart_when_the_url_of_a_store_that_they_open_changes() -> None:
     def annotations(name: str, host: str) -> Object:
         values = {"postgres": {"url": f"postgresql://{host}/orders"}, "redis": SECRETS["redis"]}
         template = named(rendered(values), "Deployment", name)["spec"]["template"]
@@ -289,22 +293,22 @@ def test_pods_start_anew_when_the_url_of_a_store_that_they_open_changes() -> Non
     )
 
 
-def test_the_development_postgres_is_made_as_in_compose() -> None:
+def test_the_development_postgres_is_initialised_as_in_compose() -> None:
     init = named(RENDERED["dev"].objects(), "ConfigMap", "postgres-init")
 
     assert init["data"]["chain.sql"] == (CHART.parents[1] / "docker/chain.sql").read_text()
 
 
-def test_the_development_postgres_keeps_its_directory_to_itself() -> None:
+def test_only_its_user_can_read_the_directory_of_the_development_postgres() -> None:
     stores = named(RENDERED["dev"].objects(), "StatefulSet", "postgres")
     context = stores["spec"]["template"]["spec"]["securityContext"]
 
-    # else its directory is the group's when a second pod mounts it, and PostgreSQL does not start
+    # otherwise a second pod that mounts the directory makes it group-readable, and PostgreSQL refuses it
     assert context["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
 @pytest.mark.parametrize("name", ["postgres", "redis"])
-def test_development_stores_go_where_the_workloads_may(name: str) -> None:
+def test_development_stores_take_the_scheduling_of_the_defaults(name: str) -> None:
     where: dict[str, Any] = {
         "imagePullSecrets": [{"name": "registry"}],
         "nodeSelector": {"pool": "trading"},
@@ -319,7 +323,7 @@ def test_development_stores_go_where_the_workloads_may(name: str) -> None:
 # TLS
 
 
-def test_authorities_are_mounted_where_their_stores_are_opened() -> None:
+def test_certificate_authorities_are_mounted_in_pods_that_open_their_stores() -> None:
     objects = RENDERED["tls"].objects()
 
     def mounted(name: str) -> set[str]:
@@ -330,7 +334,7 @@ def test_authorities_are_mounted_where_their_stores_are_opened() -> None:
     assert mounted("status-dispatcher-failed") == {"redis-ca"}
 
 
-def test_a_redis_url_is_told_its_authority() -> None:
+def test_a_redis_url_names_its_certificate_authority() -> None:
     (secret,) = of_kind(RENDERED["tls"].objects(), "Secret")
 
     assert secret["stringData"] == {
@@ -338,7 +342,7 @@ def test_a_redis_url_is_told_its_authority() -> None:
     }
 
 
-def test_libpq_checks_the_server_that_it_has_an_authority_for() -> None:
+def test_libpq_verifies_the_server_when_an_authority_is_given() -> None:
     values = {"postgres": SECRETS["postgres"] | {"tls": {"caSecret": "ca"}}}
 
     assert variables("gateway", values).items() >= {
@@ -347,7 +351,7 @@ def test_libpq_checks_the_server_that_it_has_an_authority_for() -> None:
     }
 
 
-def test_libpq_believes_the_systems_authorities_where_none_is_given() -> None:
+def test_libpq_uses_the_authorities_of_the_system_when_none_is_given() -> None:
     values = {"postgres": SECRETS["postgres"] | {"tls": {"mode": "verify-full"}}}
 
     assert variables("gateway", values).items() >= {

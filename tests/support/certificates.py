@@ -1,4 +1,4 @@
-"""A certificate authority of one's own, and what it has signed, as the files that servers and clients read."""
+"""A certificate authority and its certificates, as files for servers and clients."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ class Authority:
         self._ca.cert_pem.write_to_path(self.file)
 
     def certificate(self, name: str, *, expired: bool = False) -> Certificate:
-        """For a host or user of that name."""
+        """A certificate for a host or user of this name."""
         not_before, not_after = LONG_AGO if expired else (None, None)
         leaf = self._ca.issue_cert(
             name, common_name=name, not_before=not_before, not_after=not_after

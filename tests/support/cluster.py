@@ -26,7 +26,7 @@ GIVEN_VALUES = (f"--values={CHART}/values-dev.yaml", "--values=-")
 
 
 class CommandFailed(Exception):
-    """kubectl or helm ended with an error; says which."""
+    """kubectl or helm failed, with its error."""
 
 
 def kubectl(*arguments: str, given: str | None = None, timeout_s: float = KUBECTL_TIMEOUT_S) -> str:
@@ -100,7 +100,7 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
 @contextmanager
 def pods_proxy(namespace: str) -> Iterator[int]:
     """A port of this machine where the API server asks for no credentials, and answers no more than
-    which pods there are, and what their ports say.
+    the list of pods and their admin ports.
     """
     command = [
         *("kubectl", "proxy", "--port=0", "--reject-methods=^(POST|PUT|PATCH|DELETE)$"),
@@ -206,7 +206,7 @@ class Release:
         }
 
     def scale(self, component: str, replicas: int) -> float:
-        """Seconds until so many pods, and no others, are there and ready."""
+        """Seconds until exactly this many pods exist and are ready."""
         began = time.monotonic()
         self.kubectl("scale", f"deployment/{self.object(component)}", f"--replicas={replicas}")
         self.settled(component, replicas)
@@ -256,7 +256,7 @@ class Release:
             )
 
     def door(self) -> Door:
-        """With a key made as NOTES.txt says it."""
+        """The public address, with a key made as NOTES.txt describes."""
         secret = self.kubectl(
             *("exec", f"deployment/{self.object('gateway')}", "-c", "gateway", "--"),
             *("order-engine", "keys", "create", "cluster-test"),

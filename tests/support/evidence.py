@@ -1,4 +1,4 @@
-"""Gathers what a run left behind, for the history checker to judge."""
+"""Collects the evidence of a run for the history checker."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def evidence(
     acknowledged: Iterable[UUID],
     logs: Mapping[tuple[str, UUID], Sequence[StatusFrame]],
 ) -> History:
-    """`logs` holds what each named client was given for each order."""
+    """`logs` holds the frames that each named client received for each order."""
     orders = databases.orders_url
     return History(
         acknowledged=tuple(Acknowledged(order_id=order_id) for order_id in acknowledged),

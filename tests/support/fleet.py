@@ -1,4 +1,4 @@
-"""The deployables as processes of their own, to be started, killed, paused and started again."""
+"""The deployables as processes that a test starts, kills, pauses and starts again."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ INSTANT = {
 
 @dataclass(slots=True, kw_only=True)
 class Deployable:
-    """One process. `name` may carry a suffix after '#', for a second copy."""
+    """One process. A suffix of `name` after '#' tells a second copy from the first."""
 
     name: str
     environment: Mapping[str, str]
@@ -71,7 +71,7 @@ class Deployable:
             return False
 
     def metric(self, line_start: str) -> float:
-        """The value of the first sample whose line starts so; 0 when there is none yet."""
+        """The value of the first sample whose line starts with `line_start`; 0 when there is none yet."""
         url = f"http://127.0.0.1:{self.ports['ADMIN_PORT']}/metrics"
         with urllib.request.urlopen(url, timeout=5) as answer:
             for line in answer.read().decode().splitlines():
@@ -80,7 +80,7 @@ class Deployable:
         return 0.0
 
     def kill(self) -> None:
-        """kill -9: nothing of the process runs any more when this returns."""
+        """Sends SIGKILL and returns once the process has ended."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(STOP_TIMEOUT_S)
@@ -94,14 +94,14 @@ class Deployable:
         self.process.send_signal(signal.SIGCONT)
 
     def terminate(self) -> int:
-        """SIGTERM; the exit code."""
+        """Sends SIGTERM and returns the exit code."""
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(STOP_TIMEOUT_S)
 
 
 class Fleet:
-    """A fleet on databases of its own. Every process that it started is gone when it closes."""
+    """A fleet on its own databases. `close` ends every process that it started."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Fleet:
         return self.deployables[name]
 
     def start(self, names: Iterable[str] = EVERY_DEPLOYABLE) -> None:
-        """Starts them together and returns once each is ready."""
+        """Starts the deployables together and returns once each is ready."""
         started = []
         for name in names:
             if name not in self.deployables:

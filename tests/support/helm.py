@@ -1,4 +1,4 @@
-"""Helm, and what it makes of the chart."""
+"""Helm, and the objects that it renders from the chart."""
 
 import fcntl
 import hashlib
@@ -89,7 +89,7 @@ def rendered(
 
 @cache
 def _result(command: tuple[str, ...], values: str, chart: Path) -> Mapping[str, Any]:
-    """What Helm answers, kept on disk: processes of tests share it, and so does the next run."""
+    """The result of a render, kept on disk for the other processes of a run and for later runs."""
     question = json.dumps([command, values]).replace(str(chart), "")
     name = hashlib.sha256(question.encode()).hexdigest()[:32]
     kept = _results_of(chart) / f"{name}.json"
@@ -116,7 +116,7 @@ def _result(command: tuple[str, ...], values: str, chart: Path) -> Mapping[str, 
 
 @cache
 def _results_of(chart: Path) -> Path:
-    """A directory for this content of the chart and this Helm; those of other days are deleted."""
+    """The directory for this content of the chart and this Helm. Deletes directories a day old."""
     program = needed_helm().stat()
     content = hashlib.sha256(f"{program.st_size} {program.st_mtime_ns}".encode())
     for file in sorted(path for path in chart.rglob("*") if path.is_file()):

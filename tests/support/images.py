@@ -1,4 +1,4 @@
-"""The images that a cluster without a registry needs: built here, and carried into its nodes."""
+"""Builds the images and loads them into the nodes of a cluster without a registry."""
 
 import json
 import os
@@ -18,7 +18,7 @@ LOAD_TIMEOUT_S = 300
 
 
 def loaded() -> dict[str, str]:
-    """The tag of each deployable's image: its content's, so that no node runs an older one by it."""
+    """The tag of each image, made from its content, so that no node runs an older image."""
     tags = {each.name: _built(each.name) for each in DEPLOYABLES}
     for image in (*DATASTORES, *(f"order-engine/{name}:{tag}" for name, tag in tags.items())):
         if not _is_on_the_nodes(image):
@@ -37,14 +37,14 @@ def _built(name: str) -> str:
 
 
 def _load_command() -> list[str]:
-    """CLUSTER_LOAD, to which an image's name is added; the loader that is at hand where it is unset."""
+    """The command that loads the image named as its last argument: CLUSTER_LOAD, or one found here."""
     if command := os.environ.get("CLUSTER_LOAD"):  # noqa: TID251 - a test setting
         return shlex.split(command)
     if LOADER.exists():
         return [str(LOADER), "load-image"]
     if kind := shutil.which("kind"):
         return [kind, "load", "docker-image"]
-    raise AssertionError("CLUSTER_LOAD does not say how images are loaded into the cluster")
+    raise AssertionError("set CLUSTER_LOAD to a command that loads an image into the cluster")
 
 
 def _is_on_the_nodes(image: str) -> bool:

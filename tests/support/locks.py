@@ -14,7 +14,7 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 
 @contextmanager
 def locked_orders(url: str) -> Iterator[None]:
-    """The table of orders, closed to everyone as a migration may close it."""
+    """Locks the table of orders as a migration may lock it."""
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
         yield
@@ -22,7 +22,7 @@ def locked_orders(url: str) -> Iterator[None]:
 
 @contextmanager
 def locked_rows(url: str, order_ids: Iterable[OrderId]) -> Iterator[None]:
-    """These rows of orders, held as by a session that was left open."""
+    """Locks these orders as a session that was left open does."""
     sql = "SELECT FROM orders WHERE id = ANY(%s::uuid[]) FOR UPDATE"
     with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
         cursor.execute(sql, [list(map(str, order_ids))])

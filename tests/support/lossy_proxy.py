@@ -1,4 +1,4 @@
-"""A wire to a server that can lose the next request or the next reply, or hold replies back."""
+"""A TCP proxy that can lose the next request or the next reply, or hold replies back."""
 
 import socket
 import threading
@@ -16,7 +16,7 @@ class Loss(Enum):
 
 
 class LossyProxy:
-    """Passes everything on, but for the one loss that it is armed with."""
+    """Forwards everything except for one loss at a time."""
 
     def __init__(self, server_url: str) -> None:
         self._server = parse_dsn(server_url)
@@ -32,7 +32,7 @@ class LossyProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_next(self, loss: Loss) -> None:
-        """The next request of any client meets this loss, and its connection ends."""
+        """Loses the next request of any client, or its reply, and ends the connection."""
         self._armed = loss
 
     @contextmanager
@@ -44,9 +44,9 @@ class LossyProxy:
         self._open.set()
 
     def close(self) -> None:
-        """Refuses further connections; those that are open stay."""
+        """Refuses new connections; open ones stay."""
         self._open.set()
-        _end(self._listener)  # a mere close would let the accept that waits have one more
+        _end(self._listener)  # with only a close, the waiting accept would take one more
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -80,12 +80,12 @@ class LossyProxy:
         _end(client)
 
     def _lose_reply(self, server: socket.socket, client: socket.socket, data: bytes) -> None:
-        """Ends the client's side first, so that the reply that comes then has nowhere to go."""
+        """Ends the client's side first, so that the reply is lost."""
         _end(client)
         server.sendall(data)
         with suppress(OSError):
             server.settimeout(10)
-            while server.recv(65_536):  # the server has answered, and waits for more
+            while server.recv(65_536):  # the server has replied
                 server.shutdown(socket.SHUT_WR)
         _end(server)
 

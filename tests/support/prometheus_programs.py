@@ -1,4 +1,4 @@
-"""Prometheus and its checker of rules, from the system or from Debian's package."""
+"""prometheus and promtool, from the system or from the package of Debian."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ def program(name: str) -> Path | None:
             shutil.copy(unpacked, kept.with_suffix(".new"))
         except (OSError, ValueError, subprocess.SubprocessError):
             return None
-    return kept.with_suffix(".new").rename(kept)  # whole, or not there
+    return kept.with_suffix(".new").rename(kept)  # complete, or not there
 
 
 def _run(*command: str, within: str, check: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""What a PromQL query asks: which metrics, by which labels, and inside of what."""
+"""The metrics of a PromQL query, with their labels and the functions around them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -19,14 +19,14 @@ class Use:
 
     @property
     def labels(self) -> frozenset[str]:
-        """Every label that the query takes for one of this metric."""
+        """Every label that the query uses of this metric."""
         return frozenset(name for name, _ in self.matchers).union(
             *(kept for _, kept in self.aggregations)
         )
 
 
 def uses(query: str) -> list[Use]:
-    """Every metric of a query; raises ValueError where it is none."""
+    """Every metric of a query. Raises ValueError when it is not a query."""
     return list(_uses(promql.parse(query)))
 
 

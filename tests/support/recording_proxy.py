@@ -1,4 +1,4 @@
-"""A way to a server on which every byte that clients send is written down."""
+"""A TCP proxy that records every byte that clients send."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""A Redis of one's own, to be frozen, killed, filled and flushed."""
+"""A Redis that a test can freeze, kill, fill and flush."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ from support.waiting import wait_until
 
 
 class RedisProcess:
-    """A server on a port that it keeps across restarts; it forgets everything when it is killed."""
+    """A server that keeps its port across restarts, and its data until it is killed."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
@@ -23,7 +23,7 @@ class RedisProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, options: Sequence[str] = ()) -> None:
-        """Starts it; a server that loads answers, although with an error."""
+        """Returns once the server answers, which may be with the error that it is loading."""
         with (self._directory / "redis.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [

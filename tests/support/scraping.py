@@ -1,7 +1,7 @@
 """A Prometheus on this machine that does what the chart's PodMonitors ask the operator's to do.
 
-It reaches pods through the API server: they may have addresses that nobody outside of the cluster
-can reach. It finds them in a file, with the labels that Prometheus' own discovery would give them:
+It reaches pods through the API server: their addresses may not be reachable from outside the
+cluster. It finds them in a file, with the labels that Prometheus' own discovery would give them:
 Debian's build has no discovery in Kubernetes.
 """
 
@@ -105,7 +105,7 @@ def running_prometheus(
 
 @contextmanager
 def _discovering(api: int, namespace: str, file: Path) -> Iterator[None]:
-    """Writes the pods into the file, again and again."""
+    """Writes the pods into the file, every second."""
     stop = threading.Event()
 
     def discover() -> None:

@@ -1,8 +1,8 @@
-"""Clients that place orders all the while something is done to the fleet, and what they then say.
+"""Clients that place orders at a steady rate while a test disturbs the fleet, and their results.
 
-Each order is followed by two streams of its own to its end, and then read. Every second order comes
-over connections that are kept, the others over new ones: a connection that is kept stays with the
-pod that it once reached, a new one goes wherever the Service sends it.
+Two streams follow each order to its end, and then it is read. Every second order uses kept
+connections, the others use new ones: a kept connection stays with one pod, and the Service chooses
+a pod for a new one.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ Answer = TypeVar("Answer")
 
 @dataclass(slots=True)
 class Load:
-    """A load that runs, and after that what became of it."""
+    """A running load, and afterwards its results."""
 
     client: Callable[[], EngineClient]
     trading: Trading = field(default_factory=Trading)
@@ -96,7 +96,7 @@ class Load:
             assert order.status in FINAL, f"its stream has ended, but {order}"
 
     async def _answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Asks again for as long as nobody answers, or with a 5xx; notes each time."""
+        """Repeats the request while there is no answer or a 5xx, and counts each time."""
         began = time.monotonic()
         while True:
             try:
@@ -108,7 +108,7 @@ class Load:
                 await asyncio.sleep(ASK_AGAIN_S)
 
     def go_on(self, orders: int) -> None:
-        """Returns when so many more have been placed."""
+        """Returns once this many more orders have been placed."""
         goal = self.orders + orders
         wait_until(
             lambda: self.orders >= goal or self.error is not None,
@@ -116,7 +116,7 @@ class Load:
             what=f"{orders} more orders",
         )
 
-    # what became of it
+    # results
 
     @property
     def orders(self) -> int:
@@ -130,14 +130,14 @@ class Load:
         return self.trading.violations(databases)
 
     def strays(self, databases: Databases) -> set[UUID]:
-        """Orders of this load that PostgreSQL has and nobody was told of, or the other way round."""
+        """Orders of this load that only PostgreSQL or only the clients know."""
         sql = "SELECT id FROM orders WHERE idempotency_key LIKE %s"
         kept = {row["id"] for row in rows(databases.orders_url, sql, [f"{self.mark}%"])}
         return kept ^ set(self.trading.acknowledged)
 
 
 def _story(error: BaseException) -> str:
-    """What went wrong, down to its first cause."""
+    """The error with all its causes."""
     cause = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]

@@ -1,5 +1,5 @@
-"""Real PostgreSQL and Redis for the tests: containers where a Docker engine answers, else the
-embedded servers that `make run` uses. TEST_STORES=docker or =embedded decides by hand.
+"""Real PostgreSQL and Redis for the tests: containers when a Docker engine answers, else the
+embedded servers that `make run` uses. TEST_STORES=docker or =embedded chooses.
 """
 
 import os
@@ -29,7 +29,7 @@ POSTGRES_OPTIONS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """Where the two servers of this test session are, and what they run on."""
+    """The two servers of this process of tests."""
 
     kind: str
     postgres_url: str
@@ -88,7 +88,7 @@ def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
 
 @contextmanager
 def fresh_databases(stores: Stores) -> Iterator[Databases]:
-    """They are left to the end of the server: to drop one costs a checkpoint."""
+    """New databases, which are kept until the server ends: each drop would cost a checkpoint."""
     yield Databases(
         orders_url=_from_template(stores, "orders"),
         chain_url=lambda: _from_template(stores, "chain"),
@@ -102,7 +102,7 @@ def _from_template(stores: Stores, history: str) -> str:
 
 
 def database(url: str, name: str) -> str:
-    """The same server, another database."""
+    """The URL of another database on the same server."""
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 

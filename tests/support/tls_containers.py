@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis that speak TLS only, and only to those who show a certificate of their own."""
+"""PostgreSQL and Redis that require TLS and a client certificate."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,11 @@ from support.certificates import Authority, Certificate
 from support.recording_proxy import Address
 
 START_TIMEOUT_S = 60
-WHO_MAY_COME = b"""
+HBA = b"""
 local all all trust
 hostssl all all all scram-sha-256 clientcert=verify-full
 """
-# PostgreSQL refuses a key that another account could read
+# PostgreSQL refuses a key that other accounts can read
 POSTGRES = (
     "install -d -o postgres /run/tls && install -o postgres -m 600 /tls/* /run/tls/ &&"
     " exec docker-entrypoint.sh postgres -c fsync=off -c hba_file=/run/tls/pg_hba.conf -c ssl=on"
@@ -29,14 +29,14 @@ REDIS = (
 
 @contextmanager
 def tls_postgres(authority: Authority, shown: Certificate, *, password: str) -> Iterator[Address]:
-    """Where it listens; its user `postgres` has this password, and needs a certificate too."""
+    """The address. The user `postgres` has this password, and needs a certificate too."""
     container = (
         _container("postgres:17", 5432, authority, shown)
         .with_env("POSTGRES_PASSWORD", password)
-        .with_copy_into_container(WHO_MAY_COME, "/tls/pg_hba.conf")
+        .with_copy_into_container(HBA, "/tls/pg_hba.conf")
         .with_command(["bash", "-c", POSTGRES])
         .waiting_for(
-            # the first is that of the server which only prepares the database
+            # the first line is from the server that initialises the database
             LogMessageWaitStrategy("ready to accept connections", times=2).with_startup_timeout(
                 START_TIMEOUT_S
             )

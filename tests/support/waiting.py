@@ -8,7 +8,7 @@ LOOK_EVERY_S = 0.02
 
 
 def wait_until(fact: Callable[[], Fact], *, timeout_s: float, what: str = "the fact") -> Fact:
-    """The first true answer of `fact`; fails the test when none came in time."""
+    """The first true result of `fact`; fails the test when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while not (answer := fact()):
         if time.monotonic() > deadline:
