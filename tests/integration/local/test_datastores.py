@@ -147,3 +147,18 @@ def test_orders_and_chain_have_databases_of_their_own(directory: Path) -> None:
             [("chain",)],
         ]
         assert answers(datastores.redis_url)
+
+
+def test_postgres_is_durable_unless_an_option_turns_that_off(directory: Path) -> None:
+    with embedded_postgres(directory) as url:
+        assert setting(url, "fsync") == "on"
+
+    with embedded_postgres(directory, {"fsync": "off"}) as url:
+        assert setting(url, "fsync") == "off"
+
+
+def setting(url: str, name: str) -> str:
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [name])
+        [(value,)] = cursor.fetchall()
+        return str(value)
