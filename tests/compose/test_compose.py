@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from order_engine.execution.deployables import WORKLOADS
-from support.fleet import free_port
 from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]

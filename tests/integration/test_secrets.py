@@ -23,7 +23,7 @@ from websockets.sync.client import connect
 
 from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.messages.hints import EXECUTE, ORDER_QUEUE
-from support.fleet import INSTANT, Deployable, Fleet, free_port, running_fleet
+from support.fleet import INSTANT, Deployable, Fleet, running_fleet
 from support.ports import free_port
 from support.redis_process import redis_process
 from support.stores import Databases, Stores, execute, fresh_databases, stores_kind

@@ -18,10 +18,8 @@ from websockets.frames import Frame, Opcode
 
 from order_engine.serving import bounds as connection_bounds
 from order_engine.serving import http as http_connections
-from order_engine.serving import server as serving
 from order_engine.serving.process import run
 from order_engine.serving.server import serving
-from support.fleet import free_port
 from support.ports import free_port
 
 WITHIN_S = 30
