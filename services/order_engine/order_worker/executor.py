@@ -199,4 +199,4 @@ async def _release_in_time(release: Awaitable[object]) -> None:
         async with asyncio.timeout(RELEASE_TIMEOUT_S):
             await release
     except (TimeoutError, StoreUnavailable, Overloaded, psycopg2.Error) as error:
-        log.warning("lease not released; it expires in 10 s", error=str(error) or "no answer")
+        log.warning("lease not released; it expires by itself", error=str(error) or "no answer")

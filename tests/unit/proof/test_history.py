@@ -444,7 +444,7 @@ def test_a_frame_that_no_event_backs_is_reported(
     ]
 
 
-def test_frames_of_an_order_that_nobody_knows_are_reported() -> None:
+def test_frames_of_an_unknown_order_are_reported() -> None:
     history = replace(a_history(order_id=OTHER), clients=(a_log(PENDING_1),))
 
     assert reported(history) == [("P3", "client ann: frame 1 is foreign: the last event is 0")]
