@@ -1,4 +1,4 @@
-"""The HTTP door: its routes, what each asks of the caller, and what they work with."""
+"""The HTTP application: its routes, its middleware, and the services that it opens and closes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,7 +14,6 @@ from starlette.routing import Route
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
-from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.errors import ExecutionError
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.messages.hints import Hints
@@ -26,121 +25,114 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.gateway.contract.asyncapi import asyncapi
-from order_engine.gateway.contract.openapi import openapi
 from order_engine.gateway.contract.problems import (
     answer_execution_error,
     answer_http_error,
-    answer_nobody,
     answer_unexpected,
+    on_client_disconnect,
 )
-from order_engine.gateway.endpoints.keys import issue_stream_token, list_keys, make_key, revoke_key
-from order_engine.gateway.endpoints.orders import (
-    cancel,
-    execute,
-    get_events,
-    get_order,
-    list_orders,
-)
-from order_engine.gateway.middleware.access import admitted
+from order_engine.gateway.endpoints.documents import openapi
+from order_engine.gateway.middleware.access import AccessPolicy
 from order_engine.gateway.middleware.cors import Cors
-from order_engine.gateway.middleware.metrics import Measured
+from order_engine.gateway.middleware.metrics import RequestMetrics
 from order_engine.gateway.middleware.rate_limits import Limited, RequestLimits
-from order_engine.gateway.monitor import Watch
+from order_engine.gateway.monitor import Monitor
+from order_engine.gateway.routes import routes
+from order_engine.gateway.services import Services
 from order_engine.serving.health import health_response
 
 NAME = "gateway"
-UNLOCK_PATIENCE_S = 1.0  # frames are late, and no more, while the seal is locked
+UNLOCK_PATIENCE_S = 1.0  # while the seal is locked, frames are late but not lost
 
 
-async def only_post(request: Request) -> Response:
-    """Without it a GET would look for an order whose id is `execute`."""
-    raise HTTPException(405, headers={"Allow": "POST"})
-
-
-async def keys(request: Request) -> Response:
-    """One route for both methods, so that a 405 names them all."""
-    endpoint = make_key if request.method == "POST" else list_keys
-    return await admitted(Scope.ADMIN, endpoint)(request)
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def health(_: Request) -> Response:
-    return health_response(timestamp(datetime.now(UTC)))
+    return health_response(timestamp(_now()))
 
 
 ROUTES = [
-    Route("/health", health),
     Route("/openapi.json", openapi),
     Route("/asyncapi.json", asyncapi),
-    Route("/api/orders", admitted(Scope.READ, list_orders)),
-    Route("/api/orders/execute", admitted(Scope.TRADE, execute), methods=["POST"]),
-    Route("/api/orders/execute", only_post),
-    Route("/api/orders/{order_id}", admitted(Scope.READ, get_order)),
-    Route("/api/orders/{order_id}/events", admitted(Scope.READ, get_events)),
-    Route("/api/orders/{order_id}/cancel", admitted(Scope.TRADE, cancel), methods=["POST"]),
-    Route("/api/stream-tokens", admitted(Scope.READ, issue_stream_token), methods=["POST"]),
-    Route("/api/keys", keys, methods=["GET", "POST"]),
-    Route("/api/keys/{key_id}", admitted(Scope.ADMIN, revoke_key), methods=["DELETE"]),
+    *routes({"getHealth": health}),
 ]
 
 
 def gateway_app(settings: GatewaySettings) -> Starlette:
-    """The ASGI application; its lifespan opens and closes what it works with."""
+    """The ASGI application; `app.state.services` is set while its lifespan runs."""
     limits = RequestLimits(
         per_address=settings.http_rate_limit_per_address, per_key=settings.http_rate_limit_per_key
     )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        commits = GroupCommit(settings.database_url, application_name=NAME)
-        looks = GroupCommit(settings.database_url, application_name=f"{NAME}-keys")
-        reader = Reader(
-            settings.database_url,
-            application_name=NAME,
-            connections_max=settings.database_connections_max,
-        )
-        seal = Seal()
-        hints = Hints(redis_client(settings.queue_url), seal, now=lambda: datetime.now(UTC))
-        orders = Orders(commits, reader, claimer=NAME)
-        known_keys = ApiKeys(looks, reader)
-        watch = Watch(
-            orders,
-            redis_client(settings.queue_url),
-            orders_waiting_max=settings.orders_waiting_max,
-            now=lambda: datetime.now(UTC),
-        )
-        app.state.orders = orders
-        app.state.keys = known_keys
-        app.state.stream_tokens = StreamTokens(looks)
-        app.state.keys_asked_for = None if settings.is_open else known_keys
-        app.state.is_for_this_machine = settings.is_for_this_machine
-        app.state.cors_origins = settings.cors_origins
-        app.state.limits = limits
-        app.state.hints = hints
-        app.state.watch = watch
-        app.state.body_bytes_max = settings.body_bytes_max
-        tasks = [asyncio.create_task(watch.run()), asyncio.create_task(seal.unlock(reader))]
-        await asyncio.wait(tasks[1:], timeout=UNLOCK_PATIENCE_S)
-        yield
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        close_together(hints, looks, orders)
+        async with _open_services(settings, limits) as app.state.services:
+            yield
 
     app = Starlette(
         routes=ROUTES,
         lifespan=lifespan,
         middleware=[
-            Middleware(Measured),
-            # outside of the limits, so that a page may read that it is beyond them
+            Middleware(RequestMetrics),
+            # outside of Limited, so that pages of allowed origins can read a 429
             Middleware(Cors, limits=limits, origins=settings.cors_origins),
             Middleware(Limited, limits=limits),
         ],
         exception_handlers={
             ExecutionError: answer_execution_error,
             HTTPException: answer_http_error,
-            ClientDisconnect: answer_nobody,
+            ClientDisconnect: on_client_disconnect,
             Exception: answer_unexpected,
         },
     )
-    app.router.redirect_slashes = False  # another path, and so a problem like any unknown one
+    app.router.redirect_slashes = False  # a path with a trailing slash is an unknown path
     return app
+
+
+@asynccontextmanager
+async def _open_services(
+    settings: GatewaySettings, limits: RequestLimits
+) -> AsyncIterator[Services]:
+    commits = GroupCommit(settings.database_url, application_name=NAME)
+    key_commits = GroupCommit(settings.database_url, application_name=f"{NAME}-keys")
+    reader = Reader(
+        settings.database_url,
+        application_name=NAME,
+        connections_max=settings.database_connections_max,
+    )
+    orders, keys, seal = Orders(commits, reader), ApiKeys(key_commits, reader), Seal()
+    hints = Hints(redis_client(settings.queue_url), seal, now=_now)
+    monitor = Monitor(
+        orders,
+        redis_client(settings.queue_url),
+        orders_waiting_max=settings.orders_waiting_max,
+        now=_now,
+    )
+    tasks = [asyncio.create_task(monitor.run()), asyncio.create_task(seal.unlock(reader))]
+    await asyncio.wait(tasks[1:], timeout=UNLOCK_PATIENCE_S)
+    try:
+        yield Services(
+            orders=orders,
+            keys=keys,
+            hints=hints,
+            stream_tokens=StreamTokens(key_commits),
+            monitor=monitor,
+            access=_access_policy(settings, keys, limits),
+            body_bytes_max=settings.body_bytes_max,
+        )
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        close_together(hints, key_commits, orders)
+
+
+def _access_policy(settings: GatewaySettings, keys: ApiKeys, limits: RequestLimits) -> AccessPolicy:
+    return AccessPolicy(
+        keys=None if settings.is_open else keys,
+        is_for_this_machine=settings.is_for_this_machine,
+        cors_origins=settings.cors_origins,
+        limits=limits,
+    )

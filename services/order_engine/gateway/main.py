@@ -1,4 +1,4 @@
-"""Takes orders in over HTTP."""
+"""Runs the gateway: the HTTP API."""
 
 import structlog
 
@@ -20,14 +20,14 @@ async def serve(settings: GatewaySettings) -> None:
             app, host=settings.host, port=settings.port, trusted_proxies=settings.trusted_proxies
         ),
         admin_port(
-            {"postgres": app.state.orders.answers},
+            {"postgres": app.state.services.orders.answers},
             host=settings.admin_host,
             port=settings.admin_port,
         ),
     ):
         log.info("started", host=settings.host, port=settings.port)
         if settings.is_open:
-            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
+            log.warning("authentication is off: anyone who can connect may trade (set AUTH=keys)")
         await stop.wait()
         log.info("stopping")
 

@@ -21,7 +21,10 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
     stop = stop_signal()
     gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
     register = streams.state.register
-    checks = {"postgres": lambda: gateway.state.orders.answers(), "accepting": register.accepts}
+    checks = {
+        "postgres": lambda: gateway.state.services.orders.answers(),
+        "accepting": register.accepts,
+    }
     async with (
         serving_public(
             web_app(gateway, streams),

@@ -1,4 +1,4 @@
-"""The bodies that go out, as OpenAPI describes them."""
+"""The bodies of responses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -66,7 +66,7 @@ class Accepted(Success):
 
 
 class OrderBody(Answer):
-    """An order as it stands; what is not known yet, or was not asked for, is null."""
+    """The current state of an order. Fields that are not known yet, or were not sent, are null."""
 
     order_id: Id
     type: Literal["market"]
@@ -77,21 +77,21 @@ class OrderBody(Answer):
     min_amount_out: Amount | None
     status: OrderStatus
     dex_type: Annotated[
-        str | None, Field(description="The venue chosen.", examples=["raydium", "meteora"])
+        str | None, Field(description="The chosen venue.", examples=["raydium", "meteora"])
     ]
     executed_price: Annotated[
-        Price | None, Field(description="What one `tokenIn` brought, after fees.")
+        Price | None, Field(description="`tokenOut` for one `tokenIn`, after fees.")
     ]
-    amount_out: Annotated[Amount | None, Field(description="What the swap brought.")]
+    amount_out: Annotated[Amount | None, Field(description="`tokenOut` received.")]
     tx_hash: Annotated[str | None, Field(description="The transaction that filled the order.")]
     error_code: Annotated[
         str | None,
         Field(
-            description="Why the order failed; others may be added.",
+            description="Why the order failed; stable. Codes may be added.",
             examples=[CANCELLED, *sorted(kind.code for kind in OrderFailed.__subclasses__())],
         ),
     ]
-    error_reason: Annotated[str | None, Field(description="The same in words.")]
+    error_reason: Annotated[str | None, Field(description="The reason as a text.")]
     created_at: Timestamp
     updated_at: Timestamp
 
@@ -100,15 +100,15 @@ class OneOrder(Success):
     order: OrderBody
 
 
-class Orders(Success):
-    """Newest first. `nextCursor` asks for the page after; null on the last."""
+class OrderPage(Success):
+    """Newest first. Send `nextCursor` as `cursor` to get the next page; null on the last."""
 
     orders: Sequence[OrderBody]
     next_cursor: str | None
 
 
 class QuoteBody(Answer):
-    """What a venue offered; of all, the one with the highest `effectivePrice` was taken."""
+    """The quote of one venue. The order goes to the highest `effectivePrice`."""
 
     dex_type: str
     price: Price
@@ -118,19 +118,19 @@ class QuoteBody(Answer):
 
 
 class Facts(Answer):
-    """What may become known with a status: all optional, and more may be added."""
+    """Fields that an event may have. All are optional, and fields may be added."""
 
-    dex_type: Annotated[str, Field(description="The venue chosen, at `building`.")]
-    quotes: Annotated[Sequence[QuoteBody], Field(description="What it was chosen by.")]
+    dex_type: Annotated[str, Field(description="The chosen venue, at `building`.")]
+    quotes: Annotated[Sequence[QuoteBody], Field(description="The quotes that were compared.")]
     tx_hash: Annotated[str, Field(description="The transaction that filled the order.")]
     executed_price: Price
     amount_out: Amount
-    error_code: Annotated[str, Field(description="A stable name, at `failed`.")]
-    error_reason: Annotated[str, Field(description="The same in words.")]
+    error_code: Annotated[str, Field(description="Why the order failed, at `failed`; stable.")]
+    error_reason: Annotated[str, Field(description="The reason as a text.")]
 
 
-def _known_by_then(schema: dict[str, Any]) -> None:
-    """An event tells whatever its payload holds, so its schema only says what may be in there."""
+def _add_facts(schema: dict[str, Any]) -> None:
+    """An event has the fields of its payload, so the schema lists the possible ones as optional."""
     facts = Facts.model_json_schema(
         mode="serialization", ref_template=REF, schema_generator=Schemas
     )
@@ -138,9 +138,9 @@ def _known_by_then(schema: dict[str, Any]) -> None:
 
 
 class EventBody(Answer):
-    """One status, counted by `seq` from 1; what became known with it stands beside, if anything."""
+    """One status of an order. `seq` counts from 1. Some statuses have further fields."""
 
-    model_config = ConfigDict(extra="allow", json_schema_extra=_known_by_then)
+    model_config = ConfigDict(extra="allow", json_schema_extra=_add_facts)
 
     seq: Annotated[int, Field(ge=1)]
     status: OrderStatus
@@ -157,7 +157,7 @@ class Cancelled(Success):
 
 
 class KeyBody(Answer):
-    """A key without its secret. `lastUsedAt` is true to a minute."""
+    """An API key without its secret. `lastUsedAt` is exact to one minute."""
 
     id: Annotated[str, Field(pattern="^[0-9a-f]{16}$")]
     account_id: str
@@ -173,7 +173,7 @@ class OneKey(Success):
 
 
 class NewKey(Success):
-    """`secret` is what the key's owner shows. It is told here and never again."""
+    """`secret` is the value of the Authorization header. It is only shown in this response."""
 
     key: KeyBody
     secret: Annotated[str, Field(pattern="^oe_[0-9a-f]{16}_[0-9a-f]{64}$")]
@@ -184,7 +184,7 @@ class AllKeys(Success):
 
 
 class StreamToken(Success):
-    """Opens one stream, once, within `expiresIn` seconds: `?token=...`"""
+    """Opens one stream within `expiresIn` seconds: `?token=...`"""
 
     token: Annotated[str, Field(pattern="^oest_[0-9a-f]{64}$")]
     expires_in: int
@@ -217,9 +217,9 @@ def order_body(order: Order) -> OrderBody:
 
 
 def event_body(event: OrderEvent) -> EventBody:
-    known: dict[str, Any] = dict(event.payload)
+    payload: dict[str, Any] = dict(event.payload)
     return EventBody(
-        seq=event.seq, status=event.status, timestamp=timestamp(event.occurred_at), **known
+        seq=event.seq, status=event.status, timestamp=timestamp(event.occurred_at), **payload
     )
 
 

@@ -1,4 +1,4 @@
-"""What a client may ask for: forms, checked before anything is written."""
+"""Forms: the bodies of requests, and how they are checked."""
 
 import hashlib
 import json
@@ -22,8 +22,17 @@ from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import NewOrder
 from order_engine.execution.domain.quote import AMOUNTS
-from order_engine.gateway.contract.field_errors import said
-from order_engine.gateway.contract.fields import KEY, Account, Amount, Key, Label, Positive, Token
+from order_engine.gateway.contract.field_errors import describe
+from order_engine.gateway.contract.fields import (
+    KEY,
+    KEY_RULE,
+    Account,
+    Amount,
+    Key,
+    Label,
+    Positive,
+    Token,
+)
 from order_engine.gateway.contract.problems import (
     FieldError,
     InvalidBody,
@@ -33,15 +42,15 @@ from order_engine.gateway.contract.problems import (
 )
 
 
-def _told_as_sent(number: Decimal) -> Decimal:
-    """Numbers go out as doubles: that is what JSON's readers make of them."""
+def _fits_a_double(number: Decimal) -> Decimal:
+    """Most JSON readers parse numbers as doubles: one with more digits would be read back changed."""
     if Decimal(repr(float(number))) != number:
-        raise ValueError("has more digits than a double holds")
+        raise ValueError("has too many digits (15 always fit)")
     return number
 
 
 class Form(BaseModel):
-    """A request's body. `refusal` is what a wrong one raises."""
+    """The body of a request. An invalid one raises `refusal`."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, alias_generator=to_camel, validate_by_alias=True
@@ -53,7 +62,7 @@ class Form(BaseModel):
 class OrderForm(Form):
     """A market order: swap `amountIn` of `tokenIn` for `tokenOut`, which must be another token.
 
-    Amounts are decimal strings, so that no digit is lost; they are told again as they were sent.
+    Amounts are decimal strings, so that no digit is lost. Responses repeat them as they were sent.
     """
 
     refusal = InvalidOrder
@@ -63,7 +72,7 @@ class OrderForm(Form):
     amount_in: Annotated[
         Positive,
         Field(
-            description="How much to swap: above zero, up to 20 digits and then 18 decimals.",
+            description="The amount to swap: above zero, up to 20 digits and 18 decimals.",
             examples=["100.5"],
         ),
     ]
@@ -75,12 +84,12 @@ class OrderForm(Form):
             max_digits=21,
             decimal_places=18,
             allow_inf_nan=False,
-            description="How far below its quote the swap may land, in percent: 0.5 is half a"
-            " percent. Up to 18 decimals, and as many digits as a double holds, 15 at least: it is"
-            " told again as it was sent.",
+            description="How far below its quote the swap may fill, in percent: 0.5 is half a"
+            " percent. Up to 18 decimals, and at most the digits of a double (15 always fit):"
+            " responses repeat it as it was sent.",
             examples=[0.5],
         ),
-        AfterValidator(_told_as_sent),
+        AfterValidator(_fits_a_double),
         WithJsonSchema(
             {"type": "number", "format": "double", "minimum": 0, "maximum": 100},
             mode="validation",
@@ -89,48 +98,37 @@ class OrderForm(Form):
     min_amount_out: Annotated[
         Amount | None,
         Field(
-            description="The order fails rather than bring less than this, whatever the slippage.",
+            description="The least `tokenOut` to accept: below it the order fails, whatever the slippage.",
             examples=["99"],
         ),
     ] = None
     client_order_id: Annotated[
         Key | None,
         Field(
-            description="The idempotency key, for those who would rather send it here than as a"
-            " header. Where both are sent they must be equal.",
+            description="The idempotency key, for clients that do not send it as a header. When both"
+            " are sent, they must be equal.",
             examples=["order-2026-01-31-0001"],
         ),
     ] = None
 
     @field_validator("token_out")
     @classmethod
-    def _another_token(cls, token_out: str, info: ValidationInfo) -> str:
+    def _differs_from_token_in(cls, token_out: str, info: ValidationInfo) -> str:
         if token_out == info.data.get("token_in"):
-            raise ValueError("must be another token than tokenIn")
+            raise ValueError("must differ from tokenIn")
         return token_out
 
     def order(
         self, order_id: OrderId, *, account_id: AccountId, idempotency_key: str | None
     ) -> NewOrder:
-        """The order as it will be committed; raises InvalidOrder on two different keys."""
+        """The order to place; raises InvalidOrder for a malformed key or two different ones."""
         if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
-            raise InvalidOrder(
-                [
-                    FieldError(
-                        pointer="Idempotency-Key", detail="must be 1 to 128 visible characters"
-                    )
-                ]
-            )
+            raise InvalidOrder([FieldError(pointer="Idempotency-Key", detail=KEY_RULE)])
         if None not in (idempotency_key, self.client_order_id) and (
             idempotency_key != self.client_order_id
         ):
-            raise InvalidOrder(
-                [
-                    FieldError(
-                        pointer="/clientOrderId", detail="differs from the Idempotency-Key header"
-                    )
-                ]
-            )
+            detail = "must equal the Idempotency-Key header when both are sent"
+            raise InvalidOrder([FieldError(pointer="/clientOrderId", detail=detail)])
         key = idempotency_key or self.client_order_id
         return NewOrder(
             id=order_id,
@@ -145,21 +143,21 @@ class OrderForm(Form):
         )
 
     def _hash(self) -> str:
-        """Equal for orders that ask for the same, however their numbers are written."""
-        asked = self.model_dump(exclude={"client_order_id"})
+        """The same for equal requests: 1.5 and 1.50 are the same number."""
+        fields = self.model_dump(exclude={"client_order_id"})
         for name in ("amount_in", "slippage_tolerance", "min_amount_out"):
-            if asked[name] is not None:
-                asked[name] = f"{Decimal(asked[name]).copy_abs().normalize(AMOUNTS):f}"  # -0 is 0
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+            if fields[name] is not None:
+                fields[name] = f"{Decimal(fields[name]).copy_abs().normalize(AMOUNTS):f}"  # -0 is 0
+        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 class KeyForm(Form):
-    """The API key that is asked for."""
+    """The API key to create."""
 
     refusal = InvalidKey
 
     account_id: Annotated[
-        Account, Field(description="Whose orders the key opens.", examples=["acme"])
+        Account, Field(description="The account that the key belongs to.", examples=["acme"])
     ]
     scopes: Annotated[
         Sequence[Annotated[Scope, Field(strict=False)]],
@@ -168,17 +166,17 @@ class KeyForm(Form):
     label: Annotated[
         Label,
         Field(
-            description="What you know the key by; nothing invisible in it.",
+            description="A name for the key: up to 64 printable ASCII characters.",
             examples=["trading desk"],
         ),
     ] = ""
 
 
-Wanted = TypeVar("Wanted", bound=Form)
+FormType = TypeVar("FormType", bound=Form)
 
 
-def read_form(kind: type[Wanted], body: bytes) -> Wanted:
-    """The form in a request's body; raises InvalidBody where it is no JSON, the form's refusal else."""
+def read_form(kind: type[FormType], body: bytes) -> FormType:
+    """Raises InvalidBody when the body is not JSON, and the form's `refusal` for invalid fields."""
     try:
         fields = json.loads(
             body.decode(),
@@ -188,17 +186,17 @@ def read_form(kind: type[Wanted], body: bytes) -> Wanted:
             object_pairs_hook=_object,
         )
     except (ValueError, ArithmeticError, RecursionError) as error:
-        raise InvalidBody("the body is not JSON in UTF-8") from error
+        raise InvalidBody("the body must be JSON in UTF-8") from error
     if not isinstance(fields, dict):
         raise kind.refusal([FieldError(pointer="", detail="the body must be a JSON object")])
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
-        raise kind.refusal([_field_error(fault) for fault in error.errors()]) from None
+        raise kind.refusal([_field_error(each) for each in error.errors()]) from None
 
 
 def _number(text: str) -> Decimal:
-    """NaN, which every field refuses, for an exponent beyond what Decimal can hold."""
+    """NaN, which every field refuses, when the exponent is too large for Decimal."""
     try:
         return Decimal(text)
     except ArithmeticError:
@@ -206,24 +204,24 @@ def _number(text: str) -> Decimal:
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> Mapping[str, Any]:
-    """Refuses a name that comes twice: whoever else reads the body might take the other value."""
+    """Refuses duplicate keys: another reader of the body could take the other value."""
     fields: dict[str, Any] = {}
     for name, value in pairs:
         if name in fields:
-            raise InvalidBody(f"{json.dumps(name)} comes twice in one object")
+            raise InvalidBody(f"duplicate key {json.dumps(name)}")
         fields[name] = value
     return fields
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise InvalidBody(f"{name} is not JSON")
+    raise InvalidBody(f"{name} is not a JSON number")
 
 
-def _field_error(fault: Any) -> FieldError:
-    pointer = "".join(f"/{_escaped(str(part))}" for part in fault["loc"])
-    return FieldError(pointer=pointer, detail=said(fault))
+def _field_error(error: Any) -> FieldError:
+    pointer = "".join(f"/{_escaped(str(part))}" for part in error["loc"])
+    return FieldError(pointer=pointer, detail=describe(error))
 
 
 def _escaped(part: str) -> str:
-    """As RFC 6901 has it."""
+    """Escaped as RFC 6901 requires."""
     return part.replace("~", "~0").replace("/", "~1")

@@ -1,6 +1,5 @@
-"""What the HTTP door takes and answers, as OpenAPI 3.1, from the very models that check and answer."""
+"""The HTTP API as an OpenAPI 3.1 document, made from the models that check and answer requests."""
 
-import json
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -8,12 +7,10 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
-from starlette.requests import Request
-from starlette.responses import Response
 
 from order_engine.gateway.contract import answers
 from order_engine.gateway.contract.operations import OPERATIONS, Operation
-from order_engine.gateway.contract.problems import ANSWERS, UNEXPECTED, Answer, Problem
+from order_engine.gateway.contract.problems import PROBLEMS, UNEXPECTED, Problem, ProblemType
 from order_engine.gateway.contract.queries import REPEATABLE
 from order_engine.gateway.contract.schemas import REF, Schemas
 
@@ -21,20 +18,20 @@ JSON = "application/json"
 PROBLEM_JSON = "application/problem+json"
 
 ABOUT = """
-Takes swap orders, routes each to the venue with the best effective price, and executes it exactly once.
+Accepts swap orders, routes each to the venue with the best effective price, and executes it exactly once.
 
-Place an order with `placeOrder`, then follow it: by a stream (described at `/asyncapi.json`), or by
-`getOrder`. Amounts and prices are decimal strings, times are UTC. A refusal is a problem of RFC 9457
-with a stable `code`; other codes and fields may be added.
+Place an order with `placeOrder`, then follow it with a stream (see `/asyncapi.json`) or with `getOrder`.
+Amounts and prices are decimal strings, times are UTC. Errors are problems of RFC 9457 with a stable
+`code`; codes and fields may be added.
 
-Any call may also be refused in plain text before it is parsed: with 400 (not HTTP), 431 (a head above
-16 KiB or 100 headers), or 503 (too many connections).
+The server may refuse any request before it reaches an operation: with 400 `invalid_request`, 431
+`head_too_large` (above 16 KiB), or 503 `too_many_connections`.
 """
 
 TAGS = (
-    {"name": "orders", "description": "Placed, shown, cancelled."},
-    {"name": "streams", "description": "What browsers need to open one."},
-    {"name": "keys", "description": "Who may call; asks for the scope `admin`."},
+    {"name": "orders", "description": "Place, read and cancel orders."},
+    {"name": "streams", "description": "Tokens for streams."},
+    {"name": "keys", "description": "API keys; requires the scope `admin`."},
     {"name": "health", "description": "For load balancers."},
 )
 
@@ -43,14 +40,14 @@ SECURITY_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "oe_<id>_<secret>",
-        "description": "An API key. An engine in open mode, for local use, asks for none.",
+        "description": "An API key. In open mode, for local use, none is required.",
     }
 }
 
 HEADERS: Mapping[str, Mapping[str, Any]] = {
     "RateLimit": {
-        "description": "What is left of each limit: `r` requests, and more in `t` seconds. The"
-        " address has one limit, the key another.",
+        "description": "What is left of each limit: `r` requests for the next `t` seconds. Addresses"
+        " and keys have separate limits.",
         "schema": {"type": "string", "examples": ['"address";r=59999;t=60, "key";r=59999;t=60']},
     },
     "RateLimit-Policy": {
@@ -58,31 +55,31 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "string", "examples": ['"address";q=60000;w=60, "key";q=60000;w=60']},
     },
     "Retry-After": {
-        "description": "Seconds to wait before the same request is worth sending again.",
+        "description": "Seconds to wait before sending the request again.",
         "required": True,
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {
-        "description": "Asks for an API key.",
+        "description": "Requests an API key.",
         "required": True,
         "schema": {"type": "string"},
     },
     "Idempotent-Replayed": {
-        "description": "The answer is about an order that was placed before.",
+        "description": "An earlier request placed the order.",
         "required": True,
         "schema": {"type": "string", "const": "true"},
     },
     "Accept-Encoding": {
-        "description": "How a body may be encoded, where it came encoded: not at all.",
+        "description": "The accepted encoding of bodies, when the body had another one.",
         "schema": {"type": "string", "const": "identity"},
     },
     "Cache-Control": {
-        "description": "A secret is for nobody's cache.",
+        "description": "The response has a secret that must not be cached.",
         "required": True,
         "schema": {"type": "string", "const": "no-store"},
     },
 }
-ON_EVERY_ANSWER = ("RateLimit", "RateLimit-Policy")
+ON_EVERY_RESPONSE = ("RateLimit", "RateLimit-Policy")
 BY_STATUS: Mapping[int, Sequence[str]] = {
     401: ("WWW-Authenticate",),
     415: ("Accept-Encoding",),
@@ -91,21 +88,16 @@ BY_STATUS: Mapping[int, Sequence[str]] = {
 }
 WITH_SECRETS: frozenset[type[BaseModel]] = frozenset((answers.NewKey, answers.StreamToken))
 
-# what an acknowledgement leads to
+# from the response to placeOrder
 LINKS = {
     name: {"operationId": name, "parameters": {"orderId": "$response.body#/orderId"}}
     for name in ("getOrder", "listOrderEvents", "cancelOrder")
 }
 
 
-async def openapi(request: Request) -> Response:
-    is_open = request.app.state.keys_asked_for is None
-    return Response(json.dumps(document(is_open=is_open)), media_type=JSON)
-
-
 @cache
 def document(*, is_open: bool) -> Mapping[str, Any]:
-    """`is_open`: nobody needs a key; one that is shown does no harm."""
+    """`is_open`: API keys are optional."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _described(
@@ -149,23 +141,23 @@ def _described(operation: Operation, *, is_open: bool) -> Mapping[str, Any]:
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "description": _words(operation),
-        "responses": _answered(operation) | _refused(operation),
+        "description": _description(operation),
+        "responses": _successes(operation) | _problems(operation),
         "security": _security(operation, is_open=is_open),
     }
     if parameters:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
-            "description": "At most 16 KiB of JSON in UTF-8, not compressed, within 10 seconds.",
+            "description": "JSON in UTF-8, not compressed, at most 16 KiB, sent within 10 seconds.",
             "required": True,
             "content": {JSON: _schema(operation.body)},
         }
     return described
 
 
-def _words(operation: Operation) -> str:
-    scope = f"Asks for the scope `{operation.scope}`." if operation.scope else ""
+def _description(operation: Operation) -> str:
+    scope = f"Requires the scope `{operation.scope}`." if operation.scope else ""
     return " ".join(filter(None, (operation.description, scope)))
 
 
@@ -175,12 +167,12 @@ def _security(operation: Operation, *, is_open: bool) -> Sequence[Mapping[str, A
     return [{"apiKey": []}, {}] if is_open else [{"apiKey": []}]
 
 
-def _answered(operation: Operation) -> dict[str, Any]:
+def _successes(operation: Operation) -> dict[str, Any]:
     responses: dict[str, Any] = {}
-    for status, words in operation.answered.items():
+    for status, description in operation.responses.items():
         response = {
-            "description": words,
-            "headers": _headers(_told_with(operation, status)),
+            "description": description,
+            "headers": _headers(_extra_headers(operation, status)),
             "content": {JSON: _schema(operation.answer)},
         }
         if operation.answer is answers.Accepted:
@@ -189,7 +181,7 @@ def _answered(operation: Operation) -> dict[str, Any]:
     return responses
 
 
-def _told_with(operation: Operation, status: int) -> Sequence[str]:
+def _extra_headers(operation: Operation, status: int) -> Sequence[str]:
     if operation.answer in WITH_SECRETS:
         return ("Cache-Control",)
     return (
@@ -197,12 +189,12 @@ def _told_with(operation: Operation, status: int) -> Sequence[str]:
     )
 
 
-def _refused(operation: Operation) -> dict[str, Any]:
-    """All problems of the operation by their status; an example for each code."""
-    by_status: dict[int, list[Answer]] = {UNEXPECTED.status: [UNEXPECTED]}
-    for refusal in operation.every_refusal:
-        answer = ANSWERS[refusal]
-        by_status.setdefault(answer.status, []).append(answer)
+def _problems(operation: Operation) -> dict[str, Any]:
+    """The problems of the operation by status, with an example for each code."""
+    by_status: dict[int, list[ProblemType]] = {UNEXPECTED.status: [UNEXPECTED]}
+    for error in operation.all_problems:
+        kind = PROBLEMS[error]
+        by_status.setdefault(kind.status, []).append(kind)
     return {
         str(status): {
             "description": "; ".join(f"`{each.code}`: {each.title}" for each in of_status),
@@ -218,15 +210,13 @@ def _refused(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _example(answer: Answer) -> Mapping[str, Any]:
-    problem = Problem(
-        title=answer.title, status=answer.status, detail=answer.title, code=answer.code
-    )
+def _example(kind: ProblemType) -> Mapping[str, Any]:
+    problem = Problem(title=kind.title, status=kind.status, detail=kind.title, code=kind.code)
     return problem.model_dump()
 
 
 def _headers(names: Sequence[str]) -> Mapping[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, *ON_EVERY_ANSWER)}
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, *ON_EVERY_RESPONSE)}
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
@@ -234,7 +224,7 @@ def _schema(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _of_query(model: type[BaseModel] | None) -> Sequence[Mapping[str, Any]]:
-    """A parameter for each field. What is None in the model is left out of the query."""
+    """One parameter for each field. None in the model means that the parameter is absent."""
     if model is None:
         return []
     schema = model.model_json_schema(ref_template=REF, schema_generator=Schemas)

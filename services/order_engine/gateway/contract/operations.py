@@ -1,4 +1,4 @@
-"""Every operation of the HTTP door: what it asks for, and all that it may answer with."""
+"""Every operation of the HTTP API: its route, parameters, scope, responses and problems."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,10 +36,10 @@ from order_engine.gateway.contract.problems import (
 )
 from order_engine.gateway.contract.queries import KeyQuery, ListQuery, Query
 
-Refusal = type[ExecutionError]
+ErrorType = type[ExecutionError]
 
-OF_A_SCOPE: Sequence[Refusal] = (Unauthorized, Forbidden, Overloaded, StoreUnavailable)
-OF_A_BODY: Sequence[Refusal] = (
+OF_SCOPED: Sequence[ErrorType] = (Unauthorized, Forbidden, Overloaded, StoreUnavailable)
+OF_BODIES: Sequence[ErrorType] = (
     InvalidBody,
     SlowBody,
     BodyTooLarge,
@@ -47,36 +47,36 @@ OF_A_BODY: Sequence[Refusal] = (
     EncodedBody,
 )
 
-AN_ORDER = "019c0000-0000-7000-8000-000000000001"
+EXAMPLE_ORDER_ID = "019c0000-0000-7000-8000-000000000001"
 
 ORDER_ID = {
     "name": "orderId",
     "in": "path",
     "required": True,
-    "description": "The order, as its acknowledgement named it.",
+    "description": "The `orderId` from the response to `placeOrder`.",
     "schema": {"type": "string", "format": "uuid"},
-    "example": AN_ORDER,
+    "example": EXAMPLE_ORDER_ID,
 }
-REVOKED_KEY = {
+KEY_ID_PARAMETER = {
     "name": "keyId",
     "in": "path",
     "required": True,
-    "description": "The key's `id`, which is no secret.",
+    "description": "The `id` of the key.",
     "schema": {"type": "string", **described_by(KEY_ID)},
     "example": "00112233aabbccdd",
 }
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "Makes it safe to send the order again: the same key and body give the same"
-    " order. Your own unique text, such as a UUID.",
+    "description": "Makes it safe to retry: the same key and body give the same order. Any unique"
+    " text, such as a UUID: 1 to 128 printable ASCII characters without spaces.",
     "schema": {"type": "string", **described_by(KEY)},
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One route and method. `refusals` are those that only this operation knows."""
+    """One method of one path. `problems`: the errors besides those that many operations share."""
 
     id: str
     method: str
@@ -85,20 +85,20 @@ class Operation:
     summary: str
     description: str = ""
     answer: type[BaseModel]
-    answered: Mapping[int, str]
+    responses: Mapping[int, str]
     scope: Scope | None = None
-    refusals: Sequence[Refusal] = ()
+    problems: Sequence[ErrorType] = ()
     body: type[Form] | None = None
     parameters: Sequence[Mapping[str, Any]] = ()
     query: type[Query] | None = None
 
     @property
-    def every_refusal(self) -> Sequence[Refusal]:
+    def all_problems(self) -> Sequence[ErrorType]:
         return (
-            *self.refusals,
-            *(OF_A_SCOPE if self.scope else ()),
+            *self.problems,
+            *(OF_SCOPED if self.scope else ()),
             *(() if self.method == "get" else (ForeignPage,)),
-            *(OF_A_BODY if self.body else ()),
+            *(OF_BODIES if self.body else ()),
             TooManyRequests,
         )
 
@@ -111,16 +111,16 @@ OPERATIONS = (
         tag="orders",
         summary="Place a market order",
         description="`201` means that the order is committed and will end as `confirmed` or"
-        " `failed`, whatever breaks meanwhile. Send an idempotency key, and send the same request"
-        " again when no answer came.",
+        " `failed`, whatever fails meanwhile. Send an idempotency key, and repeat the same request"
+        " when no response arrives.",
         scope=Scope.TRADE,
         body=OrderForm,
         answer=answers.Accepted,
-        answered={
+        responses={
             201: "The order is committed.",
-            200: "An earlier request with this key has placed the order; nothing new was placed.",
+            200: "An earlier request with this key placed the order; no new order was placed.",
         },
-        refusals=[InvalidOrder, KeyReused, BacklogFull],
+        problems=[InvalidOrder, KeyReused, BacklogFull],
         parameters=[IDEMPOTENCY_KEY],
     ),
     Operation(
@@ -128,11 +128,11 @@ OPERATIONS = (
         method="get",
         path="/api/orders",
         tag="orders",
-        summary="List orders, the newest first",
+        summary="List orders, newest first",
         scope=Scope.READ,
-        answer=answers.Orders,
-        answered={200: "One page of orders."},
-        refusals=[InvalidQuery],
+        answer=answers.OrderPage,
+        responses={200: "One page of orders."},
+        problems=[InvalidQuery],
         query=ListQuery,
     ),
     Operation(
@@ -140,11 +140,11 @@ OPERATIONS = (
         method="get",
         path="/api/orders/{orderId}",
         tag="orders",
-        summary="Show an order",
+        summary="Get an order",
         scope=Scope.READ,
         answer=answers.OneOrder,
-        answered={200: "The order as it stands."},
-        refusals=[OrderNotFound],
+        responses={200: "The current state of the order."},
+        problems=[OrderNotFound],
         parameters=[ORDER_ID],
     ),
     Operation(
@@ -152,12 +152,13 @@ OPERATIONS = (
         method="get",
         path="/api/orders/{orderId}/events",
         tag="orders",
-        summary="List every status that an order has had",
-        description="With the quotes that decided the route. Streams tell the same as it happens.",
+        summary="List the events of an order",
+        description="One event for each status, with the quotes that decided the route. A stream sends"
+        " the same events as they happen.",
         scope=Scope.READ,
         answer=answers.Events,
-        answered={200: "The statuses so far, in order of `seq`."},
-        refusals=[OrderNotFound],
+        responses={200: "The events so far, in order of `seq`."},
+        problems=[OrderNotFound],
         parameters=[ORDER_ID],
     ),
     Operation(
@@ -165,12 +166,14 @@ OPERATIONS = (
         method="post",
         path="/api/orders/{orderId}/cancel",
         tag="orders",
-        summary="Cancel an order that is not submitted yet",
-        description="Again changes nothing, and is answered as the first time.",
+        summary="Cancel an order before it is submitted",
+        description="A repeated call changes nothing and gets the same response.",
         scope=Scope.TRADE,
         answer=answers.Cancelled,
-        answered={202: "The order has failed as `cancelled`; nothing was or will be swapped."},
-        refusals=[OrderNotFound, NotCancellable],
+        responses={
+            202: "The order has failed with `cancelled`; it was not and will not be swapped."
+        },
+        problems=[OrderNotFound, NotCancellable],
         parameters=[ORDER_ID],
     ),
     Operation(
@@ -178,34 +181,34 @@ OPERATIONS = (
         method="post",
         path="/api/stream-tokens",
         tag="streams",
-        summary="Get what opens one stream from a browser",
-        description="Browsers cannot send a key with a WebSocket: they open it with `?token=`.",
+        summary="Create a token that opens one stream",
+        description="For browsers, which cannot send an API key with a WebSocket: they send `?token=`.",
         scope=Scope.READ,
         answer=answers.StreamToken,
-        answered={201: "A token for one connection."},
+        responses={201: "A token for one connection."},
     ),
     Operation(
         id="createKey",
         method="post",
         path="/api/keys",
         tag="keys",
-        summary="Make an API key",
+        summary="Create an API key",
         scope=Scope.ADMIN,
         body=KeyForm,
         answer=answers.NewKey,
-        answered={201: "The key, with its secret."},
-        refusals=[InvalidKey],
+        responses={201: "The key, with its secret."},
+        problems=[InvalidKey],
     ),
     Operation(
         id="listKeys",
         method="get",
         path="/api/keys",
         tag="keys",
-        summary="List API keys, the newest first",
+        summary="List API keys, newest first",
         scope=Scope.ADMIN,
         answer=answers.AllKeys,
-        answered={200: "Keys without their secrets, revoked ones too; at most a thousand."},
-        refusals=[InvalidQuery],
+        responses={200: "At most 1,000 keys without their secrets, including revoked ones."},
+        problems=[InvalidQuery],
         query=KeyQuery,
     ),
     Operation(
@@ -213,21 +216,21 @@ OPERATIONS = (
         method="delete",
         path="/api/keys/{keyId}",
         tag="keys",
-        summary="Revoke an API key, at once and everywhere",
-        description="Again changes nothing.",
+        summary="Revoke an API key",
+        description="Takes effect at once in every process. A repeated call changes nothing.",
         scope=Scope.ADMIN,
         answer=answers.OneKey,
-        answered={200: "The key opens nothing any more."},
-        refusals=[KeyNotFound],
-        parameters=[REVOKED_KEY],
+        responses={200: "The key is revoked."},
+        problems=[KeyNotFound],
+        parameters=[KEY_ID_PARAMETER],
     ),
     Operation(
         id="getHealth",
         method="get",
         path="/health",
         tag="health",
-        summary="Say that the door is open",
+        summary="Check that the gateway accepts requests",
         answer=answers.Healthy,
-        answered={200: "This process takes requests."},
+        responses={200: "This process accepts requests."},
     ),
 )

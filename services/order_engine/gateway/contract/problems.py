@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 problem+json, by a table of error type -> status and code."""
+"""Problems of RFC 9457: one table gives each error its status, code and title."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -21,13 +21,13 @@ from order_engine.execution.domain.errors import (
 log = structlog.get_logger()
 
 RETRY_AFTER_S = 1
-CLIENT_LEFT = 499
+CLIENT_DISCONNECTED = 499  # as nginx counts it
 
 
 class FieldError(BaseModel):
-    """What is wrong where.
+    """One invalid field.
 
-    `pointer` is a JSON pointer into the body, or the name of a header or of a query's parameter.
+    `pointer` is a JSON pointer into the body, or the name of a header or query parameter.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -45,12 +45,12 @@ class Problem(BaseModel):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
-    code: Annotated[str, Field(description="Stable: decide by it, and not by the words.")]
+    code: Annotated[str, Field(description="Stable: decide by it, not by the texts.")]
     success: Literal[False] = False
     errors: Annotated[
         Sequence[FieldError] | SkipJsonSchema[None],
         Field(
-            description="What is wrong where; absent where no place can be named.",
+            description="The invalid fields; absent when the problem is not about fields.",
             exclude_if=lambda errors: errors is None,
             json_schema_extra=lambda schema: schema.pop("default"),
         ),
@@ -65,43 +65,43 @@ class RequestError(ExecutionError):
 
 
 class InvalidBody(RequestError):
-    """The body cannot be read at all."""
+    """The body is not JSON."""
 
 
 class InvalidFields(RequestError):
-    """The request can be read, and asks for what cannot be."""
+    """The request has invalid fields."""
 
-    said: ClassVar[str]
+    message: ClassVar[str]
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
-        super().__init__(self.said)
+        super().__init__(self.message)
         self.errors = errors
 
 
 class InvalidOrder(InvalidFields):
-    said = "the order is not valid"
+    message = "the order has invalid fields"
 
 
 class InvalidKey(InvalidFields):
-    said = "the key asked for is not valid"
+    message = "the API key to create has invalid fields"
 
 
 class InvalidQuery(InvalidFields):
-    said = "the query is not valid"
+    message = "the query has invalid parameters"
 
 
 class Unauthorized(RequestError):
-    """No API key is shown, or none that opens anything."""
+    """The request has no API key, or an unknown or revoked one."""
 
     headers = MappingProxyType({"WWW-Authenticate": 'Bearer realm="order engine"'})
 
 
 class Forbidden(RequestError):
-    """The API key does not open this."""
+    """The API key lacks the scope, or open mode refuses the Host."""
 
 
 class ForeignPage(RequestError):
-    """A browser asks for a page of another origin, which the engine was not told to allow."""
+    """A browser sent the request for a page of an origin that is not allowed."""
 
 
 class KeyNotFound(RequestError):
@@ -109,7 +109,7 @@ class KeyNotFound(RequestError):
 
 
 class TooManyRequests(RequestError):
-    """Beyond what this key or address may ask for in a minute; later there is room again."""
+    """The key or the address has used up its requests of this minute."""
 
     def __init__(self, message: str, *, retry_after_s: int) -> None:
         super().__init__(message)
@@ -117,17 +117,17 @@ class TooManyRequests(RequestError):
 
 
 class WrongContentType(RequestError):
-    """The body is not announced as application/json."""
+    """The Content-Type is not application/json."""
 
 
 class EncodedBody(RequestError):
-    """The body is compressed, or encoded otherwise."""
+    """The body has a Content-Encoding."""
 
     headers = MappingProxyType({"Accept-Encoding": "identity"})
 
 
 class BodyTooLarge(RequestError):
-    """The body is larger than this engine takes."""
+    """The body is larger than the limit."""
 
 
 class SlowBody(RequestError):
@@ -135,70 +135,70 @@ class SlowBody(RequestError):
 
 
 class KeyReused(RequestError):
-    """The idempotency key belongs to an order that was asked for in other words."""
+    """The idempotency key belongs to an order with another body."""
 
 
 class NotCancellable(RequestError):
-    """The order has been submitted, or has ended otherwise."""
+    """The order is submitted or final."""
 
 
 class BacklogFull(RequestError):
-    """More orders wait than this engine takes; later there is room again."""
+    """Too many orders wait for a worker."""
 
 
-class Answer(NamedTuple):
+class ProblemType(NamedTuple):
     status: int
     code: str
     title: str
 
 
-ANSWERS: Mapping[type[ExecutionError], Answer] = {
-    InvalidBody: Answer(400, "invalid_json", "The body is not JSON"),
-    Unauthorized: Answer(401, "unauthorized", "An API key is needed"),
-    Forbidden: Answer(403, "forbidden", "The API key does not open this"),
-    ForeignPage: Answer(403, "foreign_page", "Pages of this origin may not do this"),
-    KeyNotFound: Answer(404, "key_not_found", "API key not found"),
-    OrderNotFound: Answer(404, "order_not_found", "Order not found"),
-    SlowBody: Answer(408, "slow_body", "The body came too slowly"),
-    NotCancellable: Answer(409, "not_cancellable", "The order can no longer be cancelled"),
-    BodyTooLarge: Answer(413, "body_too_large", "The body is too large"),
-    WrongContentType: Answer(415, "wrong_content_type", "The body must be application/json"),
-    EncodedBody: Answer(415, "encoded_body", "The body must not be encoded"),
-    InvalidOrder: Answer(422, "invalid_order", "The order is not valid"),
-    InvalidKey: Answer(422, "invalid_key", "The key asked for is not valid"),
-    InvalidQuery: Answer(422, "invalid_query", "The query is not valid"),
-    TooManyRequests: Answer(429, "too_many_requests", "Too many requests"),
-    KeyReused: Answer(422, "idempotency_key_reused", "The idempotency key is taken"),
-    BacklogFull: Answer(503, "backlog_full", "Too many orders are waiting"),
-    Overloaded: Answer(503, "overloaded", "The engine is overloaded"),
-    StoreUnavailable: Answer(503, "store_unavailable", "The engine cannot reach its database"),
+PROBLEMS: Mapping[type[ExecutionError], ProblemType] = {
+    InvalidBody: ProblemType(400, "invalid_json", "The body is not JSON"),
+    Unauthorized: ProblemType(401, "unauthorized", "An API key is required"),
+    Forbidden: ProblemType(403, "forbidden", "Access denied"),
+    ForeignPage: ProblemType(403, "foreign_page", "Origin not allowed"),
+    KeyNotFound: ProblemType(404, "key_not_found", "API key not found"),
+    OrderNotFound: ProblemType(404, "order_not_found", "Order not found"),
+    SlowBody: ProblemType(408, "slow_body", "The body arrived too slowly"),
+    NotCancellable: ProblemType(409, "not_cancellable", "The order can no longer be cancelled"),
+    BodyTooLarge: ProblemType(413, "body_too_large", "The body is too large"),
+    WrongContentType: ProblemType(415, "wrong_content_type", "The body must be application/json"),
+    EncodedBody: ProblemType(415, "encoded_body", "The body must not be encoded"),
+    InvalidOrder: ProblemType(422, "invalid_order", "Invalid order"),
+    InvalidKey: ProblemType(422, "invalid_key", "Invalid API key request"),
+    InvalidQuery: ProblemType(422, "invalid_query", "Invalid query"),
+    TooManyRequests: ProblemType(429, "too_many_requests", "Too many requests"),
+    KeyReused: ProblemType(422, "idempotency_key_reused", "The idempotency key was used before"),
+    BacklogFull: ProblemType(503, "backlog_full", "Too many orders are waiting"),
+    Overloaded: ProblemType(503, "overloaded", "The engine is overloaded"),
+    StoreUnavailable: ProblemType(503, "store_unavailable", "The engine cannot reach its database"),
 }
-UNEXPECTED = Answer(500, "internal_error", "The engine failed")
+UNEXPECTED = ProblemType(500, "internal_error", "Internal error")
 
 
 async def answer_execution_error(_: Request, error: Exception) -> Response:
-    answer = ANSWERS.get(type(error), UNEXPECTED)  # type: ignore[arg-type]  # only ExecutionError comes
+    kind = PROBLEMS.get(type(error), UNEXPECTED)  # type: ignore[arg-type]  # an ExecutionError
     errors = error.errors if isinstance(error, RequestError) else ()
-    # what went wrong inside is for the log, not for the client
-    detail = str(error) if answer.status < 500 else answer.title
-    if answer.status >= 500:
-        log.warning("request failed", code=answer.code, error=str(error))
+    # details of internal errors go to the log only
+    detail = str(error) if kind.status < 500 else kind.title
+    if kind.status >= 500:
+        log.warning("request failed", code=kind.code, error=str(error))
     headers = error.headers if isinstance(error, RequestError) else {}
-    return problem(answer, detail=detail, errors=errors, headers=headers)
+    return problem(kind, detail=detail, errors=errors, headers=headers)
 
 
 async def answer_http_error(_: Request, error: Exception) -> Response:
-    """Starlette's own: no such route, or not with this method."""
+    """Starlette's own errors: an unknown path, or a method that the path does not have."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
     headers = error.headers if isinstance(error, HTTPException) else None
     title = error.detail if isinstance(error, HTTPException) else UNEXPECTED.title
-    return problem(Answer(status, code, title), detail=title, headers=headers)
+    return problem(ProblemType(status, code, title), detail=title, headers=headers)
 
 
-async def answer_nobody(_: Request, __: Exception) -> Response:
-    """The client left before its request was complete: for the metrics only, as nginx counts it."""
-    return Response(status_code=CLIENT_LEFT)
+async def on_client_disconnect(_: Request, __: Exception) -> Response:
+    """The client disconnected before its request was complete: only the metrics see the status."""
+    return Response(status_code=CLIENT_DISCONNECTED)
 
 
 async def answer_unexpected(_: Request, error: Exception) -> Response:
@@ -207,25 +207,25 @@ async def answer_unexpected(_: Request, error: Exception) -> Response:
 
 
 def problem(
-    answer: Answer,
+    kind: ProblemType,
     *,
     detail: str,
     errors: Sequence[FieldError] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     body = Problem(
-        title=answer.title,
-        status=answer.status,
-        detail=detail or answer.title,
-        code=answer.code,
+        title=kind.title,
+        status=kind.status,
+        detail=detail or kind.title,
+        code=kind.code,
         errors=errors or None,
     )
-    more = dict(headers or {})
-    if answer.status == 503:
-        more["Retry-After"] = str(RETRY_AFTER_S)
+    all_headers = dict(headers or {})
+    if kind.status == 503:
+        all_headers["Retry-After"] = str(RETRY_AFTER_S)
     return Response(
         body.model_dump_json(),
-        answer.status,
-        headers=more,
+        kind.status,
+        headers=all_headers,
         media_type="application/problem+json",
     )

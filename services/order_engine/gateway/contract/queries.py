@@ -1,4 +1,4 @@
-"""Which orders a list asks for: filters, and a cursor that stands behind the last order told."""
+"""Queries of lists: filters, and the cursor of the next page."""
 
 import base64
 import binascii
@@ -27,7 +27,7 @@ from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import Order
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.reads import Page
-from order_engine.gateway.contract.field_errors import said
+from order_engine.gateway.contract.field_errors import describe
 from order_engine.gateway.contract.fields import Account, Token, described_by
 from order_engine.gateway.contract.problems import FieldError, InvalidQuery
 
@@ -39,28 +39,32 @@ RFC_3339 = re.compile(
 CURSOR = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
-def _moment(text: Any, parse: ValidatorFunctionWrapHandler) -> datetime:
-    """A timestamp and not a number of seconds, which pydantic would also take."""
+def _time(text: Any, parse: ValidatorFunctionWrapHandler) -> datetime:
+    """An RFC 3339 time; pydantic alone would also accept a number of seconds."""
     if RFC_3339.fullmatch(text):
         with suppress(ValidationError):
             return in_utc(parse(text))
-    raise ValueError("must be a time such as 2026-01-31T12:00:00Z")
+    raise ValueError("must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
 
 
-def in_utc(moment: datetime) -> datetime:
-    """PostgreSQL knows no offset of 16 hours and more; datetime no moment before the year 1."""
+def in_utc(time: datetime) -> datetime:
+    """In UTC, because PostgreSQL accepts no offset of 16 hours or more.
+
+    A time that UTC would put before the year 1 or after 9999 becomes the first or the last one.
+    """
     try:
-        return moment.astimezone(UTC)
+        return time.astimezone(UTC)
     except OverflowError:
-        farthest = datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)
-        return farthest[moment.year == MINYEAR]
+        if time.year == MINYEAR:
+            return datetime.min.replace(tzinfo=UTC)
+        return datetime.max.replace(tzinfo=UTC)
 
 
-Moment = Annotated[AwareDatetime, WrapValidator(_moment)]
+Time = Annotated[AwareDatetime, WrapValidator(_time)]
 
 
 class Query(BaseModel):
-    """What stands behind the `?`; a parameter that nobody knows is refused, not overlooked."""
+    """The query parameters of an operation; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
@@ -74,7 +78,7 @@ class KeyQuery(Query):
 
 
 def _digits(text: Any) -> Any:
-    """Only as JSON writes them: pydantic would take 1_0, 5.0 and blanks too."""
+    """Decimal digits only; pydantic would also accept 1_0, 5.0 and spaces."""
     if isinstance(text, str) and not (text.isascii() and text.isdigit()):
         raise ValueError("must be a whole number")
     return text
@@ -87,7 +91,7 @@ class ListQuery(Query):
         Sequence[OrderStatus],
         Field(
             max_length=len(OrderStatus),
-            description="Only orders of this status; repeated, of any of these.",
+            description="Only orders with this status. Repeat it to list orders with any of several.",
         ),
     ] = ()
     token_in: Annotated[
@@ -97,40 +101,40 @@ class ListQuery(Query):
         Token | None, Field(description="Only orders that swap into this token.", examples=["USDC"])
     ] = None
     after: Annotated[
-        Moment | None,
+        Time | None,
         Field(
-            description="Only orders whose `createdAt` is after this moment.",
+            description="Only orders with a `createdAt` after this time.",
             examples=["2026-01-31T12:00:00Z"],
         ),
     ] = None
     before: Annotated[
-        Moment | None,
+        Time | None,
         Field(
-            description="Only orders whose `createdAt` is before this moment.",
+            description="Only orders with a `createdAt` before this time.",
             examples=["2036-01-31T12:00:00Z"],
         ),
     ] = None
     limit: Annotated[
         int,
-        Field(ge=1, le=200, description="How many orders to tell at most."),
+        Field(ge=1, le=200, description="The most orders to return."),
         BeforeValidator(_digits),
     ] = 50
     cursor: Annotated[
         Annotated[str, Field(json_schema_extra=described_by(CURSOR))] | None,
         Field(
-            description="The `nextCursor` of the page before, as it stands. Each order is told once,"
-            " whatever is placed meanwhile. Keep the other filters as they were."
+            description="The `nextCursor` of the previous page, unchanged. Keep the other parameters."
+            " Each order is listed once, even when orders are placed meanwhile."
         ),
     ] = None
 
     @model_validator(mode="after")
-    def _cursor_is_one_of_ours(self) -> Self:
+    def _cursor_is_valid(self) -> Self:
         if self.cursor is not None:
             position(self.cursor)
         return self
 
     def page(self, account_id: AccountId) -> Page:
-        """One order more than asked for: it tells whether there is a further page."""
+        """Asks for one order more than `limit`: it shows whether there is another page."""
         return Page(
             account_id=account_id,
             most=self.limit + 1,
@@ -143,18 +147,19 @@ class ListQuery(Query):
         )
 
 
-Wanted = TypeVar("Wanted", bound=Query)
+QueryType = TypeVar("QueryType", bound=Query)
 
 
-def read_query(kind: type[Wanted], query: QueryParams) -> Wanted:
+def read_query(kind: type[QueryType], query: QueryParams) -> QueryType:
     """Raises InvalidQuery."""
     values: dict[str, list[str]] = {}
     for name, value in query.multi_items():
         values.setdefault(name, []).append(value)
         if name not in REPEATABLE and len(values[name]) > 1:
-            raise InvalidQuery([FieldError(pointer=name, detail="must be given once")])
+            raise InvalidQuery([FieldError(pointer=name, detail="must be sent once")])
         if len(values) > PARAMETERS_MAX:
-            raise InvalidQuery([FieldError(pointer=name, detail="is one parameter too many")])
+            detail = f"too many query parameters (at most {PARAMETERS_MAX})"
+            raise InvalidQuery([FieldError(pointer=name, detail=detail)])
     given = {name: some if name in REPEATABLE else some[0] for name, some in values.items()}
     try:
         return kind.model_validate(given)
@@ -162,29 +167,29 @@ def read_query(kind: type[Wanted], query: QueryParams) -> Wanted:
         raise InvalidQuery(
             [
                 FieldError(
-                    pointer=str(fault["loc"][0]) if fault["loc"] else "cursor", detail=said(fault)
+                    pointer=str(each["loc"][0]) if each["loc"] else "cursor", detail=describe(each)
                 )
-                for fault in error.errors()
+                for each in error.errors()
             ]
         ) from None
 
 
 def cursor(last: Order) -> str:
-    """Stands behind `last`."""
+    """The cursor of the page that follows `last`."""
     text = f"{last.created_at.astimezone(UTC).isoformat()}|{last.id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def position(text: str) -> tuple[datetime, OrderId]:
-    """What `cursor` was made from; raises ValueError where it was not made by it."""
+    """The time and id in a cursor; raises ValueError when `cursor` has not made it."""
     try:
         if not CURSOR.fullmatch(text):
-            raise ValueError("not of its letters")
+            raise ValueError("not base64url")
         decoded = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        moment, _, order_id = decoded.decode().partition("|")
-        at = datetime.fromisoformat(moment)
+        time, _, order_id = decoded.decode().partition("|")
+        at = datetime.fromisoformat(time)
         if at.tzinfo is None:
-            raise ValueError("no zone")
+            raise ValueError("no time zone")
         return in_utc(at), OrderId(UUID(order_id))
     except (ValueError, binascii.Error):
-        raise ValueError("is not a cursor of this list") from None
+        raise ValueError("invalid cursor (send the nextCursor of a page)") from None

@@ -1,4 +1,4 @@
-"""How models become the schemas of OpenAPI and AsyncAPI."""
+"""JSON Schemas of the models, for OpenAPI and AsyncAPI."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ REF = "#/components/schemas/{model}"
 
 
 class Schemas(GenerateJsonSchema):
-    """Without a title for every field, which says its name again."""
+    """Without a title for each field: it would repeat the name."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False

@@ -1,9 +1,9 @@
-"""Who may pass: an API key in the Authorization header, or anybody where the engine is open."""
+"""Decides which requests are served: by API key, or without one in open mode."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.responses import Response
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.domain.accounts import ANYONE, Caller, Scope
@@ -13,47 +13,55 @@ from order_engine.serving.addresses import names_this_machine
 from order_engine.serving.bearer import bearer_key
 from order_engine.serving.origins import is_allowed_origin
 
-SAFE = frozenset({"GET", "HEAD"})
-
-Endpoint = Callable[[Request, Caller], Awaitable[Response]]
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 
 
-def admitted(scope: Scope, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
-    """The endpoint, for callers that have `scope`, within the limit of their key."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessPolicy:
+    """`keys` is None in open mode. `is_for_this_machine`: open to requests for localhost only."""
 
-    async def guarded(request: Request) -> Response:
-        _refuse_foreign_page(request)
-        caller = await _caller(request)
+    keys: ApiKeys | None
+    is_for_this_machine: bool
+    cors_origins: Sequence[str]
+    limits: RequestLimits
+
+    @property
+    def is_open(self) -> bool:
+        return self.keys is None
+
+    async def admit(self, request: Request, *, scope: Scope) -> Caller:
+        """The caller, counted against the limit of its key.
+
+        Raises ForeignPage, Unauthorized, TooManyRequests or Forbidden.
+        """
+        self._refuse_foreign_page(request)
+        caller = await self._caller(request)
         if caller.key_id is not None:
-            limits: RequestLimits = request.app.state.limits
-            limits.take("key", caller.key_id, request.scope["quotas"])
+            self.limits.take("key", caller.key_id, request.scope["quotas"])
         if scope not in caller.scopes:
-            raise Forbidden(f"this key lacks the scope {scope}")
-        return await endpoint(request, caller)
+            raise Forbidden(f"this API key lacks the scope {scope}")
+        return caller
 
-    return guarded
+    def _refuse_foreign_page(self, request: Request) -> None:
+        """A form on any page is sent without a preflight; CORS only protects reads."""
+        origin, host = request.headers.get("origin"), request.headers.get("host", "")
+        if origin is None or request.method in SAFE_METHODS:
+            return
+        if not is_allowed_origin(origin, host, origins=self.cors_origins):
+            raise ForeignPage("this origin is not allowed (CORS_ORIGINS lists the allowed ones)")
 
-
-def _refuse_foreign_page(request: Request) -> None:
-    """Forms of any page come without a preflight. CORS alone decides who may read what is safe."""
-    origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    if origin is None or request.method in SAFE:
-        return
-    if not is_allowed_origin(origin, host, origins=request.app.state.cors_origins):
-        raise ForeignPage("pages of this origin may not do this: CORS_ORIGINS does not name it")
-
-
-async def _caller(request: Request) -> Caller:
-    keys: ApiKeys | None = request.app.state.keys_asked_for
-    if keys is None:
-        is_ours = names_this_machine(request.headers.get("host", ""))
-        if request.app.state.is_for_this_machine and not is_ours:
-            raise Forbidden("this engine is open to its own machine alone, by a name of its own")
-        return ANYONE
-    shown = bearer_key(request.headers.get("authorization", ""))
-    if shown is None:
-        raise Unauthorized("send an API key: Authorization: Bearer oe_...")
-    caller = await keys.caller(shown)
-    if caller is None:
-        raise Unauthorized("this API key is not known, or has been revoked")
-    return caller
+    async def _caller(self, request: Request) -> Caller:
+        if self.keys is None:
+            is_local = names_this_machine(request.headers.get("host", ""))
+            if self.is_for_this_machine and not is_local:
+                raise Forbidden(
+                    "open mode only accepts requests for this machine (Host: localhost)"
+                )
+            return ANYONE
+        key = bearer_key(request.headers.get("authorization", ""))
+        if key is None:
+            raise Unauthorized("an API key is required: Authorization: Bearer oe_...")
+        caller = await self.keys.caller(key)
+        if caller is None:
+            raise Unauthorized("the API key is unknown or revoked")
+        return caller

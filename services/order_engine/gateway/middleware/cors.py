@@ -1,4 +1,4 @@
-"""What pages of other origins may ask and read: CORS as Starlette has it, in this engine's words."""
+"""CORS: which pages of other origins may call the API and read its answers."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from order_engine.gateway.contract.problems import ANSWERS, ForeignPage, problem
+from order_engine.gateway.contract.problems import PROBLEMS, ForeignPage, problem
 from order_engine.gateway.middleware.rate_limits import Limited, RequestLimits
 
 
 class Cors(CORSMiddleware):
-    """Answers preflights itself: they count as requests, and are refused with a problem."""
+    """Starlette's, but preflights count against the rate limit and are refused with a problem."""
 
     def __init__(self, app: ASGIApp, *, limits: RequestLimits, origins: Sequence[str]) -> None:
         super().__init__(
@@ -28,6 +28,5 @@ class Cors(CORSMiddleware):
         answer = super().preflight_response(request_headers)
         if answer.status_code != 200:
             refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
-            detail = f"this engine does not allow the page's {refused}"
-            answer = problem(ANSWERS[ForeignPage], detail=detail)
-        return Limited(answer, self._limits)  # type: ignore[return-value]  # is only called
+            answer = problem(PROBLEMS[ForeignPage], detail=f"CORS does not allow this {refused}")
+        return Limited(answer, self._limits)  # type: ignore[return-value]  # only called

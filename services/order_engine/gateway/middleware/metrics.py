@@ -5,11 +5,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import StoreUnavailable
-from order_engine.gateway.contract.problems import ANSWERS, problem
+from order_engine.gateway.contract.problems import PROBLEMS, problem
 
 
-class Measured:
-    """Counts and times requests by route, never by path: paths hold ids."""
+class RequestMetrics:
+    """Counts and times requests by route, not by path: a path holds ids."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -18,26 +18,26 @@ class Measured:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started, code, answered = time.perf_counter(), 500, False
+        started_at, code, has_started = time.perf_counter(), 500, False
 
         async def send_noting_code(message: Message) -> None:
-            nonlocal code, answered
+            nonlocal code, has_started
             if message["type"] == "http.response.start":
-                code, answered = message["status"], True
+                code, has_started = message["status"], True
             await send(message)
 
         try:
             await self._app(scope, receive, send_noting_code)
         except asyncio.CancelledError:
-            if answered:
+            if has_started:
                 raise
-            # the server ends and waits no longer: what was asked for may have been done or not
-            answer = ANSWERS[StoreUnavailable]
-            await problem(answer, detail=answer.title)(scope, receive, send_noting_code)
+            # the server stops: whether the request took effect is unknown
+            away = PROBLEMS[StoreUnavailable]
+            await problem(away, detail=away.title)(scope, receive, send_noting_code)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             metrics.HTTP_REQUESTS.labels(route=route, method=_method(scope), code=code).inc()
-            metrics.HTTP_SECONDS.labels(route=route).observe(time.perf_counter() - started)
+            metrics.HTTP_SECONDS.labels(route=route).observe(time.perf_counter() - started_at)
 
 
 def _method(scope: Scope) -> str:

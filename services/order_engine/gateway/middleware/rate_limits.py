@@ -1,6 +1,6 @@
-"""How many requests an address and a key may make in a minute, in this process.
+"""Rate limits: requests a minute for each address and each API key.
 
-Over several gateways each counts alone, so that no request waits for a shared counter.
+Each process counts alone, so that no request waits for a shared counter.
 """
 
 import math
@@ -22,28 +22,28 @@ from order_engine.serving.addresses import client_network
 
 WINDOW_S = 60
 
-Who = Literal["address", "key"]
+Limit = Literal["address", "key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What is left of a limit: `remaining` requests, and `reset_s` until there are more."""
+    """What is left of a limit: `remaining` requests for the next `reset_s` seconds."""
 
-    who: Who
+    who: Limit
     limit: int
     remaining: int
     reset_s: int
 
 
 class RequestLimits:
-    """Requests in any minute for each address and each key; 0 lifts a limit."""
+    """Requests a minute for each address and each key; 0 means no limit."""
 
     def __init__(self, *, per_address: int, per_key: int) -> None:
         self._window = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._limits: Mapping[Who, int] = {"address": per_address, "key": per_key}
+        self._limits: Mapping[Limit, int] = {"address": per_address, "key": per_key}
 
-    def take(self, who: Who, name: str, quotas: list[Quota]) -> None:
-        """Counts one request and notes what is left; raises TooManyRequests where nothing was."""
+    def take(self, who: Limit, name: str, quotas: list[Quota]) -> None:
+        """Counts one request and appends what is left to `quotas`; raises TooManyRequests."""
         limit = self._limits[who]
         if limit == 0:
             return
@@ -60,14 +60,15 @@ class RequestLimits:
         if not is_allowed:
             metrics.REQUESTS_LIMITED.labels(who=who).inc()
             raise TooManyRequests(
-                f"at most {limit} requests a minute for one {who}", retry_after_s=quota.reset_s
+                f"too many requests (at most {limit} a minute for each {who})",
+                retry_after_s=quota.reset_s,
             )
 
 
 class Limited:
-    """Counts each request by its address, before anything else is done for it.
+    """Counts each request by its address, before any other work.
 
-    The answer tells what is left, also of the limit of a key, in the RateLimit fields of
+    Responses report what is left of both limits in the RateLimit fields of
     draft-ietf-httpapi-ratelimit-headers.
     """
 
@@ -96,8 +97,8 @@ class Limited:
         try:
             self._limits.take("address", _address(scope), quotas)
         except TooManyRequests as error:
-            answer = await answer_execution_error(Request(scope), error)
-            await answer(scope, receive, send_with_quotas)
+            response = await answer_execution_error(Request(scope), error)
+            await response(scope, receive, send_with_quotas)
             return
         await self._app(scope, receive, send_with_quotas)
 

@@ -5,14 +5,14 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from order_engine.gateway.middleware.metrics import Measured
+from order_engine.gateway.middleware.metrics import RequestMetrics
 
 SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": []}
 START: Message = {"type": "http.response.start", "status": 201, "headers": []}
 
 
 async def cancelled(app: ASGIApp) -> list[Message]:
-    """What is sent for a request that the server cancels while it is under way."""
+    """What is sent for a request that the server cancels."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -21,7 +21,7 @@ async def cancelled(app: ASGIApp) -> list[Message]:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    request = asyncio.create_task(Measured(app)(dict(SCOPE), receive, send))
+    request = asyncio.create_task(RequestMetrics(app)(dict(SCOPE), receive, send))
     await asyncio.sleep(0)
     request.cancel()
     await asyncio.wait({request}, timeout=5)
@@ -32,7 +32,7 @@ async def waits(scope: Scope, receive: Receive, send: Send) -> None:
     await asyncio.Event().wait()
 
 
-async def has_begun(scope: Scope, receive: Receive, send: Send) -> None:
+async def has_started(scope: Scope, receive: Receive, send: Send) -> None:
     await send(START)
     await asyncio.Event().wait()
 
@@ -42,7 +42,7 @@ def answers(code: int) -> float:
     return REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
 
 
-def test_a_request_that_the_stop_overtakes_is_told_that_the_engine_is_away() -> None:
+def test_a_request_that_is_cancelled_by_the_stop_is_answered_503() -> None:
     before = answers(503)
 
     start, *_ = asyncio.run(cancelled(waits))
@@ -52,11 +52,11 @@ def test_a_request_that_the_stop_overtakes_is_told_that_the_engine_is_away() -> 
     assert answers(503) == before + 1
 
 
-def test_an_answer_that_has_begun_is_not_begun_again() -> None:
-    assert asyncio.run(cancelled(has_begun)) == [START]
+def test_a_response_that_has_started_is_not_started_again() -> None:
+    assert asyncio.run(cancelled(has_started)) == [START]
 
 
-def test_an_answer_is_counted_by_its_code() -> None:
+def test_a_response_is_counted_by_its_status() -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send(START)
 
@@ -67,7 +67,7 @@ def test_an_answer_is_counted_by_its_code() -> None:
         async def send(_: Message) -> None:
             pass
 
-        await Measured(app)(dict(SCOPE), nothing, send)
+        await RequestMetrics(app)(dict(SCOPE), nothing, send)
 
     before = answers(201)
     asyncio.run(work())
@@ -76,7 +76,7 @@ def test_an_answer_is_counted_by_its_code() -> None:
 
 
 @pytest.mark.parametrize("kind", ["websocket", "lifespan"])
-def test_what_is_no_request_is_not_counted(kind: str) -> None:
+def test_only_http_requests_are_counted(kind: str) -> None:
     seen: list[str] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,6 +88,6 @@ def test_what_is_no_request_is_not_counted(kind: str) -> None:
     async def send(_: Message) -> None:
         pass
 
-    asyncio.run(Measured(app)({"type": kind}, nothing, send))
+    asyncio.run(RequestMetrics(app)({"type": kind}, nothing, send))
 
     assert seen == [kind]

@@ -4,7 +4,7 @@ from order_engine.gateway.contract.problems import TooManyRequests
 from order_engine.gateway.middleware.rate_limits import Quota, RequestLimits
 
 
-def test_what_is_left_is_counted_down_to_a_refusal() -> None:
+def test_requests_above_the_limit_are_refused() -> None:
     limits = RequestLimits(per_address=2, per_key=0)
     quotas: list[Quota] = []
     for _ in range(2):
@@ -17,7 +17,7 @@ def test_what_is_left_is_counted_down_to_a_refusal() -> None:
     assert 1 <= int(refused.value.headers["Retry-After"]) <= 60
 
 
-def test_names_are_counted_apart() -> None:
+def test_addresses_and_keys_are_counted_separately() -> None:
     limits = RequestLimits(per_address=1, per_key=1)
     for who, name in (("address", "one"), ("address", "other"), ("key", "one")):
         quotas: list[Quota] = []
