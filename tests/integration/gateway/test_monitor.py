@@ -1,4 +1,4 @@
-"""The gateway's eye on the backlog, the queues and the truth of what is written."""
+"""The background checks of the gateway, on real PostgreSQL and Redis."""
 
 import asyncio
 import uuid
@@ -18,7 +18,7 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.gateway import monitor as watch
-from order_engine.gateway.monitor import Watch
+from order_engine.gateway.monitor import Monitor
 from rq_slots.enqueue import enqueue
 from support.builders import a_new_order
 from support.stores import Databases, execute
@@ -38,8 +38,8 @@ def orders(databases: Databases) -> Iterator[Orders]:
     orders.close()
 
 
-def a_watch(orders: Orders, redis_url: str, *, orders_waiting_max: int = 0) -> Watch:
-    return Watch(
+def a_monitor(orders: Orders, redis_url: str, *, orders_waiting_max: int = 0) -> Monitor:
+    return Monitor(
         orders, redis_client(redis_url), orders_waiting_max=orders_waiting_max, now=lambda: NOW
     )
 
@@ -54,61 +54,61 @@ def violations(invariant: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def test_the_backlog_is_full_beyond_its_bound_and_not_at_it(orders: Orders, redis_url: str) -> None:
+def test_the_backlog_is_full_above_its_bound_and_not_at_it(orders: Orders, redis_url: str) -> None:
     async def work() -> None:
-        watch = a_watch(orders, redis_url, orders_waiting_max=3)
+        monitor = a_monitor(orders, redis_url, orders_waiting_max=3)
         await place(orders, 3)
-        await watch.look_at_backlog()
-        assert not watch.backlog_is_full
+        await monitor.check_backlog()
+        assert not monitor.backlog_is_full
         await place(orders, 1)
-        await watch.look_at_backlog()
-        assert watch.backlog_is_full
+        await monitor.check_backlog()
+        assert monitor.backlog_is_full
         await orders.claim_waiting(before=None, lag_s=0, most=1)
-        await watch.look_at_backlog()
-        assert not watch.backlog_is_full
+        await monitor.check_backlog()
+        assert not monitor.backlog_is_full
 
     asyncio.run(work())
 
 
-def test_a_lifted_bound_is_never_reached(orders: Orders, redis_url: str) -> None:
+def test_without_a_bound_the_backlog_is_never_full(orders: Orders, redis_url: str) -> None:
     async def work() -> None:
-        watch = a_watch(orders, redis_url, orders_waiting_max=0)
+        monitor = a_monitor(orders, redis_url, orders_waiting_max=0)
         await place(orders, 5)
-        await watch.look_at_backlog()
+        await monitor.check_backlog()
 
-        assert not watch.backlog_is_full
+        assert not monitor.backlog_is_full
 
     asyncio.run(work())
 
 
-def test_the_depth_and_age_of_a_queue_are_seen(orders: Orders, redis_url: str) -> None:
+def test_the_depth_and_the_age_of_a_queue_are_measured(orders: Orders, redis_url: str) -> None:
     created_at = datetime(2029, 12, 31, 23, 59, tzinfo=UTC)
     with redis_client(redis_url) as client:
         hints = [order_hint(OrderId(uuid.uuid4()), created_at=created_at) for _ in range(3)]
         enqueue(client, hints, now=NOW)
 
-    asyncio.run(a_watch(orders, redis_url).look_at_queues())
+    asyncio.run(a_monitor(orders, redis_url).check_queues())
 
     assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 3
     assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 60
 
 
-@pytest.mark.parametrize("moment", ["NaN", "Infinity", "1e300", '"noon"', "[" * 5_000])
-def test_a_head_that_came_at_no_moment_has_no_age(
-    orders: Orders, redis_url: str, moment: str
+@pytest.mark.parametrize("time", ["NaN", "Infinity", "1e300", '"noon"', "[" * 5_000])
+def test_a_job_with_an_invalid_creation_time_has_age_zero(
+    orders: Orders, redis_url: str, time: str
 ) -> None:
     with redis_client(redis_url) as client:
-        client.hset("rq:job:head", "meta", f'{{"created_at": {moment}}}')
+        client.hset("rq:job:head", "meta", f'{{"created_at": {time}}}')
         client.rpush("rq:queue:orders", "head")
 
-    asyncio.run(a_watch(orders, redis_url).look_at_queues())
+    asyncio.run(a_monitor(orders, redis_url).check_queues())
 
     assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 1
     assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 0
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corrupt",
     [
         lambda client: client.set("rq:queue:orders", "text"),
         lambda client: (client.rpush("rq:queue:orders", "x"), client.set("rq:job:x", "text")),
@@ -120,14 +120,14 @@ def test_a_head_that_came_at_no_moment_has_no_age(
     ],
     ids=["no list", "no hash", "huge id", "huge meta"],
 )
-def test_a_queue_that_is_tampered_with_hides_no_other(
-    orders: Orders, redis_url: str, spoil: Callable[[redis.Redis], object]
+def test_a_corrupt_queue_does_not_hide_the_others(
+    orders: Orders, redis_url: str, corrupt: Callable[[redis.Redis], object]
 ) -> None:
     with redis_client(redis_url) as client:
-        spoil(client)
+        corrupt(client)
         client.rpush("rq:queue:order-status-failed", *range(7))
 
-    asyncio.run(a_watch(orders, redis_url).look_at_queues())
+    asyncio.run(a_monitor(orders, redis_url).check_queues())
 
     failed = {"queue": "order-status-failed"}
     assert REGISTRY.get_sample_value("queue_depth_jobs", failed) == 7
@@ -139,7 +139,7 @@ def test_an_audit_of_a_healthy_engine_finds_nothing(
     async def work() -> None:
         await place(orders, 5)
         execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '1 minute'")
-        await a_watch(orders, redis_url).audit()
+        await a_monitor(orders, redis_url).audit()
 
     before = total_violations()
     asyncio.run(work())
@@ -183,12 +183,12 @@ def test_a_broken_invariant_is_counted_once(
     orders: Orders, redis_url: str, databases: Databases, fault: str, invariant: str
 ) -> None:
     async def work() -> None:
-        watch = a_watch(orders, redis_url)
+        monitor = a_monitor(orders, redis_url)
         await place(orders, 1)
         execute(databases.orders_url, fault)
         execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '1 minute'")
-        await watch.audit()
-        await watch.audit()
+        await monitor.audit()
+        await monitor.audit()
 
     before = violations(invariant)
     asyncio.run(work())
@@ -196,20 +196,20 @@ def test_a_broken_invariant_is_counted_once(
     assert violations(invariant) == before + 1
 
 
-def test_every_order_of_one_moment_is_judged_however_few_are_read_at_once(
+def test_every_order_of_one_time_is_audited_in_small_batches(
     orders: Orders, redis_url: str, databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "AUDIT_BATCH_MAX", 3)
     monkeypatch.setattr(watch, "AUDIT_BATCHES_MAX", 2)
 
     async def work() -> None:
-        looking = a_watch(orders, redis_url)
+        monitor = a_monitor(orders, redis_url)
         await place(orders, 10)
         execute(
             databases.orders_url, "UPDATE orders SET seq = 5, updated_at = now() - interval '9 s'"
         )
         for _ in range(2):
-            await looking.audit()
+            await monitor.audit()
 
     before = violations("seq_is_not_the_last_event")
     asyncio.run(work())
@@ -217,11 +217,11 @@ def test_every_order_of_one_moment_is_judged_however_few_are_read_at_once(
     assert violations("seq_is_not_the_last_event") == before + 10
 
 
-def test_what_is_committed_long_after_its_moment_is_judged(
+def test_a_change_that_is_committed_late_is_audited(
     orders: Orders, redis_url: str, databases: Databases
 ) -> None:
     async def work() -> None:
-        looking = a_watch(orders, redis_url)
+        monitor = a_monitor(orders, redis_url)
         await place(orders, 2)
         execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '1 minute'")
         with closing(psycopg2.connect(databases.orders_url)) as late, late.cursor() as cursor:
@@ -238,10 +238,10 @@ def test_what_is_committed_long_after_its_moment_is_judged(
                 WHERE id = (SELECT max(id::text)::uuid FROM orders)
                 """,
             )
-            await looking.audit()
+            await monitor.audit()
             late.commit()
         for _ in range(3):
-            await looking.audit()
+            await monitor.audit()
 
     before = violations("seq_is_not_the_last_event")
     asyncio.run(work())
@@ -249,21 +249,21 @@ def test_what_is_committed_long_after_its_moment_is_judged(
     assert violations("seq_is_not_the_last_event") == before + 1
 
 
-def test_an_audit_of_an_engine_at_rest_goes_back_no_further_each_time(
+def test_audits_without_new_changes_do_not_go_further_back(
     orders: Orders, redis_url: str, databases: Databases
 ) -> None:
     async def work() -> None:
-        looking = a_watch(orders, redis_url)
+        monitor = a_monitor(orders, redis_url)
         await place(orders, 1)
         execute(databases.orders_url, "UPDATE orders SET updated_at = now() - interval '15 s'")
-        await looking.audit()
+        await monitor.audit()
         await place(orders, 1)
         execute(
             databases.orders_url,
             "UPDATE orders SET seq = 5, updated_at = now() - interval '90 s' WHERE seq = 1",
         )
         for _ in range(5):
-            await looking.audit()
+            await monitor.audit()
 
     before = violations("seq_is_not_the_last_event")
     asyncio.run(work())

@@ -1,9 +1,12 @@
-"""The gateway does as its OpenAPI document says: schemathesis asks whatever the document allows, and
-whatever it forbids, of every operation.
+"""The gateway conforms to its OpenAPI document: schemathesis sends every operation valid and invalid
+requests. The document itself is checked as it is served.
 """
 
 import asyncio
 import json
+import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +16,8 @@ from typing import Any
 import httpx2
 import pytest
 import schemathesis
+import yaml
+from openapi_spec_validator import validate_url
 from schemathesis.config import SchemathesisConfig
 
 from order_engine.execution.domain.accounts import Scope
@@ -27,13 +32,13 @@ from support.stores import Databases, Stores, fresh_databases
 
 pytestmark = [
     pytest.mark.timeout(300),
-    # the gateway draws lots on its own thread, while hypothesis watches the random module
+    # the gateway uses random on its own thread while hypothesis watches the random module
     pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies"),
 ]
 
 EXAMPLES = 40
 ACME = AccountId("acme")
-NO_SUCH_PATH = "not_found"  # an id with a slash in it makes another path
+NO_SUCH_PATH = "not_found"  # an id with a slash is another path
 
 
 def described(*, is_open: bool) -> Any:
@@ -42,7 +47,7 @@ def described(*, is_open: bool) -> Any:
             "max-examples": EXAMPLES,
             "deterministic": True,
             "database": "none",
-            "with-security-parameters": False,  # the key is ours; `ignored_auth` takes it away
+            "with-security-parameters": False,  # the test sends the key; `ignored_auth` drops it
         },
         "suppress-health-check": ["all"],
     }
@@ -56,7 +61,7 @@ KEYED = described(is_open=False)
 
 
 def is_known_by_its_code(_: Any, response: Any, case: Any) -> None:
-    """A problem has one of the codes that the document names for its operation and status."""
+    """A problem has a code that the document lists for its operation and status."""
     operation = case.operation
     [media_type] = response.headers["content-type"]
     if (
@@ -70,8 +75,8 @@ def is_known_by_its_code(_: Any, response: Any, case: Any) -> None:
 
 
 @dataclass(slots=True, kw_only=True)
-class Door:
-    """A gateway to be asked, by one who can open all of it, and what is to be found behind."""
+class Target:
+    """A gateway, the headers that give access to all of it, and the ids of what it has."""
 
     url: str
     headers: dict[str, str]
@@ -80,26 +85,26 @@ class Door:
     cursor: str = ""
     used: set[str] = field(default_factory=set)
 
-    def ask(self, case: Any) -> None:
+    def send(self, case: Any) -> None:
         if case.meta.generation.mode.is_positive:
-            self._mend(case)
+            self._complete(case)
         case.call_and_validate(
             base_url=self.url,
             headers=self.headers or None,
             additional_checks=[is_known_by_its_code],
         )
 
-    def _mend(self, case: Any) -> None:
-        """Has the case say what a schema cannot ask for: names of things that exist, and the like."""
+    def _complete(self, case: Any) -> None:
+        """Fills in what a schema cannot express: ids that exist, a valid cursor, unused keys."""
         for name, known in (("orderId", self.orders), ("keyId", self.keys)):
             if name in case.path_parameters:
                 case.path_parameters[name] = next(known)
         if "cursor" in case.query:
             case.query["cursor"] = self.cursor
         if case.operation.label == "POST /api/orders/execute":
-            self._mend_order(case)
+            self._complete_order(case)
 
-    def _mend_order(self, case: Any) -> None:
+    def _complete_order(self, case: Any) -> None:
         body: dict[str, Any] = case.body
         if body["tokenIn"] == body["tokenOut"]:
             body["tokenOut"] = f"{body['tokenIn'][:-1]}{'y' if body['tokenIn'][-1] == 'x' else 'x'}"
@@ -121,26 +126,26 @@ def databases(stores: Stores) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="module")
-def open_door(databases: Databases, stores: Stores) -> Iterator[Door]:
+def open_target(databases: Databases, stores: Stores) -> Iterator[Target]:
     with running_gateway(databases, stores) as address:
-        yield a_door(address, databases, account=LOCAL_ACCOUNT, headers={})
+        yield a_target(address, databases, account=LOCAL_ACCOUNT, headers={})
 
 
 @pytest.fixture(scope="module")
-def keyed_door(databases: Databases, stores: Stores) -> Iterator[Door]:
+def keyed_target(databases: Databases, stores: Stores) -> Iterator[Target]:
     _, secret = a_new_key(databases, *Scope, account=ACME)
     with running_gateway(databases, stores, auth="keys") as address:
-        yield a_door(address, databases, account=ACME, headers=showing(secret))
+        yield a_target(address, databases, account=ACME, headers=showing(secret))
 
 
-def a_door(
+def a_target(
     address: str, databases: Databases, *, account: AccountId, headers: dict[str, str]
-) -> Door:
+) -> Target:
     url = f"http://{address}"
     orders = an_order_of_every_status(databases, account)
     keys = [a_new_key(databases, Scope.READ, account="other")[0].id for _ in range(2)]
     page = httpx2.get(f"{url}/api/orders?limit=1", headers=headers).json()
-    return Door(
+    return Target(
         url=url,
         headers=headers,
         orders=cycle(orders),
@@ -168,21 +173,56 @@ def an_order_of_every_status(databases: Databases, account: AccountId) -> list[s
 
 
 @OPEN.parametrize()
-def test_an_open_gateway_does_as_described(case: Any, open_door: Door) -> None:
-    open_door.ask(case)
+def test_an_open_gateway_conforms_to_its_document(case: Any, open_target: Target) -> None:
+    open_target.send(case)
 
 
 @KEYED.parametrize()
-def test_a_gateway_that_asks_for_keys_does_as_described(case: Any, keyed_door: Door) -> None:
-    keyed_door.ask(case)
+def test_a_gateway_with_api_keys_conforms_to_its_document(case: Any, keyed_target: Target) -> None:
+    keyed_target.send(case)
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_the_document_served_is_the_one_proved_here(
-    open_door: Door, keyed_door: Door, is_open: bool
+def test_the_served_document_is_the_one_tested_here(
+    open_target: Target, keyed_target: Target, is_open: bool
 ) -> None:
-    door = open_door if is_open else keyed_door
-    answer = httpx2.get(f"{door.url}/openapi.json")
+    target = open_target if is_open else keyed_target
+    answer = httpx2.get(f"{target.url}/openapi.json")
 
     assert answer.headers["content-type"] == "application/json"
     assert answer.json() == json.loads(json.dumps(document(is_open=is_open)))
+
+
+# The document as it is served
+
+
+@pytest.fixture(scope="module", params=["open", "keyed"])
+def document_url(open_target: Target, keyed_target: Target, request: pytest.FixtureRequest) -> str:
+    target = open_target if request.param == "open" else keyed_target
+    return f"{target.url}/openapi.json"
+
+
+def test_the_served_document_is_valid_openapi(document_url: str) -> None:
+    validate_url(document_url)  # raises OpenAPIValidationError
+
+
+def test_the_command_line_validator_accepts_the_served_document(document_url: str) -> None:
+    command = [sys.executable, "-m", "openapi_spec_validator", "-"]
+    text = httpx2.get(document_url).text
+    checked = subprocess.run(command, input=text, capture_output=True, text=True, timeout=60)
+
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_yaml_readers_read_the_served_document_as_json_readers_do(document_url: str) -> None:
+    text = httpx2.get(document_url).text
+
+    assert yaml.safe_load(text) == json.loads(text)
+
+
+def test_the_served_document_has_no_unpaired_surrogates(document_url: str) -> None:
+    text = httpx2.get(document_url).text
+    strings = json.dumps(json.loads(text), ensure_ascii=False)
+
+    assert re.search(r"\\u[dD][89a-fA-F]", text) is None
+    assert strings.encode().decode() == strings

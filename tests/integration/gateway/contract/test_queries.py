@@ -1,4 +1,4 @@
-"""GET /api/orders: filters, and pages that tell each order once."""
+"""GET /api/orders: filters, and pages that list each order once."""
 
 import base64
 import uuid
@@ -15,7 +15,7 @@ from support.stores import Databases, Stores, execute, fresh_databases
 
 @pytest.fixture(scope="module")
 def databases(stores: Stores) -> Iterator[Databases]:
-    """Shared: each test lists tokens of its own."""
+    """Shared: each test uses its own tokens."""
     with fresh_databases(stores) as fresh:
         yield fresh
 
@@ -50,7 +50,7 @@ def page(http: httpx2.Client, **query: Any) -> Any:
 
 
 def walked(http: httpx2.Client, **query: Any) -> Iterator[list[str]]:
-    """Each page's orders, to the last page."""
+    """The orders of each page, up to the last."""
     cursor: dict[str, str] = {}
     while True:
         body = page(http, **query, **cursor)
@@ -61,14 +61,14 @@ def walked(http: httpx2.Client, **query: Any) -> Iterator[list[str]]:
 
 
 def written_at_once(databases: Databases, token: str) -> None:
-    """Gives all orders of this token the very same moment of creation."""
+    """Gives all orders of this token the same time of creation."""
     written_at(databases, f"token_in = '{token}'", "2026-01-31 12:00:00.123456+00")
 
 
-def written_at(databases: Databases, which: str, moment: str) -> None:
+def written_at(databases: Databases, which: str, time: str) -> None:
     execute(
         databases.orders_url,
-        f"UPDATE orders SET created_at = '{moment}' WHERE {which}",  # noqa: S608
+        f"UPDATE orders SET created_at = '{time}' WHERE {which}",  # noqa: S608
     )
 
 
@@ -82,7 +82,7 @@ def test_the_newest_order_comes_first(http: httpx2.Client) -> None:
     assert listed(http, tokenIn=token) == ids[::-1]
 
 
-def test_an_order_is_listed_as_it_is_shown(http: httpx2.Client) -> None:
+def test_an_order_is_listed_as_it_is_returned_alone(http: httpx2.Client) -> None:
     token = a_token()
     order_id = placed(http, token)
     [order] = page(http, tokenIn=token)["orders"]
@@ -91,7 +91,7 @@ def test_an_order_is_listed_as_it_is_shown(http: httpx2.Client) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 8, 200])
-def test_pages_of_any_size_tell_each_order_once(http: httpx2.Client, limit: int) -> None:
+def test_pages_of_any_size_list_each_order_once(http: httpx2.Client, limit: int) -> None:
     token = a_token()
     ids = [placed(http, token) for _ in range(7)]
     pages = list(walked(http, tokenIn=token, limit=limit))
@@ -101,33 +101,33 @@ def test_pages_of_any_size_tell_each_order_once(http: httpx2.Client, limit: int)
     assert pages[-1]
 
 
-def test_orders_of_one_moment_are_told_once_each(http: httpx2.Client, databases: Databases) -> None:
+def test_orders_of_one_time_are_listed_once_each(http: httpx2.Client, databases: Databases) -> None:
     token = a_token()
     ids = {placed(http, token) for _ in range(7)}
     written_at_once(databases, token)
-    told = [order_id for each in walked(http, tokenIn=token, limit=2) for order_id in each]
+    found = [order_id for each in walked(http, tokenIn=token, limit=2) for order_id in each]
 
-    assert len(told) == len(ids)
-    assert set(told) == ids
+    assert len(found) == len(ids)
+    assert set(found) == ids
 
 
-def test_orders_that_come_between_two_pages_move_none(http: httpx2.Client) -> None:
+def test_orders_placed_between_two_pages_do_not_move_others(http: httpx2.Client) -> None:
     token = a_token()
     ids = [placed(http, token) for _ in range(7)]
-    told = []
+    found = []
     for each in walked(http, tokenIn=token, limit=2):
-        told += each
+        found += each
         placed(http, token)
         placed(http, token)
 
-    assert told == ids[::-1]
+    assert found == ids[::-1]
 
 
 def test_without_orders_there_is_one_empty_page(http: httpx2.Client) -> None:
     assert page(http, tokenIn=a_token()) == {"success": True, "orders": [], "nextCursor": None}
 
 
-def test_a_page_has_fifty_orders_unless_asked_otherwise(http: httpx2.Client) -> None:
+def test_a_page_has_fifty_orders_by_default(http: httpx2.Client) -> None:
     token = a_token()
     for _ in range(51):
         placed(http, token)
@@ -160,19 +160,19 @@ def test_orders_are_listed_by_either_token(http: httpx2.Client) -> None:
     assert listed(http, tokenIn=one, tokenOut=one) == []
 
 
-def test_orders_are_listed_by_time_without_the_bounds(http: httpx2.Client) -> None:
+def test_orders_are_listed_by_time_with_exclusive_bounds(http: httpx2.Client) -> None:
     token = a_token()
     order_id = placed(http, token)
     [order] = page(http, tokenIn=token)["orders"]
-    told = datetime.fromisoformat(order["createdAt"])
+    created_at = datetime.fromisoformat(order["createdAt"])
     step = timedelta(milliseconds=1)
 
     def between(after: datetime, before: datetime) -> list[str]:
         return listed(http, tokenIn=token, after=after.isoformat(), before=before.isoformat())
 
-    assert between(told - step, told + step) == [order_id]
-    assert between(told, told + step) == []
-    assert between(told - step, told) == []
+    assert between(created_at - step, created_at + step) == [order_id]
+    assert between(created_at, created_at + step) == []
+    assert between(created_at - step, created_at) == []
 
 
 def test_orders_of_one_millisecond_are_together_before_it_or_after_it(
@@ -182,11 +182,11 @@ def test_orders_of_one_millisecond_are_together_before_it_or_after_it(
     ids = [placed(http, token) for _ in range(3)]
     for order_id, microseconds in zip(ids, ("123000", "123456", "123999"), strict=True):
         written_at(databases, f"id = '{order_id}'", f"2026-01-31 12:00:00.{microseconds}+00")
-    [told] = {order["createdAt"] for order in page(http, tokenIn=token)["orders"]}
+    [time] = {order["createdAt"] for order in page(http, tokenIn=token)["orders"]}
 
-    assert told == "2026-01-31T12:00:00.123Z"
-    assert listed(http, tokenIn=token, after=told) == []
-    assert listed(http, tokenIn=token, before=told) == []
+    assert time == "2026-01-31T12:00:00.123Z"
+    assert listed(http, tokenIn=token, after=time) == []
+    assert listed(http, tokenIn=token, before=time) == []
     assert listed(http, tokenIn=token, after="2026-01-31T12:00:00.122999Z") == ids[::-1]
     assert listed(http, tokenIn=token, before="2026-01-31T12:00:00.123001Z") == ids[::-1]
 
@@ -206,7 +206,7 @@ def test_orders_of_one_millisecond_are_together_before_it_or_after_it(
         ("9999-12-31T23:59:59.999999Z", 0),
     ],
 )
-def test_a_moment_may_be_written_in_any_zone(
+def test_a_time_may_have_any_zone(
     http: httpx2.Client, databases: Databases, after: str, found: int
 ) -> None:
     token = a_token()
@@ -216,7 +216,7 @@ def test_a_moment_may_be_written_in_any_zone(
     assert len(listed(http, tokenIn=token, after=after)) == found
 
 
-def test_a_cursor_keeps_to_the_filters_that_come_with_it(http: httpx2.Client) -> None:
+def test_a_cursor_is_used_with_the_filters_of_its_request(http: httpx2.Client) -> None:
     token, other = a_token(), a_token()
     ids = []
     for _ in range(3):
@@ -226,7 +226,23 @@ def test_a_cursor_keeps_to_the_filters_that_come_with_it(http: httpx2.Client) ->
     assert list(walked(http, tokenIn=token, limit=1)) == [[each] for each in ids[::-1]]
 
 
-# What is wrong
+@pytest.mark.parametrize("token", ["\u00e9t\u00e9", "a b", "\u6c34", "-SOL", "SOL\u200b"])
+def test_an_older_order_with_another_token_is_still_listed_and_returned(
+    http: httpx2.Client, databases: Databases, token: str
+) -> None:
+    into = a_token()
+    order_id = placed(http, a_token(), into=into)
+    execute(databases.orders_url, f"UPDATE orders SET token_in = '{token}' WHERE id = '{order_id}'")  # noqa: S608
+    [listed_order] = page(http, tokenOut=into)["orders"]
+    order = http.get(f"/api/orders/{order_id}").json()["order"]
+
+    assert order["tokenIn"] == token
+    assert listed_order == order
+    assert http.get(f"/api/orders/{order_id}/events").status_code == 200
+    assert http.post(f"/api/orders/{order_id}/cancel").status_code == 202
+
+
+# Invalid queries
 
 
 def a_cursor(text: str) -> str:
@@ -287,7 +303,7 @@ AN_ID = "019c0000-0000-7000-8000-000000000001"
         ("=", ""),
     ],
 )
-def test_a_query_that_is_wrong_is_pointed_at(http: httpx2.Client, query: str, pointer: str) -> None:
+def test_an_invalid_parameter_is_pointed_at(http: httpx2.Client, query: str, pointer: str) -> None:
     answer = http.get(f"/api/orders?{query}")
 
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_query")
@@ -295,7 +311,7 @@ def test_a_query_that_is_wrong_is_pointed_at(http: httpx2.Client, query: str, po
 
 
 @pytest.mark.parametrize(
-    "moment",
+    "time",
     [
         "2026-01-31T12:00:00+23:59",
         "2026-01-31T12:00:00-23:59:59",
@@ -304,7 +320,7 @@ def test_a_query_that_is_wrong_is_pointed_at(http: httpx2.Client, query: str, po
         "9999-12-31T23:59:59-23:59",
     ],
 )
-def test_a_forged_cursor_is_no_more_than_a_moment(http: httpx2.Client, moment: str) -> None:
-    answer = http.get("/api/orders", params={"cursor": a_cursor(f"{moment}|{AN_ID}")})
+def test_a_forged_cursor_is_valid_or_refused(http: httpx2.Client, time: str) -> None:
+    answer = http.get("/api/orders", params={"cursor": a_cursor(f"{time}|{AN_ID}")})
 
     assert answer.status_code in {200, 422}

@@ -1,4 +1,4 @@
-"""Bodies that come slowly, in pieces, or not at all."""
+"""Bodies that arrive slowly, in pieces, or not at all."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from prometheus_client import REGISTRY
 
-from order_engine.gateway.endpoints import orders
+from order_engine.gateway.endpoints import bodies
 from support.doors import running_gateway
 from support.evidence import rows
 from support.stores import Databases, Stores, fresh_databases
@@ -34,7 +34,7 @@ def gateway(databases: Databases, stores: Stores) -> Iterator[str]:
 
 @asynccontextmanager
 async def a_request(address: str, *, body_bytes: int, path: str) -> AsyncIterator[Wire]:
-    """A connection on which a request has begun, and its body not yet."""
+    """A connection on which the head of a request was sent, but not its body."""
     host, port = address.split(":")
     async with asyncio.timeout(WITHIN_S):
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -54,21 +54,21 @@ async def answered(reader: asyncio.StreamReader) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", ["/api/orders/execute", "/api/keys"])
-@pytest.mark.parametrize("begun", [b"", BODY[:10]])
-def test_a_body_that_does_not_come_is_not_waited_for(
-    gateway: str, monkeypatch: pytest.MonkeyPatch, path: str, begun: bytes
+@pytest.mark.parametrize("first", [b"", BODY[:10]])
+def test_a_body_that_does_not_arrive_in_time_is_refused(
+    gateway: str, monkeypatch: pytest.MonkeyPatch, path: str, first: bytes
 ) -> None:
-    monkeypatch.setattr(orders, "BODY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT_S", 0.2)
 
     async def work() -> tuple[int, str]:
         async with a_request(gateway, body_bytes=len(BODY), path=path) as (reader, writer):
-            writer.write(begun)
+            writer.write(first)
             return await answered(reader)
 
     assert asyncio.run(work()) == (408, "slow_body")
 
 
-def test_a_body_may_come_byte_by_byte(gateway: str) -> None:
+def test_a_body_may_arrive_byte_by_byte(gateway: str) -> None:
     async def work() -> bytes:
         async with a_request(gateway, body_bytes=len(BODY), path="/api/orders/execute") as (
             reader,
@@ -82,7 +82,7 @@ def test_a_body_may_come_byte_by_byte(gateway: str) -> None:
     assert asyncio.run(work()).split()[1] == b"201"
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_has_come(gateway: str) -> None:
+def test_a_body_that_is_too_large_is_refused_before_it_is_complete(gateway: str) -> None:
     async def work() -> tuple[int, str]:
         async with a_request(gateway, body_bytes=10**9, path="/api/orders/execute") as (
             reader,
@@ -94,7 +94,7 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(gateway: str) ->
     assert asyncio.run(work()) == (413, "body_too_large")
 
 
-def test_a_client_that_leaves_in_the_middle_is_no_error_of_ours(
+def test_a_client_that_disconnects_during_its_request_is_not_counted_as_an_error(
     gateway: str, databases: Databases
 ) -> None:
     def counted() -> float:

@@ -1,4 +1,4 @@
-"""Who may pass which door: every route, with every kind of key that there is."""
+"""Access: every route with every kind of API key, and pages of other origins."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.routing import Route
 
 from order_engine.execution.domain.accounts import Scope
-from order_engine.gateway.app import ROUTES
+from order_engine.gateway.contract.operations import OPERATIONS
+from order_engine.gateway.routes import route_path
 from support.doors import a_new_key, running_gateway, showing
 from support.stores import Databases, Stores, fresh_databases
 
@@ -18,14 +18,14 @@ A_KEY = {"accountId": "acme", "scopes": ["read"]}
 
 Asked = tuple[str, str]
 
-# What each route asks for: a new one fails the tests below until it has a line here.
+# The scope of each route. A new operation fails the tests below until it has a line here.
 SCOPES: Mapping[Asked, Scope | None] = {
     ("GET", "/health"): None,
     ("GET", "/openapi.json"): None,
     ("GET", "/asyncapi.json"): None,
     ("GET", "/api/orders"): Scope.READ,
     ("POST", "/api/orders/execute"): Scope.TRADE,
-    ("GET", "/api/orders/execute"): None,  # 405, whoever asks
+    ("GET", "/api/orders/execute"): None,  # 405 for every caller
     ("GET", "/api/orders/{order_id}"): Scope.READ,
     ("GET", "/api/orders/{order_id}/events"): Scope.READ,
     ("POST", "/api/orders/{order_id}/cancel"): Scope.TRADE,
@@ -38,6 +38,9 @@ BODIES: Mapping[Asked, Any] = {
     ("POST", "/api/orders/execute"): A_BODY,
     ("POST", "/api/keys"): A_KEY,
 }
+NO_OPERATIONS = dict.fromkeys(
+    [("GET", "/openapi.json"), ("GET", "/asyncapi.json"), ("GET", "/api/orders/execute")]
+)
 GUARDED = [asked for asked, scope in SCOPES.items() if scope is not None]
 OF_AN_ORDER = [asked for asked in GUARDED if "{order_id}" in asked[1]]
 REFUSED = {401, 403}
@@ -47,8 +50,8 @@ every_route_of_an_order = pytest.mark.parametrize("asked", OF_AN_ORDER, ids=" ".
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """A gateway that asks for keys, an order of `acme` behind it, and a key to be revoked."""
+class Gateway:
+    """A gateway, an order of `acme` in it, and a key that may be revoked."""
 
     http: httpx2.Client
     databases: Databases
@@ -62,7 +65,7 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def door(stores: Stores) -> Iterator[Door]:
+def gateway(stores: Stores) -> Iterator[Gateway]:
     with (
         fresh_databases(stores) as databases,
         running_gateway(databases, stores, auth="keys") as address,
@@ -71,7 +74,7 @@ def door(stores: Stores) -> Iterator[Door]:
         _, secret = a_new_key(databases, Scope.TRADE)
         placed = http.post("/api/orders/execute", json=A_BODY, headers=showing(secret))
         spare, _ = a_new_key(databases, Scope.READ)
-        yield Door(
+        yield Gateway(
             http=http, databases=databases, order_id=placed.json()["orderId"], key_id=spare.id
         )
 
@@ -87,26 +90,20 @@ def is_unauthorized(answer: httpx2.Response) -> bool:
     return is_problem(answer, 401, "unauthorized")
 
 
-def test_every_route_says_what_it_asks_for() -> None:
-    routes = {
-        (method, route.path)
-        for route in ROUTES
-        if isinstance(route, Route)
-        for method in (route.methods or ())
-        if method != "HEAD"
-    }
+def test_every_operation_has_its_scope_here() -> None:
+    operations = {(each.method.upper(), route_path(each.path)): each.scope for each in OPERATIONS}
 
-    assert set(SCOPES) == routes
+    assert operations | NO_OPERATIONS == SCOPES
 
 
 @pytest.mark.parametrize("asked", [a for a, s in SCOPES.items() if s is None], ids=" ".join)
-def test_what_everybody_may_see_needs_no_key(door: Door, asked: Asked) -> None:
-    assert door.ask(asked).status_code not in REFUSED
+def test_public_routes_need_no_key(gateway: Gateway, asked: Asked) -> None:
+    assert gateway.ask(asked).status_code not in REFUSED
 
 
 @every_guarded_route
-def test_without_a_key_nothing_opens(door: Door, asked: Asked) -> None:
-    assert is_unauthorized(door.ask(asked))
+def test_a_request_without_a_key_is_unauthorized(gateway: Gateway, asked: Asked) -> None:
+    assert is_unauthorized(gateway.ask(asked))
 
 
 @every_guarded_route
@@ -123,87 +120,89 @@ def test_without_a_key_nothing_opens(door: Door, asked: Asked) -> None:
         "Basic b2U6c2VjcmV0",
     ],
 )
-def test_what_is_no_key_opens_nothing(door: Door, asked: Asked, shown: str) -> None:
-    assert is_unauthorized(door.ask(asked, {"Authorization": shown}))
+def test_a_malformed_key_is_unauthorized(gateway: Gateway, asked: Asked, shown: str) -> None:
+    assert is_unauthorized(gateway.ask(asked, {"Authorization": shown}))
 
 
 @every_guarded_route
-def test_a_wrong_secret_opens_nothing(door: Door, asked: Asked) -> None:
-    _, secret = a_new_key(door.databases, *Scope)
+def test_a_wrong_secret_is_unauthorized(gateway: Gateway, asked: Asked) -> None:
+    _, secret = a_new_key(gateway.databases, *Scope)
     wrong = secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
-    assert is_unauthorized(door.ask(asked, showing(wrong)))
+    assert is_unauthorized(gateway.ask(asked, showing(wrong)))
 
 
 @every_guarded_route
-def test_the_secret_of_one_key_does_not_open_with_the_id_of_another(
-    door: Door, asked: Asked
+def test_the_secret_of_one_key_with_the_id_of_another_is_unauthorized(
+    gateway: Gateway, asked: Asked
 ) -> None:
-    one, secret = a_new_key(door.databases, *Scope)
-    other, _ = a_new_key(door.databases, *Scope)
+    one, secret = a_new_key(gateway.databases, *Scope)
+    other, _ = a_new_key(gateway.databases, *Scope)
 
-    assert is_unauthorized(door.ask(asked, showing(secret.replace(one.id, other.id))))
-
-
-@every_guarded_route
-def test_a_revoked_key_opens_nothing(door: Door, asked: Asked) -> None:
-    _, secret = a_new_key(door.databases, *Scope, revoked=True)
-
-    assert is_unauthorized(door.ask(asked, showing(secret)))
+    assert is_unauthorized(gateway.ask(asked, showing(secret.replace(one.id, other.id))))
 
 
 @every_guarded_route
-def test_all_scopes_but_the_right_one_do_not_open(door: Door, asked: Asked) -> None:
-    _, secret = a_new_key(door.databases, *(set(Scope) - {SCOPES[asked]}))
+def test_a_revoked_key_is_unauthorized(gateway: Gateway, asked: Asked) -> None:
+    _, secret = a_new_key(gateway.databases, *Scope, revoked=True)
 
-    assert is_problem(door.ask(asked, showing(secret)), 403, "forbidden")
+    assert is_unauthorized(gateway.ask(asked, showing(secret)))
 
 
 @every_guarded_route
-def test_the_right_scope_alone_opens(door: Door, asked: Asked) -> None:
+def test_all_scopes_but_the_right_one_are_forbidden(gateway: Gateway, asked: Asked) -> None:
+    _, secret = a_new_key(gateway.databases, *(set(Scope) - {SCOPES[asked]}))
+
+    assert is_problem(gateway.ask(asked, showing(secret)), 403, "forbidden")
+
+
+@every_guarded_route
+def test_the_right_scope_alone_is_enough(gateway: Gateway, asked: Asked) -> None:
     scope = SCOPES[asked]
     assert scope is not None
-    _, secret = a_new_key(door.databases, scope)
+    _, secret = a_new_key(gateway.databases, scope)
 
-    assert door.ask(asked, showing(secret)).status_code in {200, 201, 202}
+    assert gateway.ask(asked, showing(secret)).status_code in {200, 201, 202}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_the_scheme_may_be_written_in_any_case(door: Door, scheme: str) -> None:
-    _, secret = a_new_key(door.databases, Scope.READ)
-    answer = door.ask(("GET", "/api/orders"), {"Authorization": f"{scheme} {secret}"})
+def test_the_scheme_may_be_written_in_any_case(gateway: Gateway, scheme: str) -> None:
+    _, secret = a_new_key(gateway.databases, Scope.READ)
+    answer = gateway.ask(("GET", "/api/orders"), {"Authorization": f"{scheme} {secret}"})
 
     assert answer.status_code == 200
 
 
 @every_route_of_an_order
-def test_an_order_of_another_account_is_not_there(door: Door, asked: Asked) -> None:
-    _, secret = a_new_key(door.databases, *Scope, account="foreign")
+def test_an_order_of_another_account_is_not_found(gateway: Gateway, asked: Asked) -> None:
+    _, secret = a_new_key(gateway.databases, *Scope, account="foreign")
 
-    assert is_problem(door.ask(asked, showing(secret)), 404, "order_not_found")
+    assert is_problem(gateway.ask(asked, showing(secret)), 404, "order_not_found")
 
 
-def test_a_list_holds_no_order_of_another_account(door: Door) -> None:
-    _, secret = a_new_key(door.databases, Scope.READ, account="foreign")
-    answer = door.ask(("GET", "/api/orders"), showing(secret))
+def test_a_list_holds_no_order_of_another_account(gateway: Gateway) -> None:
+    _, secret = a_new_key(gateway.databases, Scope.READ, account="foreign")
+    answer = gateway.ask(("GET", "/api/orders"), showing(secret))
 
     assert answer.json() == {"success": True, "orders": [], "nextCursor": None}
 
 
-def test_a_cursor_of_another_account_leads_nowhere(door: Door) -> None:
-    _, mine = a_new_key(door.databases, *Scope)
-    _, foreign = a_new_key(door.databases, Scope.READ, account="foreign")
-    door.ask(("POST", "/api/orders/execute"), showing(mine))
-    cursor = door.http.get("/api/orders?limit=1", headers=showing(mine)).json()["nextCursor"]
-    answer = door.http.get(f"/api/orders?cursor={cursor}", headers=showing(foreign))
+def test_a_cursor_of_another_account_lists_no_foreign_orders(gateway: Gateway) -> None:
+    _, mine = a_new_key(gateway.databases, *Scope)
+    _, foreign = a_new_key(gateway.databases, Scope.READ, account="foreign")
+    gateway.ask(("POST", "/api/orders/execute"), showing(mine))
+    cursor = gateway.http.get("/api/orders?limit=1", headers=showing(mine)).json()["nextCursor"]
+    answer = gateway.http.get(f"/api/orders?cursor={cursor}", headers=showing(foreign))
 
     assert answer.json()["orders"] == []
 
 
-def test_the_same_idempotency_key_of_two_accounts_is_two_orders(door: Door) -> None:
-    secrets = [a_new_key(door.databases, Scope.TRADE, account=each)[1] for each in ("one", "two")]
+def test_the_same_idempotency_key_of_two_accounts_is_two_orders(gateway: Gateway) -> None:
+    secrets = [
+        a_new_key(gateway.databases, Scope.TRADE, account=each)[1] for each in ("one", "two")
+    ]
     answers = [
-        door.http.post(
+        gateway.http.post(
             "/api/orders/execute",
             json=A_BODY,
             headers={**showing(secret), "Idempotency-Key": "the-same"},
@@ -215,8 +214,8 @@ def test_the_same_idempotency_key_of_two_accounts_is_two_orders(door: Door) -> N
     assert len({answer.json()["orderId"] for answer in answers}) == 2
 
 
-def test_who_has_no_key_is_not_told_what_is_wrong_with_the_body(door: Door) -> None:
-    answer = door.http.post("/api/orders/execute", content=b"{", headers={})
+def test_the_key_is_checked_before_the_body(gateway: Gateway) -> None:
+    answer = gateway.http.post("/api/orders/execute", content=b"{", headers={})
 
     assert is_unauthorized(answer)
 
@@ -231,8 +230,8 @@ every_unsafe_route = pytest.mark.parametrize("asked", UNSAFE, ids=" ".join)
 
 
 @pytest.fixture(scope="module")
-def open_door(stores: Stores) -> Iterator[Door]:
-    """A door that asks nobody for a key, and that pages of one origin may use."""
+def open_gateway(stores: Stores) -> Iterator[Gateway]:
+    """A gateway in open mode that pages of one origin may call."""
     with (
         fresh_databases(stores) as databases,
         running_gateway(databases, stores, cors_origins=(ALLOWED,)) as address,
@@ -240,48 +239,50 @@ def open_door(stores: Stores) -> Iterator[Door]:
     ):
         placed = http.post("/api/orders/execute", json=A_BODY)
         spare, _ = a_new_key(databases, Scope.READ)
-        yield Door(
+        yield Gateway(
             http=http, databases=databases, order_id=placed.json()["orderId"], key_id=spare.id
         )
 
 
 @every_unsafe_route
 @pytest.mark.parametrize("origin", FOREIGN)
-def test_a_foreign_page_changes_nothing(open_door: Door, asked: Asked, origin: str) -> None:
-    answer = open_door.ask(asked, {"Origin": origin})
+def test_a_foreign_page_changes_nothing(open_gateway: Gateway, asked: Asked, origin: str) -> None:
+    answer = open_gateway.ask(asked, {"Origin": origin})
 
     assert is_problem(answer, 403, "foreign_page")
 
 
-def test_a_foreign_page_cannot_cancel_without_a_preflight(open_door: Door) -> None:
-    path = f"/api/orders/{open_door.order_id}/cancel"
+def test_a_foreign_page_cannot_cancel_without_a_preflight(open_gateway: Gateway) -> None:
+    path = f"/api/orders/{open_gateway.order_id}/cancel"
     page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
-    refused = open_door.http.post(path, content=b"", headers=page)
-    order = open_door.http.get(f"/api/orders/{open_door.order_id}").json()["order"]
+    refused = open_gateway.http.post(path, content=b"", headers=page)
+    order = open_gateway.http.get(f"/api/orders/{open_gateway.order_id}").json()["order"]
 
     assert is_problem(refused, 403, "foreign_page")
     assert order["status"] == "pending"
 
 
 @pytest.mark.parametrize("origin", [None, ALLOWED, "itself"])
-def test_programs_and_welcome_pages_are_served(open_door: Door, origin: str | None) -> None:
-    own = str(open_door.http.base_url).rstrip("/")
+def test_programs_and_pages_of_allowed_origins_are_served(
+    open_gateway: Gateway, origin: str | None
+) -> None:
+    own = str(open_gateway.http.base_url).rstrip("/")
     headers = {} if origin is None else {"Origin": own if origin == "itself" else origin}
-    answer = open_door.ask(("POST", "/api/stream-tokens"), headers)
+    answer = open_gateway.ask(("POST", "/api/stream-tokens"), headers)
 
     assert answer.status_code == 201
 
 
-def test_a_foreign_page_may_ask_for_what_it_cannot_read(open_door: Door) -> None:
-    answer = open_door.ask(("GET", "/api/orders"), {"Origin": "http://evil.example"})
+def test_a_foreign_page_may_send_a_get_that_it_cannot_read(open_gateway: Gateway) -> None:
+    answer = open_gateway.ask(("GET", "/api/orders"), {"Origin": "http://evil.example"})
 
     assert answer.status_code == 200
     assert "access-control-allow-origin" not in answer.headers
 
 
-def test_a_key_does_not_make_a_page_welcome(door: Door) -> None:
-    _, secret = a_new_key(door.databases, *Scope)
-    answer = door.ask(
+def test_a_key_does_not_allow_a_foreign_page(gateway: Gateway) -> None:
+    _, secret = a_new_key(gateway.databases, *Scope)
+    answer = gateway.ask(
         ("POST", "/api/stream-tokens"), {**showing(secret), "Origin": "http://evil.example"}
     )
 

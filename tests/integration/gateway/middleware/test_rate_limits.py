@@ -1,4 +1,4 @@
-"""How many requests a key and an address may make, and how they are told."""
+"""Rate limits for each key and each address, and how responses report them."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def is_too_many(answer: httpx2.Response) -> bool:
     return True
 
 
-def test_every_answer_tells_what_is_left(databases: Databases, stores: Stores) -> None:
+def test_every_response_reports_what_is_left(databases: Databases, stores: Stores) -> None:
     with a_client(databases, stores, per_address=10) as http:
         answers = [http.get("/health"), http.get("/nowhere"), http.get("/api/orders?limit=0")]
 
@@ -61,7 +61,7 @@ def test_every_answer_tells_what_is_left(databases: Databases, stores: Stores) -
     assert {answer.headers["ratelimit-policy"] for answer in answers} == {'"address";q=10;w=60'}
 
 
-def test_beyond_its_limit_an_address_is_told_when_to_come_again(
+def test_an_address_above_its_limit_gets_a_retry_after(
     databases: Databases, stores: Stores
 ) -> None:
     with a_client(databases, stores, per_address=3) as http:
@@ -72,7 +72,7 @@ def test_beyond_its_limit_an_address_is_told_when_to_come_again(
     assert remaining(answers[3]) == {"address": 0}
 
 
-def test_beyond_the_limit_nothing_is_placed(databases: Databases, stores: Stores) -> None:
+def test_above_the_limit_no_order_is_placed(databases: Databases, stores: Stores) -> None:
     form = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "slippageTolerance": 0.5}
     with a_client(databases, stores, per_address=1) as http:
         http.get("/health")
@@ -84,7 +84,7 @@ def test_beyond_the_limit_nothing_is_placed(databases: Databases, stores: Stores
     assert listed == []
 
 
-def test_each_key_has_a_limit_of_its_own(databases: Databases, stores: Stores) -> None:
+def test_each_key_has_its_own_limit(databases: Databases, stores: Stores) -> None:
     one, other = (showing(a_new_key(databases, Scope.READ)[1]) for _ in range(2))
     with a_client(databases, stores, per_key=2, auth="keys") as http:
         answers = [http.get("/api/orders", headers=one) for _ in range(3)]
@@ -96,7 +96,7 @@ def test_each_key_has_a_limit_of_its_own(databases: Databases, stores: Stores) -
     assert others.status_code == 200
 
 
-def test_both_limits_are_told_together(databases: Databases, stores: Stores) -> None:
+def test_both_limits_are_reported_together(databases: Databases, stores: Stores) -> None:
     headers = showing(a_new_key(databases, Scope.READ)[1])
     with a_client(databases, stores, per_address=10, per_key=5, auth="keys") as http:
         http.get("/health")
@@ -113,7 +113,7 @@ def test_a_wrong_key_counts_against_the_address(databases: Databases, stores: St
     assert [answer.status_code for answer in answers] == [401, 401, 429]
 
 
-def test_a_limit_of_zero_is_none(databases: Databases, stores: Stores) -> None:
+def test_a_limit_of_zero_means_no_limit(databases: Databases, stores: Stores) -> None:
     with a_client(databases, stores) as http:
         answers = [http.get("/health") for _ in range(100)]
 
@@ -125,7 +125,7 @@ PAGE = {"Origin": "https://app.example"}
 PREFLIGHT = PAGE | {"Access-Control-Request-Method": "POST"}
 
 
-def test_a_page_may_read_that_it_asked_too_often(databases: Databases, stores: Stores) -> None:
+def test_a_page_of_an_allowed_origin_can_read_a_429(databases: Databases, stores: Stores) -> None:
     with a_client(databases, stores, per_address=1, cors_origins=(PAGE["Origin"],)) as http:
         http.get("/health", headers=PAGE)
         answer = http.get("/health", headers=PAGE)
