@@ -22,13 +22,8 @@ from support.serving import running
 from support.stores import Databases
 
 WITHIN_S = 30
-
-
 UNKNOWN = "019c0000-0000-7000-8000-00000000dead"
-
-
 MILLISECONDS_UTC = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
-
 
 Talk = Callable[[httpx2.AsyncClient], Awaitable[None]]
 
