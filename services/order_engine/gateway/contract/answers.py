@@ -173,7 +173,7 @@ class OneKey(Success):
 
 
 class NewKey(Success):
-    """`secret` is the value of the Authorization header. It is only shown in this response."""
+    """Send `secret` as the bearer token. Only this response shows it."""
 
     key: KeyBody
     secret: Annotated[str, Field(pattern="^oe_[0-9a-f]{16}_[0-9a-f]{64}$")]

@@ -45,7 +45,7 @@ class Problem(BaseModel):
     title: str
     status: Annotated[int, Field(ge=400, le=599)]
     detail: str
-    code: Annotated[str, Field(description="Stable: decide by it, not by the texts.")]
+    code: Annotated[str, Field(description="Stable: programs compare it, not the texts.")]
     success: Literal[False] = False
     errors: Annotated[
         Sequence[FieldError] | SkipJsonSchema[None],
