@@ -1,7 +1,7 @@
-"""Dashboards as values: what a panel asks, and what it tells the human who looks at it.
+"""Dashboards as values.
 
-In queries, `@` stands for the matchers that choose one release; a dashboard takes them from its
-variables, an alert from the chart's render.
+In queries, `@` stands for the matchers that select one release. A dashboard has them from its
+variables, an alert from the rendered chart.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,10 +23,10 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """`queries` is legend -> PromQL. `bad_above` is where its alert fires: drawn as a dashed line.
+    """`queries` is legend -> PromQL. `bad_above` is the threshold of its alert, a dashed line.
 
-    `when_none` is shown where a query has no answer: most counters of faults do not exist before the
-    first one. `alert` names the runbook's section.
+    `when_none` is shown when a query has no result: most counters of errors do not exist before the
+    first one. `alert` names a section of the runbook.
     """
 
     title: str
@@ -46,7 +46,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A band of panels under a title, each line of them exactly WIDTH wide."""
+    """Panels under a title; each line of them is exactly WIDTH wide."""
 
     title: str
     panels: Sequence[Panel]
@@ -79,3 +79,16 @@ def quantiles(histogram: str, *, where: str = "") -> dict[str, str]:
         f"p{share:.0%}".removesuffix("%"): quantile(share, histogram, where=where)
         for share in (0.5, 0.95, 0.99)
     }
+
+
+def rate(counter: str, *, by: str = "", where: str = "") -> str:
+    """The rate of a counter over all processes, for each value of `by`."""
+    grouping = f" by ({by}) " if by else ""
+    matchers = f"@,{where}" if where else "@"
+    return f"sum{grouping}(rate({counter}{{{matchers}}}[$__rate_interval]))"
+
+
+def rates(counter: str, *, by: str, where: str = "") -> dict[str, str]:
+    """One line for each value of `by`, which is its legend."""
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return {legend: rate(counter, by=by, where=where)}

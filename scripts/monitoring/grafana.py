@@ -1,4 +1,4 @@
-"""Dashboards as Grafana reads them."""
+"""Dashboards as JSON for Grafana."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -73,7 +73,7 @@ def _variables() -> Sequence[Any]:
     return (
         grafana.DatasourceVariable("datasource").label("Data source").type("prometheus"),
         _label_variable("namespace", "Namespace", label="namespace", where=""),
-        # of pods, so present wherever the scrape keeps this label of theirs; empty where it does not
+        # a label of the pods; empty when the scrape does not keep it
         _label_variable(
             "release",
             "Release",
@@ -84,7 +84,7 @@ def _variables() -> Sequence[Any]:
 
 
 def _label_variable(name: str, title: str, *, label: str, where: str) -> Any:
-    """One value, the first at the beginning: facts that gateways share have a `max` over them all."""
+    """A single value, at first the first one; never all, since some queries take a `max`."""
     return (
         grafana.QueryVariable(name)
         .label(title)
@@ -104,7 +104,7 @@ def _label_variable(name: str, title: str, *, label: str, where: str) -> Any:
 
 
 def _alerts_that_fire() -> Any:
-    chosen = 'namespace="$namespace",release="$release"'  # labels that our alerts carry
+    chosen = 'namespace="$namespace",release="$release"'  # labels of our alerts
     alerts = f'alertname=~"{PREFIX}.+",alertstate="firing",{chosen}'
     return (
         grafana.AnnotationQuery()
@@ -132,8 +132,8 @@ def _panel(panel: Panel) -> Any:
                 .target_blank(True)
             ]
         )
-    for place, (legend, query) in enumerate(panel.queries.items()):
-        built.with_target(_target(panel.kind, legend, query).ref_id(chr(ord("A") + place)))
+    for index, (legend, query) in enumerate(panel.queries.items()):
+        built.with_target(_target(panel.kind, legend, query).ref_id(chr(ord("A") + index)))
     return built
 
 

@@ -1,7 +1,7 @@
-"""Alerts as values, and as Prometheus reads them.
+"""Alerts as values, and as a rules file of Prometheus.
 
-What only the render of the chart knows stands in the file as %NAMESPACE%, %RELEASE% and %RUNBOOK%:
-in strings, so that the file is a valid one of rules as it is.
+The chart replaces %NAMESPACE%, %RELEASE% and %RUNBOOK% when it is rendered. They are in strings
+only, so that the file is valid without it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ MATCHERS = 'namespace="%NAMESPACE%",app_kubernetes_io_instance="%RELEASE%"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
-    """Fires when `query` has had an answer for `lasting`; `@` in it stands for MATCHERS.
+    """Fires when `query` has had a result for `lasting`. `@` in the query stands for MATCHERS.
 
-    `critical` is for a human at once, `warning` for the next working hour. The summary may hold
-    Prometheus templates, the description says what it means.
+    `critical` needs a person at once, `warning` in the next working hour. The summary may contain
+    Prometheus templates.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Alert:
 
 
 def anchor(name: str) -> str:
-    """Where the runbook's section of an alert is found, by GitHub's rules for headings."""
+    """The anchor of the alert's section in the runbook, as GitHub makes it."""
     return f"{PREFIX}{name}".lower()
 
 
@@ -64,7 +64,7 @@ def _rule(alert: Alert) -> dict[str, Any]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what has several lines as a block."""
+    """Writes text of several lines as a block."""
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:

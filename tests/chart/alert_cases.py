@@ -65,7 +65,7 @@ ORDERS = {
     "OrdersHung": Case(
         fires={"orders_hung_total{@}": "0x55 1x10"},
         quiet={"orders_hung_total{@}": "0x10 1x60"},  # long ago
-        summary="An order ends every worker that takes it",
+        summary="An order was claimed again and again without progress",
     ),
     "NothingConfirmed": Case(
         fires={
@@ -77,7 +77,7 @@ ORDERS = {
             'orders_waiting{@,pod="a"}': "7x60",
             'orders_moved_total{@,status="confirmed"}': "0+1x60",
         },
-        summary="7 orders wait and none was confirmed for 5 minutes",
+        summary="7 orders wait, and none was confirmed for 5 minutes",
     ),
     "BacklogSlow": Case(
         fires={
@@ -131,7 +131,7 @@ ORDERS = {
             "orders_fenced_total{@}": "0+3x60",
             'orders_claimed_total{@,way="hint"}': "0+100x60",
         },
-        summary="150 writes were refused to workers taken for dead",
+        summary="150 writes of workers without a lease were refused",
     ),
 }
 
@@ -148,7 +148,7 @@ QUEUES = {
             'jobs_started_total{@,pod="x",queue="orders"}': "0 0 100 100 200 200 300 300+50x60",
         },
         labels={"queue": "orders"},
-        summary="12 jobs wait in orders and none was started for 5 minutes",
+        summary="12 jobs wait in orders, and none was started for 5 minutes",
     ),
     "SlotsExhausted": Case(
         fires={
@@ -177,13 +177,13 @@ QUEUES = {
         fires={'hints_dropped_total{@,queue="orders"}': "0+60x60"},
         quiet={'hints_dropped_total{@,queue="orders"}': "0x40 50x30"},
         labels={"queue": "orders"},
-        summary="1 jobs/s are not written to orders",
+        summary="1 jobs/s cannot be written to orders",
     ),
     "QuarantineGrows": Case(
         fires={'jobs_quarantined_total{@,queue="orders"}': "0x50 1x20"},
         quiet={'jobs_quarantined_total{@,queue="orders"}': "0x5 1x60"},
         labels={"queue": "orders"},
-        summary="Jobs that cannot be read came to orders",
+        summary="orders received jobs that cannot be read",
     ),
     "JobsFailing": Case(
         fires={
@@ -230,7 +230,7 @@ DELIVERY = {
             'ws_events_read_total{@,reason="connect"}': "0+90x60",
             "ws_frames_sent_total{@}": "0+100x60",
         },
-        summary="50% of the frames came by the position check",
+        summary="50% of the frames came through the position check",
     ),
     "SocketsRefused": Case(
         fires={'ws_connections_refused_total{@,limit="process"}': "0+120x60"},
@@ -295,7 +295,7 @@ HTTP = {
             f'http_request_seconds_bucket{{{POST},le="0.25"}}': "0x60",
             f"http_request_seconds_count{{{POST}}}": "0+1x60",
         },
-        summary="20% of the orders of the last hour took over 250 ms to accept",
+        summary="20% of the orders of the last hour took over 250 ms to be accepted",
     ),
     "LatencyBudgetBurns": Case(
         fires={
@@ -307,7 +307,7 @@ HTTP = {
             f"http_request_seconds_count{{{POST}}}": "0+100x480",
         },
         at="7h",
-        summary="10% of the orders of the last 6 hours took over 250 ms to accept",
+        summary="10% of the orders of the last 6 hours took over 250 ms to be accepted",
     ),
 }
 
@@ -342,7 +342,7 @@ STORES = {
             " 0 90x3 0 90x2 0 90x3 0 90x3 0 90x3 0 90x3 0 90x3 0 90x3 0 90x3 0 90x3 0 90x3 0 90x9"
         },
         labels={"app_kubernetes_io_component": "gateway", "pool": "gateway"},
-        summary="3 reads or more wait for a connection of gateway",
+        summary="At least 3 reads wait for a connection of gateway",
     ),
     "BatchesFull": Case(
         fires={'batch_overflows_total{@,batches="order-worker"}': "0+60x60"},
@@ -376,7 +376,7 @@ VENUES = {
             'routes_won_total{@,venue="raydium"}': "0+60x60",
         },
         labels={"venue": "raydium"},
-        summary="2 calls/s to raydium about sent orders fail",
+        summary="2 calls/s to raydium about sent transactions fail",
     ),
 }
 

@@ -1,4 +1,4 @@
-"""What somebody must be told. A fleet that is idle, fresh, or only busy fires none of these."""
+"""All alerts. A fleet that is idle, freshly started, or merely busy fires none of them."""
 
 from collections.abc import Mapping, Sequence
 

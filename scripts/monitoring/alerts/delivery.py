@@ -1,4 +1,4 @@
-"""Frames that reach clients late, or not by the usual way."""
+"""Frames that reach clients late, or without pub/sub."""
 
 from monitoring.rule import Alert
 
@@ -11,7 +11,7 @@ histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket
 """,
         lasting="10m",
         summary="{{ $labels.status }} is published {{ $value | humanizeDuration }} after its commit",
-        description="A twentieth of the events takes so long, or longer, to the subscribers.",
+        description="5 % of the events take at least this long to reach the subscribers.",
     ),
     Alert(
         name="EventsStale",
@@ -19,8 +19,8 @@ histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket
         query="sum by (queue) (rate(jobs_stale_total{@}[5m])) > 0",
         lasting="10m",
         summary="{{ $value | humanize }} events/s of {{ $labels.queue }} are too old to publish",
-        description="The dispatcher is more than 5 s behind; clients get these events by the position"
-        " check, at most 2 s late, at the price of queries to PostgreSQL.",
+        description="The dispatcher is more than 5 s behind. Clients get these events through the position"
+        " check, at most 2 s late, which costs queries to PostgreSQL.",
     ),
     Alert(
         name="PubSubSilent",
@@ -32,9 +32,9 @@ sum(rate(ws_frames_sent_total{@}[10m]))
 > 0.2
 """,
         lasting="10m",
-        summary="{{ $value | humanizePercentage }} of the frames came by the position check",
-        description="Events do not reach the WebSocket gateways by pub/sub. Clients get all of them,"
-        " up to 2 s late.",
+        summary="{{ $value | humanizePercentage }} of the frames came through the position check",
+        description="Events do not reach the WebSocket gateways through pub/sub. Clients get all of"
+        " them, up to 2 s late.",
     ),
     Alert(
         name="SocketsRefused",
@@ -42,7 +42,7 @@ sum(rate(ws_frames_sent_total{@}[10m]))
         query="sum by (limit) (rate(ws_connections_refused_total{@}[5m])) > 0",
         lasting="10m",
         summary="{{ $value | humanize }} sockets/s are refused by the limit of a {{ $labels.limit }}",
-        description="Clients are turned away with 4429. Limit process: the fleet is full.",
+        description="Connections are refused with close code 4429. Limit process: the fleet is full.",
     ),
     Alert(
         name="SlowReaders",
@@ -57,7 +57,7 @@ sum(increase(ws_slow_readers_total{@}[10m])) >= 10
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the sockets are closed as slow readers",
-        description="Clients, or a proxy on the way, do not take what they are sent; they are closed"
-        " with 4408 and come again.",
+        description="Clients, or a proxy, do not read what they are sent. Their sockets are closed with"
+        " 4408, and they reconnect.",
     ),
 )

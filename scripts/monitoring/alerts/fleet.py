@@ -1,4 +1,4 @@
-"""Processes that are away, or not well."""
+"""Processes that are missing or unhealthy."""
 
 from monitoring.rule import Alert
 from order_engine.execution.deployables import WORKLOADS
@@ -16,7 +16,7 @@ FLEET = (
         ),
         lasting="5m",
         summary="No {{ $labels.app_kubernetes_io_component }} is up",
-        description="No pod of this workload can be scraped: there is none, or none works.",
+        description="No pod of this workload can be scraped: none exists, or none works.",
     ),
     Alert(
         name="PodDown",
@@ -24,7 +24,7 @@ FLEET = (
         query="up{@} == 0",
         lasting="10m",
         summary="{{ $labels.pod }} cannot be scraped",
-        description="The pod exists, and its admin port does not answer.",
+        description="The pod exists, but its admin port does not answer.",
     ),
     Alert(
         name="PodRestarts",
@@ -34,7 +34,7 @@ max by (app_kubernetes_io_component, pod) (changes(process_start_time_seconds{@}
 """,
         lasting="0s",
         summary="{{ $labels.pod }} was restarted {{ $value }} times in half an hour",
-        description="It ends again and again: killed for memory, not alive, or unable to start.",
+        description="It ends repeatedly: out of memory, killed by its liveness probe, or unable to start.",
     ),
     Alert(
         name="EventLoopLag",
@@ -47,8 +47,8 @@ histogram_quantile(
 """,
         lasting="10m",
         summary="The event loop of {{ $labels.pod }} is {{ $value | humanizeDuration }} late (p90)",
-        description="Everything in the process waits that long: it is short of CPU, or something"
-        " blocks its loop.",
+        description="Everything in the process waits this long: it lacks CPU, or something blocks its"
+        " event loop.",
     ),
     Alert(
         name="FilesExhausted",
@@ -58,7 +58,7 @@ max by (app_kubernetes_io_component, pod) (process_open_fds{@} / process_max_fds
 """,
         lasting="10m",
         summary="{{ $labels.pod }} has {{ $value | humanizePercentage }} of its files open",
-        description="Each socket is one. At all of them no client can connect.",
+        description="Each socket is an open file. At 100 % no client can connect.",
     ),
     Alert(
         name="VersionsMixed",
@@ -66,6 +66,6 @@ max by (app_kubernetes_io_component, pod) (process_open_fds{@} / process_max_fds
         query="count(count by (version) (engine_build_info{@})) > 1",
         lasting="1h",
         summary="{{ $value }} versions run side by side",
-        description="They may, for as long as a rollout takes. This one does not end.",
+        description="This is normal during a rollout, but this rollout does not end.",
     ),
 )

@@ -15,7 +15,7 @@ sum(rate(http_requests_total{@,route="/api/orders/execute"}[5m]))
 """,
         lasting="5m",
         summary="{{ $value | humanizePercentage }} of the orders are refused with 503",
-        description="The backlog has reached its bound, or PostgreSQL is away.",
+        description="The backlog has reached its limit, or PostgreSQL does not answer.",
     ),
     *(burning(budget) for budget in BUDGETS),
 )

@@ -1,4 +1,4 @@
-"""Orders that are wrong, late, or stand still."""
+"""Orders that are wrong, late, or stuck."""
 
 from monitoring.rule import Alert
 
@@ -9,8 +9,8 @@ ORDERS = (
         query="max by (invariant) (invariant_violations_total{@}) > 0",
         lasting="0s",
         summary="{{ $labels.invariant }}: {{ $value }} orders",
-        description="Something that must be true of every order is not; money may be wrong."
-        " Stays until the gateways have been restarted.",
+        description="A rule that holds for every order is broken; money may be wrong."
+        " The alert lasts until the gateways are restarted.",
     ),
     Alert(
         name="OrdersStuck",
@@ -18,17 +18,17 @@ ORDERS = (
         query="max(orders_stuck{@}) > 0",
         lasting="2m",
         summary="{{ $value }} started orders are stuck",
-        description="Orders that were started are due, and no worker goes on with them. Recovery"
-        " takes them within seconds when it works.",
+        description="Orders that were started are due, and no worker claims them. Recovery does so"
+        " within seconds when it works.",
     ),
     Alert(
         name="OrdersHung",
         severity="critical",
         query="sum(increase(orders_hung_total{@}[15m])) > 0",
         lasting="0s",
-        summary="An order ends every worker that takes it",
-        description="An order was claimed more than 20 times without a move, and its transaction may"
-        " still land: it is neither failed nor finished.",
+        summary="An order was claimed again and again without progress",
+        description="It was claimed more than 20 times without a transition, and its transaction may"
+        " still land, so it is not failed either.",
     ),
     Alert(
         name="NothingConfirmed",
@@ -39,7 +39,7 @@ unless on ()
 sum(rate(orders_moved_total{@,status="confirmed"}[5m])) > 0
 """,
         lasting="5m",
-        summary="{{ $value }} orders wait and none was confirmed for 5 minutes",
+        summary="{{ $value }} orders wait, and none was confirmed for 5 minutes",
         description="Orders are accepted, but not executed.",
     ),
     Alert(
@@ -53,7 +53,7 @@ sum(rate(orders_claimed_total{@,way=~"hint|watermark|without_redis"}[10m]))
 """,
         lasting="10m",
         summary="A new order waits {{ $value | humanizeDuration }} before it is started",
-        description="At the present rate of starts the backlog lasts for more than 15 minutes.",
+        description="At the present rate it takes more than 15 minutes to start all waiting orders.",
     ),
     Alert(
         name="OrdersFailing",
@@ -68,7 +68,7 @@ sum(increase(orders_moved_total{@,status=~"confirmed|failed"}[15m])) >= 20
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the orders that end have failed",
-        description="More than a quarter of all orders fails; a few always do, by their own limits.",
+        description="More than a quarter of all orders fail. A few always do, by their own limits.",
     ),
     Alert(
         name="OrdersRecovered",
@@ -83,8 +83,8 @@ sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the claims are recoveries ({{ $labels.way }})",
-        description="Workers die or venues fail (way started), or hints get lost (way watermark)."
-        " Orders are safe, and late.",
+        description="Workers die or venues fail (way started), or hints are lost (way watermark)."
+        " The orders are safe, but late.",
     ),
     Alert(
         name="LeasesNotRenewed",
@@ -92,8 +92,8 @@ sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
         query="sum(increase(lease_renewals_failed_total{@}[10m])) > 5",
         lasting="5m",
         summary="Leases could not be renewed {{ $value | humanize }} times in 10 minutes",
-        description="Workers cannot tell PostgreSQL that they are at work. After 10 s others take"
-        " their orders, which is safe, and costs time.",
+        description="Workers cannot renew their leases in PostgreSQL. After 10 s other workers claim"
+        " their orders, which is safe, but takes time.",
     ),
     Alert(
         name="OrdersFenced",
@@ -105,8 +105,8 @@ and on ()
 sum(increase(orders_fenced_total{@}[15m])) > 10
 """,
         lasting="5m",
-        summary="{{ $value | humanize }} writes were refused to workers taken for dead",
-        description="Workers do not renew their leases within 10 s, so that others take their orders:"
-        " they are starved of CPU, or paused. Cancelled orders count here too.",
+        summary="{{ $value | humanize }} writes of workers without a lease were refused",
+        description="Workers do not renew their leases within 10 s, so that others claim their orders:"
+        " they lack CPU, or are paused. Cancelled orders count too.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Work that is not taken up, or goes wrong."""
+"""Jobs that are not started, or fail."""
 
 from monitoring.rule import Alert
 
@@ -12,9 +12,9 @@ unless on (queue)
 sum by (queue) (rate(jobs_started_total{@}[5m])) > 0
 """,
         lasting="5m",
-        summary="{{ $value }} jobs wait in {{ $labels.queue }} and none was started for 5 minutes",
-        description="The queue is suspended, its workers are away, or all their slots hang. A rate"
-        " limit alone never stops starts for so long.",
+        summary="{{ $value }} jobs wait in {{ $labels.queue }}, and none was started for 5 minutes",
+        description="The queue is suspended, it has no workers, or all their slots hang. A rate limit"
+        " alone never stops all starts for 5 minutes.",
     ),
     Alert(
         name="SlotsExhausted",
@@ -26,7 +26,7 @@ max by (queue) (queue_depth_jobs{@}) > 0
 """,
         lasting="15m",
         summary="All slots of {{ $labels.queue }} are busy while jobs wait",
-        description="More replicas, or more slots, would start jobs sooner, if the rate limit allows.",
+        description="More replicas or slots would start jobs sooner, if the rate limit allows.",
     ),
     Alert(
         name="WithoutRedis",
@@ -34,24 +34,24 @@ max by (queue) (queue_depth_jobs{@}) > 0
         query="sum by (queue) (without_redis{@}) > 0",
         lasting="2m",
         summary="{{ $value }} workers of {{ $labels.queue }} are without Redis",
-        description="Orders are still executed, from PostgreSQL, up to 3 s later and with the rate"
-        " limit counted by each process alone.",
+        description="Orders are still executed, from PostgreSQL, up to 3 s later. Each process applies"
+        " the rate limit for itself.",
     ),
     Alert(
         name="HintsDropped",
         severity="warning",
         query="sum by (queue) (rate(hints_dropped_total{@}[5m])) > 0",
         lasting="5m",
-        summary="{{ $value | humanize }} jobs/s are not written to {{ $labels.queue }}",
-        description="Redis does not take them. Recovery and the position check do their work later.",
+        summary="{{ $value | humanize }} jobs/s cannot be written to {{ $labels.queue }}",
+        description="Redis does not accept them. Recovery and the position check do the work later.",
     ),
     Alert(
         name="QuarantineGrows",
         severity="warning",
         query="sum by (queue) (increase(jobs_quarantined_total{@}[30m])) > 0",
         lasting="0s",
-        summary="Jobs that cannot be read came to {{ $labels.queue }}",
-        description="Somebody writes malformed jobs, or something damages them.",
+        summary="{{ $labels.queue }} received jobs that cannot be read",
+        description="A program writes malformed jobs, or jobs are damaged.",
     ),
     Alert(
         name="JobsFailing",
@@ -64,7 +64,7 @@ sum by (queue) (rate(jobs_finished_total{@}[10m]))
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the jobs of {{ $labels.queue }} fail",
-        description="Jobs end with an error of the program, which the logs show. An order that fails"
-        " is no failed job.",
+        description="Jobs end with an error of the program, which is in the logs. An order that fails"
+        " is not a failed job.",
     ),
 )

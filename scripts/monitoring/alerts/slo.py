@@ -1,8 +1,8 @@
 """Two objectives of the HTTP API, and how fast their error budgets burn.
 
-Each alert asks a long window, so that it matters, and a short one, so that it ends when the trouble
-does (Google's SRE Workbook, chapter 5). Hours with few requests are left out: there one slow answer
-would be a large share.
+Each alert uses a long window, so that it is significant, and a short one, so that it ends when the
+problem does (Google's SRE Workbook, chapter 5). Hours with few requests do not count: one slow
+response would be a large share of them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EXECUTE = '@,route="/api/orders/execute"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """`bad_share` is the share of bad requests over a `{window}`; `allowed` what a month may have."""
+    """`bad_share` is the share of bad requests in a `{window}`, `allowed` the share in a month."""
 
     name: str
     severity: Literal["critical", "warning"]
@@ -71,8 +71,8 @@ BUDGETS = (
         long="1h",
         short="5m",
         summary="{{ $value | humanizePercentage }} of the requests of the last hour got a 5xx",
-        description="The objective is 99.9 % without. At this rate a month's budget is gone in two"
-        " days.",
+        description="The objective is 99.9 % without a 5xx. At this rate the budget of a month is used"
+        " up in two days.",
     ),
     Budget(
         name="ErrorBudgetBurns",
@@ -84,8 +84,8 @@ BUDGETS = (
         long="6h",
         short="30m",
         summary="{{ $value | humanizePercentage }} of the requests of the last 6 hours got a 5xx",
-        description="The objective is 99.9 % without. At this rate a month's budget is gone in five"
-        " days.",
+        description="The objective is 99.9 % without a 5xx. At this rate the budget of a month is used"
+        " up in five days.",
     ),
     Budget(
         name="LatencyBudgetBurnsFast",
@@ -97,9 +97,9 @@ BUDGETS = (
         long="1h",
         short="5m",
         summary="{{ $value | humanizePercentage }} of the orders of the last hour took over 250 ms"
-        " to accept",
-        description="The objective is 99 % within 250 ms. At this rate a month's budget is gone in"
-        " two days.",
+        " to be accepted",
+        description="The objective is 99 % within 250 ms. At this rate the budget of a month is used up"
+        " in two days.",
     ),
     Budget(
         name="LatencyBudgetBurns",
@@ -111,8 +111,8 @@ BUDGETS = (
         long="6h",
         short="30m",
         summary="{{ $value | humanizePercentage }} of the orders of the last 6 hours took over"
-        " 250 ms to accept",
-        description="The objective is 99 % within 250 ms. At this rate a month's budget is gone in"
-        " five days.",
+        " 250 ms to be accepted",
+        description="The objective is 99 % within 250 ms. At this rate the budget of a month is used up"
+        " in five days.",
     ),
 )

@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis take less than they are given."""
+"""PostgreSQL and Redis that are slow, overloaded or locked."""
 
 from monitoring.rule import Alert
 
@@ -11,7 +11,7 @@ histogram_quantile(0.99, sum by (le) (rate(commit_seconds_bucket{@,statement!~"c
 """,
         lasting="10m",
         summary="Commits take {{ $value | humanizeDuration }} (p99)",
-        description="PostgreSQL is slow, or rows are locked; all else gets slower with it.",
+        description="PostgreSQL is slow, or rows are locked. This slows everything else.",
     ),
     Alert(
         name="CommitRepeats",
@@ -19,7 +19,7 @@ histogram_quantile(0.99, sum by (le) (rate(commit_seconds_bucket{@,statement!~"c
         query="sum by (reason) (rate(commit_repeats_total{@}[5m])) > 0.1",
         lasting="10m",
         summary="{{ $value | humanize }} statements/s are sent again ({{ $labels.reason }})",
-        description="Connections to PostgreSQL break, or others hold locks on the engine's rows.",
+        description="Connections to PostgreSQL break, or another session locks the engine's rows.",
     ),
     Alert(
         name="ReadsWaiting",
@@ -28,9 +28,9 @@ histogram_quantile(0.99, sum by (le) (rate(commit_seconds_bucket{@,statement!~"c
 max by (app_kubernetes_io_component, pool) (min_over_time(pool_reads_waiting{@}[5m])) > 0
 """,
         lasting="5m",
-        summary="{{ $value }} reads or more wait for a connection of {{ $labels.pool }}",
-        description="For ten minutes every look at a process found its pool exhausted: queries are"
-        " slow, or there are too many of them.",
+        summary="At least {{ $value }} reads wait for a connection of {{ $labels.pool }}",
+        description="For ten minutes the pool of a process was exhausted in every measurement: queries"
+        " are slow, or too many.",
     ),
     Alert(
         name="BatchesFull",
@@ -39,6 +39,6 @@ max by (app_kubernetes_io_component, pool) (min_over_time(pool_reads_waiting{@}[
         lasting="5m",
         summary="{{ $value | humanize }} calls/s are refused: the backlog of {{ $labels.batches }}"
         " is full",
-        description="The store behind it takes less than it is given.",
+        description="The store behind it is slower than the calls come in.",
     ),
 )

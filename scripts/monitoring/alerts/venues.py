@@ -1,4 +1,4 @@
-"""Venues that do not do their part."""
+"""Venues that fail."""
 
 from monitoring.rule import Alert
 
@@ -14,7 +14,7 @@ sum by (venue) (rate(venue_quote_seconds_count{@}[5m]))
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the quotes of {{ $labels.venue }} fail",
-        description="Orders go to the other venue, at its price, and wait when no venue answers.",
+        description="Orders go to the other venue, at its price, and are retried when no venue answers.",
     ),
     Alert(
         name="SettlementFailing",
@@ -25,8 +25,8 @@ sum by (venue) (rate(venue_errors_total{@,call="settle"}[10m]))
 sum by (venue) (rate(routes_won_total{@}[10m]))
 """,
         lasting="10m",
-        summary="{{ $value | humanize }} calls/s to {{ $labels.venue }} about sent orders fail",
-        description="More than one for each order that is routed there. Orders stay submitted until"
-        " the venue says what became of them.",
+        summary="{{ $value | humanize }} calls/s to {{ $labels.venue }} about sent transactions fail",
+        description="More than one per order that is routed there. Orders stay submitted until the"
+        " venue reports their outcome.",
     ),
 )

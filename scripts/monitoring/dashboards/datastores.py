@@ -1,8 +1,8 @@
-"""PostgreSQL and Redis as the engine feels them."""
+"""PostgreSQL and Redis as seen by the engine."""
 
-from monitoring.dashboard import Dashboard, Panel, Row, quantile, quantiles
+from monitoring.dashboard import Dashboard, Panel, Row, quantile, quantiles, rate, rates
 
-# the simulated chain is a venue, and shown with the venues
+# the simulated chain is a venue, shown with the venues
 OWN = 'statement!~"chain_.+"'
 
 POSTGRES = Row(
@@ -10,8 +10,8 @@ POSTGRES = Row(
     panels=[
         Panel(
             title="Time of a statement",
-            description="From sent to committed, over all statements. A few milliseconds are well;"
-            " above half a second (dashed: p99) everything is late.",
+            description="From sent to committed, over all statements. A few milliseconds are normal."
+            " Above half a second (dashed: p99) everything is late.",
             queries=quantiles("commit_seconds", where=OWN),
             unit="s",
             bad_above=0.5,
@@ -19,7 +19,7 @@ POSTGRES = Row(
         ),
         Panel(
             title="By statement (p95)",
-            description="One line above the others: look at that statement's plan and locks.",
+            description="If one line is above the others, check the plan and the locks of that statement.",
             queries={"{{statement}}": quantile(0.95, "commit_seconds", by="statement", where=OWN)},
             unit="s",
             bad_above=0.5,
@@ -27,7 +27,8 @@ POSTGRES = Row(
         ),
         Panel(
             title="Statements",
-            description="Each carries many orders under load, so these grow slower than the orders.",
+            description="Under load each statement carries many orders, so this grows more slowly than"
+            " the orders.",
             queries={
                 "{{statement}}": "sum by (statement)"
                 f" (rate(commit_seconds_count{{@,{OWN}}}[$__rate_interval]))"
@@ -37,10 +38,9 @@ POSTGRES = Row(
         Panel(
             title="Statements sent again",
             description="The connection was lost, another transaction was in conflict, or a row was"
-            " locked. Bursts belong to a failover; a steady line does not belong here.",
+            " locked. Bursts come from a failover; a steady line is a problem.",
             queries={
-                "{{statement}}: {{reason}}": "sum by (statement, reason)"
-                " (rate(commit_repeats_total{@}[$__rate_interval]))"
+                "{{statement}}: {{reason}}": rate("commit_repeats_total", by="statement, reason")
             },
             unit="cps",
             when_none="none so far",
@@ -48,18 +48,16 @@ POSTGRES = Row(
         ),
         Panel(
             title="Jobs put back",
-            description="PostgreSQL did not answer, so they were not begun.",
-            queries={
-                "{{queue}}": "sum by (queue) (rate(jobs_returned_total{@}[$__rate_interval]))"
-            },
+            description="Not started, because PostgreSQL did not answer.",
+            queries=rates("jobs_returned_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="CommitRepeats",
         ),
         Panel(
             title="Reads that wait for a connection",
-            description="Of the fullest process. Above 0 for long, its pool"
-            " (DATABASE_CONNECTIONS_MAX) is exhausted: slow queries, or too many.",
+            description="In the busiest process. If it stays above 0, the pool (DATABASE_CONNECTIONS_MAX)"
+            " is exhausted: queries are slow, or too many.",
             queries={
                 "{{pool}}": "max by (pool) (pool_reads_waiting{@})",
             },
@@ -68,17 +66,16 @@ POSTGRES = Row(
             alert="ReadsWaiting",
         ),
         Panel(
-            title="Connections that read",
-            description="Of the fullest process; at most DATABASE_CONNECTIONS_MAX, 8 unless set"
-            " otherwise.",
+            title="Connections in use for reads",
+            description="In the busiest process; at most DATABASE_CONNECTIONS_MAX, by default 8.",
             queries={"{{pool}}": "max by (pool) (pool_connections_in_use{@})"},
             unit="short",
             alert="ReadsWaiting",
         ),
         Panel(
             title="Leases",
-            description="Orders that workers hold, and renewals that failed in a minute: those leases"
-            " run out after 10 s, and others take the orders.",
+            description="Orders that workers hold, and failed renewals in a minute. A lease that is not"
+            " renewed expires after 10 s, and another worker claims the order.",
             queries={
                 "held": "sum(leases_held{@})",
                 "renewals failed": "sum(increase(lease_renewals_failed_total{@}[1m]))",
@@ -88,20 +85,20 @@ POSTGRES = Row(
         ),
         Panel(
             title="Orders placed",
-            description="The load that all of this is for: committed by the gateways.",
-            queries={"placed": "sum(rate(orders_placed_total{@}[$__rate_interval]))"},
+            description="Committed by the gateways: the load on the stores.",
+            queries={"placed": rate("orders_placed_total")},
             unit="cps",
         ),
     ],
 )
 
 BATCHES = Row(
-    title="Batches: what runs together",
+    title="Batches",
     panels=[
         Panel(
             title="Items in a batch, on average",
-            description="1 at low load. It grows with the load, and is what keeps up with it; near 256"
-            " there is no reserve.",
+            description="1 at low load. It grows with the load, which keeps the engine fast; near 256"
+            " there is no reserve left.",
             queries={
                 "{{batches}}": "sum by (batches) (rate(batch_size_items_sum{@}[$__rate_interval]))"
                 " / sum by (batches) (rate(batch_size_items_count{@}[$__rate_interval]))"
@@ -110,16 +107,14 @@ BATCHES = Row(
         ),
         Panel(
             title="Items in a batch (p99)",
-            description="The largest ones.",
+            description="The largest batches.",
             queries={"{{batches}}": quantile(0.99, "batch_size_items", by="batches")},
             unit="short",
         ),
         Panel(
             title="Calls refused",
-            description="The backlog of a batch was full: its store is too slow. 0 is well.",
-            queries={
-                "{{batches}}": "sum by (batches) (rate(batch_overflows_total{@}[$__rate_interval]))"
-            },
+            description="The backlog of a batch was full, because its store is too slow. Normally 0.",
+            queries=rates("batch_overflows_total", by="batches"),
             unit="cps",
             when_none="none so far",
             alert="BatchesFull",
@@ -132,7 +127,7 @@ REDIS = Row(
     panels=[
         Panel(
             title="Workers without Redis",
-            description="They work from PostgreSQL. 0 is well.",
+            description="They take their work from PostgreSQL. Normally 0.",
             queries={"{{queue}}": "sum by (queue) (without_redis{@})"},
             unit="short",
             bad_above=1,
@@ -140,17 +135,15 @@ REDIS = Row(
         ),
         Panel(
             title="Jobs not written",
-            description="Redis was away or full, or the buffer before it.",
-            queries={
-                "{{queue}}": "sum by (queue) (rate(hints_dropped_total{@}[$__rate_interval]))"
-            },
+            description="Redis was down or full, or the buffer in front of it was full.",
+            queries=rates("hints_dropped_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="HintsDropped",
         ),
         Panel(
-            title="Jobs that it holds",
-            description="Over all queues; what waits costs its memory.",
+            title="Jobs in Redis",
+            description="Over all queues. Waiting jobs use memory of Redis.",
             queries={"jobs": "sum(max by (queue) (queue_depth_jobs{@}))"},
             unit="short",
         ),
@@ -160,6 +153,6 @@ REDIS = Row(
 DATASTORES = Dashboard(
     name="datastores",
     title="Datastores",
-    description="PostgreSQL and Redis as the engine feels them.",
+    description="PostgreSQL and Redis as seen by the engine.",
     rows=[POSTGRES, BATCHES, REDIS],
 )

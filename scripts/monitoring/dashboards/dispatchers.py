@@ -1,25 +1,25 @@
 """The six status dispatchers: from a status queue to pub/sub."""
 
-from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, quantiles
+from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, quantiles, rates
 
 QUEUE = 'queue=~"order-status-.+"'
 
 LAG = Row(
-    title="How late events are published",
+    title="Delay",
     panels=[
         Panel(
             title="From committed to published",
-            description="Tens of milliseconds are well. Above a second (dashed) clients notice; at 5 s"
-            " events are dropped as stale and come by the position check.",
+            description="Tens of milliseconds are normal. Above a second (dashed) clients notice; after 5"
+            " s events are dropped as stale, and clients get them through the position check.",
             queries=quantiles("event_dispatch_seconds"),
             unit="s",
             bad_above=1,
             alert="DispatchLag",
         ),
         Panel(
-            title="The same by status (p95)",
-            description="One line above the others: that dispatcher is short of CPU, slots or its"
-            " rate limit.",
+            title="From committed to published, by status (p95)",
+            description="If one line is above the others, that dispatcher lacks CPU or slots, or is at"
+            " its rate limit.",
             queries={"{{status}}": quantile(0.95, "event_dispatch_seconds", by="status")},
             unit="s",
             bad_above=1,
@@ -27,8 +27,8 @@ LAG = Row(
         ),
         Panel(
             title="Distribution",
-            description="Where the events lie. A second band far above the first is a dispatcher that"
-            " stands still now and then.",
+            description="Events by their delay. A second band far above the first means that a dispatcher"
+            " stops now and then.",
             queries={
                 "{{le}}": "sum by (le) (increase(event_dispatch_seconds_bucket{@}[$__rate_interval]))"
             },
@@ -39,27 +39,25 @@ LAG = Row(
 )
 
 WORK = Row(
-    title="What they do",
+    title="Throughput",
     panels=[
         Panel(
             title="Events published",
-            description="By status. In a steady fleet all but failed are equal.",
-            queries={
-                "{{status}}": "sum by (status) (rate(events_published_total{@}[$__rate_interval]))"
-            },
+            description="By status. In a steady fleet all are equal, except failed.",
+            queries=rates("events_published_total", by="status"),
             unit="cps",
         ),
         Panel(
             title="Jobs waiting",
-            description="Near 0. A queue that stays long belongs to a dispatcher that is down, or at"
-            " its rate limit (1,000 a minute and process unless set otherwise): scale it.",
+            description="Normally near 0. If a queue stays long, its dispatcher is down or at its rate"
+            " limit (by default 1,000 a minute per process): scale it.",
             queries={"{{queue}}": f"max by (queue) (queue_depth_jobs{{@,{QUEUE}}})"},
             unit="short",
             alert="QueueStalled",
         ),
         Panel(
             title="Age of the oldest job",
-            description="Below a second is well; from 5 s on (dashed) jobs are dropped.",
+            description="Normally below a second. From 5 s (dashed) jobs are dropped.",
             queries={"{{queue}}": f"max by (queue) (queue_oldest_job_seconds{{@,{QUEUE}}})"},
             unit="s",
             bad_above=5,
@@ -67,15 +65,15 @@ WORK = Row(
         ),
         Panel(
             title="Too old to publish",
-            description="Clients got these by the position check. 0 is well.",
-            queries={"{{queue}}": "sum by (queue) (rate(jobs_stale_total{@}[$__rate_interval]))"},
+            description="Clients got these events through the position check. Normally 0.",
+            queries=rates("jobs_stale_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="EventsStale",
         ),
         Panel(
             title="Jobs that failed",
-            description="Not published after three tries. 0 is well, but while Redis restarts.",
+            description="Not published after three attempts. Normally 0, except while Redis restarts.",
             queries={
                 "{{queue}}": "sum by (queue)"
                 f' (rate(jobs_finished_total{{@,outcome="failed",{QUEUE}}}[$__rate_interval]))'
@@ -86,7 +84,7 @@ WORK = Row(
         ),
         Panel(
             title="Events in one call to Redis",
-            description="On average. It grows with the load, which is well: that is what keeps up.",
+            description="On average. It grows with the load, which keeps the dispatchers fast.",
             queries={
                 "events": 'sum(rate(batch_size_items_sum{@,batches="publisher"}[$__rate_interval]))'
                 ' / sum(rate(batch_size_items_count{@,batches="publisher"}[$__rate_interval]))'

@@ -1,6 +1,6 @@
-"""HTTP on the overview."""
+"""The row about HTTP on the overview."""
 
-from monitoring.dashboard import Kind, Panel, Row, quantile, quantiles
+from monitoring.dashboard import Kind, Panel, Row, quantile, quantiles, rates
 
 POST = 'route="/api/orders/execute"'
 
@@ -9,22 +9,17 @@ HTTP = Row(
     panels=[
         Panel(
             title="Requests by route",
-            description="Answered by the gateways. Routes are templates, never paths.",
-            queries={
-                "{{route}}": "sum by (route) (rate(http_requests_total{@}[$__rate_interval]))"
-            },
+            description="Answered by the gateways. Routes are templates, not paths.",
+            queries=rates("http_requests_total", by="route"),
             unit="reqps",
             kind=Kind.STACK,
             width=6,
         ),
         Panel(
-            title="Answers by code",
-            description="2xx is well; 4xx is the clients' doing, 429 the rate limit; 503 says that"
-            " PostgreSQL is away or the backlog full; 500 is a fault of the program.",
-            queries={
-                "{{method}} {{code}}": "sum by (method, code)"
-                " (rate(http_requests_total{@}[$__rate_interval]))"
-            },
+            title="Responses by code",
+            description="2xx is normal. 4xx is caused by the clients, 429 by a rate limit. 503:"
+            " PostgreSQL does not answer or the backlog is full. 500: a bug.",
+            queries=rates("http_requests_total", by="method, code"),
             unit="reqps",
             kind=Kind.STACK,
             width=6,
@@ -32,8 +27,7 @@ HTTP = Row(
         ),
         Panel(
             title="Share of 5xx",
-            description="The objective is below 0.1 % over a month; dashed: where its budget burns"
-            " fast.",
+            description="The objective is below 0.1 % over a month. Dashed: the error budget burns fast.",
             queries={
                 "5xx": 'sum(rate(http_requests_total{@,code=~"5.."}[$__rate_interval]))'
                 " / sum(rate(http_requests_total{@}[$__rate_interval]))"
@@ -46,8 +40,8 @@ HTTP = Row(
         ),
         Panel(
             title="Time to accept an order",
-            description="POST /api/orders/execute, commit included. The objective is 99 % within"
-            " 250 ms (dashed).",
+            description="POST /api/orders/execute, commit included. The objective is 99 % within 250 ms"
+            " (dashed).",
             queries=quantiles("http_request_seconds", where=POST),
             unit="s",
             width=6,
@@ -56,8 +50,8 @@ HTTP = Row(
             alert="LatencyBudgetBurnsFast",
         ),
         Panel(
-            title="Time to answer, other routes (p95)",
-            description="Reads are a query each; above 100 ms PostgreSQL or the gateway is busy.",
+            title="Response time, other routes (p95)",
+            description="Each read is one query. Above 100 ms PostgreSQL or the gateway is busy.",
             queries={
                 "{{route}}": quantile(
                     0.95, "http_request_seconds", by="route", where='route!="/api/orders/execute"'
@@ -67,13 +61,10 @@ HTTP = Row(
             width=12,
         ),
         Panel(
-            title="Requests beyond a limit",
-            description="Answered 429, by whose limit it was. One client that asks too often is no"
-            " trouble of the engine's; many at once are, when a proxy's address is counted for all"
-            " of them (TRUSTED_PROXIES).",
-            queries={
-                "{{who}}": "sum by (who) (rate(http_requests_limited_total{@}[$__rate_interval]))"
-            },
+            title="Requests over a rate limit",
+            description="Answered with 429, by the kind of limit. One client is harmless. Many at once"
+            " are not: the address of a proxy may count for all its clients (TRUSTED_PROXIES).",
+            queries=rates("http_requests_limited_total", by="who"),
             unit="reqps",
             width=12,
             when_none="none so far",

@@ -1,18 +1,18 @@
-"""The first dashboard to look at: is the engine well, and where do orders stand?"""
+"""The first dashboard to open: is the engine healthy, and in which status are the orders?"""
 
-from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, quantiles
+from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, quantiles, rate, rates
 from monitoring.dashboards.http import HTTP
 from monitoring.dashboards.processes import PROCESSES
 
 FINAL = 'status=~"confirmed|failed"'
 
-WELL = Row(
-    title="Is it well?",
+HEALTH = Row(
+    title="Health",
     panels=[
         Panel(
             title="Alerts",
-            description="Alerts of this engine that fire now. Anything above 0 has a page in the"
-            " runbook, under its name.",
+            description="Alerts of this engine that fire now. Each has a section in the runbook, under"
+            " its name.",
             queries={
                 "": 'count(ALERTS{alertname=~"OrderEngine.+",alertstate="firing",'
                 'namespace="$namespace",release="$release"}) or vector(0)'
@@ -24,7 +24,7 @@ WELL = Row(
         ),
         Panel(
             title="Invariants broken",
-            description="Orders that break what must always be true. Must be 0, always.",
+            description="Orders that break a rule which always holds. Must be 0.",
             queries={"": "sum(max by (invariant) (invariant_violations_total{@})) or vector(0)"},
             unit="short",
             kind=Kind.NUMBER,
@@ -34,8 +34,8 @@ WELL = Row(
         ),
         Panel(
             title="Orders stuck",
-            description="Started orders that nobody goes on with. Above 0 for longer than a minute,"
-            " recovery does not do its work.",
+            description="Started orders that no worker claims. Above 0 for more than a minute, recovery"
+            " does not work.",
             queries={"": "max(orders_stuck{@})"},
             unit="short",
             kind=Kind.NUMBER,
@@ -45,8 +45,8 @@ WELL = Row(
         ),
         Panel(
             title="Orders waiting",
-            description="Accepted and not started yet. Good: near 0. It grows when orders come faster"
-            " than the rate limit, or the workers, allow.",
+            description="Accepted and not started yet. Normally near 0. It grows when orders come faster"
+            " than the rate limit or the workers allow.",
             queries={"": "max(orders_waiting{@})"},
             unit="short",
             kind=Kind.NUMBER,
@@ -55,7 +55,7 @@ WELL = Row(
         ),
         Panel(
             title="Orders placed",
-            description="Committed by the gateways, in a minute.",
+            description="Committed by the gateways, per minute.",
             queries={"": "sum(rate(orders_placed_total{@}[5m])) * 60"},
             unit="cpm",
             kind=Kind.NUMBER,
@@ -63,8 +63,8 @@ WELL = Row(
         ),
         Panel(
             title="Orders confirmed",
-            description="Filled by a venue, in a minute. Over time this and the failed ones are as"
-            " many as were placed.",
+            description="Filled by a venue, per minute. Over time, confirmed and failed orders add up to"
+            " the placed ones.",
             queries={
                 "": '(sum(rate(orders_moved_total{@,status="confirmed"}[5m])) or vector(0)) * 60'
             },
@@ -75,7 +75,7 @@ WELL = Row(
         ),
         Panel(
             title="Failed share",
-            description="Of the orders that ended. A few per cent fail by their own limits (slippage);"
+            description="Of the orders that ended. A few percent fail by their own limits (slippage);"
             " above a quarter something is wrong. Cancelled orders are not counted.",
             queries={
                 "": '(sum(rate(orders_moved_total{@,status="failed"}[15m])) or vector(0))'
@@ -89,9 +89,9 @@ WELL = Row(
             alert="OrdersFailing",
         ),
         Panel(
-            title="Time to an end (p95)",
-            description="From committed to final. The venue alone takes 2 to 3 s; what goes beyond is"
-            " mostly waiting for a slot or for the rate limit.",
+            title="Time to final (p95)",
+            description="From committed to final. The venue takes 2 to 3 s; the rest is mostly waiting"
+            " for a slot or the rate limit.",
             queries={
                 "": quantile(0.95, "order_end_to_end_seconds").replace("$__rate_interval", "15m")
             },
@@ -104,13 +104,13 @@ WELL = Row(
 )
 
 FUNNEL = Row(
-    title="The funnel: orders by status",
+    title="Orders by status",
     panels=[
         Panel(
-            title="How far orders came",
-            description="Orders that reached each status in the chosen time. Healthy bars are about"
-            " equal from pending to submitted, and confirmed + failed make up the same again. A step"
-            " down shows where orders wait or end.",
+            title="Orders that reached each status",
+            description="In the selected time. Normally the bars from pending to submitted are about"
+            " equal, and confirmed + failed add up to the same. A lower bar shows where orders"
+            " wait or end.",
             queries={
                 "pending": "sum(increase(orders_placed_total{@}[$__range]))",
                 **{
@@ -123,18 +123,18 @@ FUNNEL = Row(
             when_none="none",
         ),
         Panel(
-            title="Moves by status",
-            description="Orders that enter a status each second. The lines of a steady fleet lie on"
-            " each other; one that lags behind shows the step that is slow.",
+            title="Transitions by status",
+            description="Orders that enter a status per second. In a steady fleet the lines coincide; a"
+            " lower line shows the slow step.",
             queries={
-                "pending": "sum(rate(orders_placed_total{@}[$__rate_interval]))",
-                "{{status}}": "sum by (status) (rate(orders_moved_total{@}[$__rate_interval]))",
+                "pending": rate("orders_placed_total"),
+                "{{status}}": rate("orders_moved_total", by="status"),
             },
             unit="cps",
         ),
         Panel(
             title="Time from committed to final",
-            description="Over all orders that ended. p50 near 3 s with the simulated venues; p99 above"
+            description="Over all orders that ended. With the simulated venues p50 is near 3 s; p99 above"
             " 30 s means retries or a backlog.",
             queries=quantiles("order_end_to_end_seconds"),
             unit="s",
@@ -142,8 +142,8 @@ FUNNEL = Row(
         ),
         Panel(
             title="Backlog",
-            description="Orders that no worker has started, up to the gateways' bound, where POSTs are"
-            " refused; and started ones that are stuck, which must be 0.",
+            description="Orders that no worker has started, up to the limit at which POSTs are refused;"
+            " and started orders that are stuck, which must be 0.",
             queries={
                 "waiting": "max(orders_waiting{@})",
                 "stuck": "max(orders_stuck{@})",
@@ -152,9 +152,9 @@ FUNNEL = Row(
             alert="BacklogSlow",
         ),
         Panel(
-            title="Time to work the backlog off",
-            description="Orders that wait, over those started each second: what a new order waits."
-            " Above 15 minutes (dashed) the limit or the number of workers is too low.",
+            title="Time to start the backlog",
+            description="Waiting orders divided by starts per second: how long a new order waits. Above"
+            " 15 minutes (dashed) the rate limit or the number of workers is too low.",
             queries={
                 "wait": "max(orders_waiting{@}) / on () sum(rate(orders_claimed_total"
                 '{@,way=~"hint|watermark|without_redis"}[5m]))'
@@ -165,11 +165,11 @@ FUNNEL = Row(
             alert="BacklogSlow",
         ),
         Panel(
-            title="How orders come to workers",
-            description="hint: by the queue, the usual way. started: after a retry or a worker's death."
-            " watermark: the hint was lost. without_redis: Redis is away. refused: a hint that came"
-            " too late, harmless.",
-            queries={"{{way}}": "sum by (way) (rate(orders_claimed_total{@}[$__rate_interval]))"},
+            title="Claims by way",
+            description="hint: from the queue, the normal way. started: after a retry or the death of a"
+            " worker. watermark: the hint was lost. without_redis: Redis is down. refused: a"
+            " hint that came too late, harmless.",
+            queries=rates("orders_claimed_total", by="way"),
             unit="cps",
             kind=Kind.STACK,
             alert="OrdersRecovered",
@@ -180,6 +180,6 @@ FUNNEL = Row(
 OVERVIEW = Dashboard(
     name="overview",
     title="Overview",
-    description="Is the engine well, where do orders stand, and are requests answered?",
-    rows=[WELL, FUNNEL, HTTP, PROCESSES],
+    description="Is the engine healthy, in which status are the orders, and are requests answered?",
+    rows=[HEALTH, FUNNEL, HTTP, PROCESSES],
 )

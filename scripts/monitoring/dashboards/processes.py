@@ -1,4 +1,4 @@
-"""Processes on the overview."""
+"""The row about processes on the overview."""
 
 from monitoring.dashboard import Kind, Panel, Row, quantile
 
@@ -18,7 +18,7 @@ PROCESSES = Row(
         ),
         Panel(
             title="Versions",
-            description="Processes of each version. Two at once only while a rollout runs.",
+            description="Processes of each version. Two at once are normal only during a rollout.",
             queries={"{{version}}": "count by (version) (engine_build_info{@})"},
             unit="short",
             width=6,
@@ -26,7 +26,7 @@ PROCESSES = Row(
         ),
         Panel(
             title="Restarts in half an hour",
-            description="0 is well; more than 2 of one pod is a crash loop.",
+            description="Normally 0. More than 2 of one pod is a crash loop.",
             queries={
                 "{{pod}}": "max by (pod) (changes(process_start_time_seconds{@}[30m]))",
             },
@@ -36,8 +36,8 @@ PROCESSES = Row(
             alert="PodRestarts",
         ),
         Panel(
-            title="Files open",
-            description="Share of what a process may open; each socket is one. Dashed: 80 %.",
+            title="Open files",
+            description="Share of the limit of a process; each socket is one. Dashed: 80 %.",
             queries={
                 "{{app_kubernetes_io_component}}": "max by (app_kubernetes_io_component)"
                 " (process_open_fds{@} / process_max_fds{@})"
@@ -49,8 +49,8 @@ PROCESSES = Row(
         ),
         Panel(
             title="CPU of the busiest pod",
-            description="Each process has one event loop: towards 100 % of a CPU (dashed: 90 %) it"
-            " comes late, and more replicas are needed.",
+            description="Each process has one event loop. Near 100 % of a core (dashed: 90 %) it lags,"
+            " and more replicas are needed.",
             queries={
                 "{{app_kubernetes_io_component}}": "max by (app_kubernetes_io_component)"
                 " (rate(process_cpu_seconds_total{@}[$__rate_interval]))"
@@ -60,9 +60,9 @@ PROCESSES = Row(
             alert="EventLoopLag",
         ),
         Panel(
-            title="Lateness of event loops (p90)",
-            description="Of the worst pod. Milliseconds are well; above 250 ms (dashed) everything"
-            " in that process waits: it is short of CPU, or something blocks its loop.",
+            title="Lag of event loops (p90)",
+            description="Of the worst pod. Milliseconds are normal. Above 250 ms (dashed) everything in"
+            " that process waits: it lacks CPU, or something blocks its event loop.",
             queries={
                 "{{app_kubernetes_io_component}}": "max by (app_kubernetes_io_component) ("
                 + quantile(0.9, "event_loop_lag_seconds", by="app_kubernetes_io_component, pod")
@@ -74,7 +74,8 @@ PROCESSES = Row(
         ),
         Panel(
             title="Memory of the largest pod",
-            description="Resident. Steady is well; what only grows ends at the pod's limit.",
+            description="Resident memory. Steady is normal; if it keeps growing, it ends at the limit of"
+            " the pod.",
             queries={
                 "{{app_kubernetes_io_component}}": "max by (app_kubernetes_io_component)"
                 " (process_resident_memory_bytes{@})"

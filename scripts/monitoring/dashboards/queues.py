@@ -1,30 +1,30 @@
-"""Queues and the workers behind them: is work taken up, and by what way does it end?"""
+"""Queues and their workers: are jobs started, and how do they end?"""
 
-from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile
+from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, rate, rates
 
 WAITING = Row(
-    title="What waits",
+    title="Waiting",
     panels=[
         Panel(
             title="Jobs waiting",
-            description="Length of each list in Redis. The queue `orders` may be long when orders come"
-            " faster than the rate limit; the status queues are near 0 always.",
+            description="Length of each list in Redis. `orders` may be long when orders come faster than"
+            " the rate limit; the status queues are normally near 0.",
             queries={"{{queue}}": "max by (queue) (queue_depth_jobs{@})"},
             unit="short",
             alert="QueueStalled",
         ),
         Panel(
             title="Age of the oldest job",
-            description="Of the job at the head. A status queue above 5 s drops its jobs as stale;"
-            " `orders` is as old as its backlog.",
+            description="Of the job at the head. A status queue drops jobs older than 5 s as stale; in"
+            " `orders` it is the age of the backlog.",
             queries={"{{queue}}": "max by (queue) (queue_oldest_job_seconds{@})"},
             unit="s",
             alert="QueueStalled",
         ),
         Panel(
             title="Wait for a slot (p95)",
-            description="From enqueued to started. Well below a second unless the rate limit, or the"
-            " number of slots, holds jobs back.",
+            description="From enqueued to started. Well below a second, unless the rate limit or the"
+            " number of slots delays jobs.",
             queries={"{{queue}}": quantile(0.95, "job_wait_seconds", by="queue")},
             unit="s",
             alert="SlotsExhausted",
@@ -33,20 +33,20 @@ WAITING = Row(
 )
 
 WORK = Row(
-    title="What is worked on",
+    title="Work",
     panels=[
         Panel(
             title="Jobs started",
-            description="0 while jobs wait is a stalled queue. `orders` ends at the rate limit, over"
-            " all workers together: 100 a minute unless set otherwise.",
-            queries={"{{queue}}": "sum by (queue) (rate(jobs_started_total{@}[$__rate_interval]))"},
+            description="0 while jobs wait means that the queue is stalled. `orders` is bounded by the"
+            " rate limit over all workers: by default 100 a minute.",
+            queries=rates("jobs_started_total", by="queue"),
             unit="cps",
             alert="QueueStalled",
         ),
         Panel(
             title="Slots busy",
-            description="Share of the places for jobs. At 100 % while jobs wait more replicas would"
-            " help, if the rate limit allows.",
+            description="Share of all slots. At 100 % while jobs wait, more replicas help if the rate"
+            " limit allows.",
             queries={
                 "{{queue}}": "sum by (queue) (slots_busy{@}) / sum by (queue) (slots{@})",
             },
@@ -56,29 +56,26 @@ WORK = Row(
         ),
         Panel(
             title="Slots",
-            description="Places for jobs, over all workers of a queue.",
+            description="Over all workers of a queue.",
             queries={"{{queue}}": "sum by (queue) (slots{@})"},
             unit="short",
         ),
         Panel(
             title="Time of a job (p95)",
-            description="From started to ended: some 3 s for an order, milliseconds for an event.",
+            description="From started to ended: about 3 s for an order, milliseconds for an event.",
             queries={"{{queue}}": quantile(0.95, "job_seconds", by="queue")},
             unit="s",
         ),
         Panel(
             title="Jobs ended, by outcome",
-            description="failed is an error of the program, not a failed order: it should not be.",
-            queries={
-                "{{queue}} {{outcome}}": "sum by (queue, outcome)"
-                " (rate(jobs_finished_total{@}[$__rate_interval]))"
-            },
+            description="failed is an error of the program, not a failed order. Normally 0.",
+            queries=rates("jobs_finished_total", by="queue, outcome"),
             unit="cps",
             alert="JobsFailing",
         ),
         Panel(
             title="Workers without Redis",
-            description="1 or more: these work from PostgreSQL, somewhat later. 0 is well.",
+            description="They take their work from PostgreSQL, somewhat later. Normally 0.",
             queries={"{{queue}}": "sum by (queue) (without_redis{@})"},
             unit="short",
             bad_above=1,
@@ -88,37 +85,32 @@ WORK = Row(
 )
 
 HINTS = Row(
-    title="Hints: the jobs that point at PostgreSQL",
+    title="Hints: the jobs in Redis",
     panels=[
         Panel(
             title="Written",
             description="Jobs that gateways and workers wrote to Redis.",
-            queries={
-                "{{queue}}": "sum by (queue) (rate(hints_written_total{@}[$__rate_interval]))"
-            },
+            queries=rates("hints_written_total", by="queue"),
             unit="cps",
         ),
         Panel(
             title="Not written",
-            description="Redis was away or the buffer full. Nothing is lost, all of it is later.",
-            queries={
-                "{{queue}}": "sum by (queue) (rate(hints_dropped_total{@}[$__rate_interval]))"
-            },
+            description="Redis was down or the buffer full. Nothing is lost, but it is late.",
+            queries=rates("hints_dropped_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="HintsDropped",
         ),
         Panel(
-            title="Taken away",
+            title="Removed without being run",
             description="swept: hints of orders that a killed worker left. stale: events too old to"
-            " publish. returned: PostgreSQL was away. All are bursts around a fault.",
+            " publish. returned: PostgreSQL did not answer. recalled: claimed, but the answer"
+            " to the worker was lost. Normally only in bursts around a failure.",
             queries={
-                "swept {{queue}}": "sum by (queue) (rate(jobs_swept_total{@}[$__rate_interval]))",
-                "stale {{queue}}": "sum by (queue) (rate(jobs_stale_total{@}[$__rate_interval]))",
-                "returned {{queue}}": "sum by (queue)"
-                " (rate(jobs_returned_total{@}[$__rate_interval]))",
-                "recalled {{queue}}": "sum by (queue)"
-                " (rate(jobs_recalled_total{@}[$__rate_interval]))",
+                "swept {{queue}}": rate("jobs_swept_total", by="queue"),
+                "stale {{queue}}": rate("jobs_stale_total", by="queue"),
+                "returned {{queue}}": rate("jobs_returned_total", by="queue"),
+                "recalled {{queue}}": rate("jobs_recalled_total", by="queue"),
             },
             unit="cps",
             when_none="none so far",
@@ -126,7 +118,7 @@ HINTS = Row(
         ),
         Panel(
             title="Quarantined",
-            description="Jobs that could not be read, in the chosen time. Must be 0.",
+            description="Jobs that could not be read, in the selected time. Must be 0.",
             queries={"{{queue}}": "sum by (queue) (increase(jobs_quarantined_total{@}[$__range]))"},
             unit="short",
             kind=Kind.BARS,
@@ -134,21 +126,21 @@ HINTS = Row(
             alert="QuarantineGrows",
         ),
         Panel(
-            title="Starts given back to the rate limit",
-            description="They did not happen: PostgreSQL was away, there was no such order, or Redis's answer was lost.",
-            queries={
-                "{{reason}}": "sum by (reason) (rate(tokens_refunded_total{@}[$__rate_interval]))"
-            },
+            title="Starts returned to the rate limit",
+            description="They did not happen: PostgreSQL did not answer, there was no such order, or the"
+            " answer of Redis was lost.",
+            queries=rates("tokens_refunded_total", by="reason"),
             unit="cps",
             when_none="none so far",
         ),
         Panel(
             title="Fenced and hung",
-            description="fenced: a worker was taken for dead, or its order cancelled, and its write"
-            " refused. hung: an order ended 20 workers in a row; must be 0.",
+            description="fenced: a write of a worker was refused, because its lease had expired or the"
+            " order was cancelled. hung: an order was claimed 20 times in a row without"
+            " progress; must be 0.",
             queries={
-                "fenced": "sum(rate(orders_fenced_total{@}[$__rate_interval]))",
-                "hung": "sum(rate(orders_hung_total{@}[$__rate_interval]))",
+                "fenced": rate("orders_fenced_total"),
+                "hung": rate("orders_hung_total"),
             },
             unit="cps",
             alert="OrdersFenced",
@@ -159,6 +151,6 @@ HINTS = Row(
 QUEUES = Dashboard(
     name="queues",
     title="Queues and workers",
-    description="Is work taken up, how long does it wait, and how does it end?",
+    description="Are jobs started, how long do they wait, and how do they end?",
     rows=[WAITING, WORK, HINTS],
 )

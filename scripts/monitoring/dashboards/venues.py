@@ -1,22 +1,22 @@
-"""Venues and routing: who wins the orders, how fast they quote, and what fails."""
+"""Venues and routing: which venue wins the orders, how fast venues quote, and what fails."""
 
-from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile
+from monitoring.dashboard import Dashboard, Kind, Panel, Row, quantile, rates
 
 ROUTING = Row(
     title="Routing",
     panels=[
         Panel(
             title="Orders won",
-            description="Each goes to the better effective price. Both win some; a venue that wins"
-            " none is dear, or does not answer.",
-            queries={"{{venue}}": "sum by (venue) (rate(routes_won_total{@}[$__rate_interval]))"},
+            description="Each order goes to the better effective price. A venue that wins none is"
+            " expensive or does not answer.",
+            queries=rates("routes_won_total", by="venue"),
             unit="cps",
             kind=Kind.STACK,
             alert="QuotesFailing",
         ),
         Panel(
             title="Share of the orders won",
-            description="Over the last quarter of an hour.",
+            description="Over the last 15 minutes.",
             queries={
                 "{{venue}}": "sum by (venue) (rate(routes_won_total{@}[15m]))"
                 " / on () group_left () sum(rate(routes_won_total{@}[15m]))"
@@ -24,8 +24,8 @@ ROUTING = Row(
             unit="percentunit",
         ),
         Panel(
-            title="Won in the chosen time",
-            description="As a sum.",
+            title="Orders won in the selected time",
+            description="In total.",
             queries={"{{venue}}": "sum by (venue) (increase(routes_won_total{@}[$__range]))"},
             unit="short",
             kind=Kind.BARS,
@@ -39,25 +39,23 @@ QUOTES = Row(
     panels=[
         Panel(
             title="Time to a quote (p95)",
-            description="An order waits for the slower of its venues, for at most 2 s. Some 250 ms with"
-            " the simulated ones.",
+            description="An order waits for the slower venue, at most 2 s. About 250 ms with the"
+            " simulated venues.",
             queries={"{{venue}}": quantile(0.95, "venue_quote_seconds", by="venue")},
             unit="s",
             bad_above=2,
             alert="QuotesFailing",
         ),
         Panel(
-            title="Quotes asked for",
-            description="One of each venue for an order, and again for each retry.",
-            queries={
-                "{{venue}}": "sum by (venue) (rate(venue_quote_seconds_count{@}[$__rate_interval]))"
-            },
+            title="Quotes requested",
+            description="One from each venue per order, and again for each retry.",
+            queries=rates("venue_quote_seconds_count", by="venue"),
             unit="cps",
         ),
         Panel(
             title="Quotes that failed",
-            description="Share of those asked for. Above a fifth (dashed) orders are sold at the price"
-            " of who still answers.",
+            description="Share of the requested quotes. Above a fifth (dashed) many orders are executed"
+            " at the price of the venue that answers.",
             queries={
                 "{{venue}}": "sum by (venue)"
                 ' (rate(venue_errors_total{@,call="quote"}[$__rate_interval]))'
@@ -75,13 +73,10 @@ SETTLEMENT = Row(
     title="Settlement",
     panels=[
         Panel(
-            title="Failed calls about sent orders",
-            description="Sending, or asking what became of it. They are made again; an order waits as"
-            " submitted meanwhile.",
-            queries={
-                "{{venue}}": "sum by (venue)"
-                ' (rate(venue_errors_total{@,call="settle"}[$__rate_interval]))'
-            },
+            title="Failed calls about sent transactions",
+            description="Sending a transaction or asking for its outcome. The calls are repeated; the"
+            " order stays submitted until one succeeds.",
+            queries=rates("venue_errors_total", by="venue", where='call="settle"'),
             unit="cps",
             width=6,
             when_none="none so far",
@@ -89,9 +84,9 @@ SETTLEMENT = Row(
         ),
         Panel(
             title="Attempts that failed, by step",
-            description="The order tries again after a pause, three times unless set otherwise, and"
-            " then fails if no transaction of its may land.",
-            queries={"{{step}}": "sum by (step) (rate(order_attempts_total{@}[$__rate_interval]))"},
+            description="The order is retried after a pause, by default three times. Then it fails,"
+            " unless one of its transactions may still land.",
+            queries=rates("order_attempts_total", by="step"),
             unit="cps",
             width=6,
             when_none="none so far",
@@ -99,7 +94,7 @@ SETTLEMENT = Row(
         ),
         Panel(
             title="Time from committed to final (p95)",
-            description="By how the order ended.",
+            description="By final status.",
             queries={"{{status}}": quantile(0.95, "order_end_to_end_seconds", by="status")},
             unit="s",
             width=6,
@@ -107,7 +102,7 @@ SETTLEMENT = Row(
         ),
         Panel(
             title="Statements of the simulated chain (p95)",
-            description="Its ledger's own database, apart from the engine's. Real venues have none.",
+            description="Its ledger has a database apart from the engine's. Real venues have none.",
             queries={
                 "{{statement}}": quantile(
                     0.95, "commit_seconds", by="statement", where='statement=~"chain_.+"'
@@ -124,6 +119,6 @@ SETTLEMENT = Row(
 VENUES = Dashboard(
     name="venues",
     title="Venues and routing",
-    description="Who wins the orders, how fast do venues quote, and what fails?",
+    description="Which venue wins the orders, how fast do venues quote, and what fails?",
     rows=[ROUTING, QUOTES, SETTLEMENT],
 )
