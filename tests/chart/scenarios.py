@@ -193,10 +193,10 @@ RENDERED: Mapping[str, Scenario] = {
 }
 
 REFUSED: Mapping[str, Refusal] = {
-    "nothing-given": Refusal(values={}, reason="postgres: give exactly one of"),
+    "nothing-given": Refusal(values={}, reason="postgres: set exactly one of"),
     "two-sources-of-a-url": Refusal(
         values=SECRETS | {"redis": {"url": "redis://r/0", "secret": {"name": "rd"}}},
-        reason="redis: give exactly one of",
+        reason="redis: set exactly one of",
     ),
     "name-that-no-service-can-have": Refusal(
         values=SECRETS | {"fullnameOverride": "My_Name"}, reason="fullnameOverride"
@@ -309,22 +309,22 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "drain-longer-than-the-grace-period": Refusal(
         values=SECRETS | {"orderWorker": {"drainSeconds": 26, "terminationGracePeriodSeconds": 30}},
-        reason="order-worker: terminationGracePeriodSeconds is 30, but leaving takes up to 31 s"
+        reason="order-worker: terminationGracePeriodSeconds is 30, but a pod needs up to 31 s to stop"
         " (preStopSleepSeconds 0, drainSeconds 26, and 5 to end)",
     ),
     "sleep-longer-than-the-grace-period": Refusal(
         values=SECRETS
         | {"wsGateway": {"preStopSleepSeconds": 6, "terminationGracePeriodSeconds": 40}},
-        reason="ws-gateway: terminationGracePeriodSeconds is 40, but leaving takes up to 41 s"
+        reason="ws-gateway: terminationGracePeriodSeconds is 40, but a pod needs up to 41 s to stop"
         " (preStopSleepSeconds 6, drainSeconds 20, and 15 to end)",
     ),
     "drain-shorter-than-the-longest-job": Refusal(
         values=SECRETS | {"orderWorker": {"drainSeconds": 4}},
-        reason="order-worker: of drainSeconds 4 orders in hand get 3.2 s, but one may take 3.35 s",
+        reason="order-worker: with drainSeconds 4 an order has 3.2 s to finish, but may need 3.35 s",
     ),
     "job-longer-than-the-drain": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": 60}}},
-        reason="order-worker: of drainSeconds 20 orders in hand get 16 s, but one may take 60.35 s",
+        reason="order-worker: with drainSeconds 20 an order has 16 s to finish, but may need 60.35 s",
     ),
     "job-of-unknown-length": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": None}}},
@@ -332,7 +332,7 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "gateway-without-time-for-its-requests": Refusal(
         values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},
-        reason="gateway: terminationGracePeriodSeconds is 15, but leaving takes up to 20 s",
+        reason="gateway: terminationGracePeriodSeconds is 15, but a pod needs up to 20 s to stop",
     ),
     "two-autoscalers": Refusal(
         values=SECRETS
@@ -356,15 +356,15 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "no-order-worker": Refusal(
         values=SECRETS | {"orderWorker": {"replicas": 0}},
-        reason="order-worker: replicas is 0, but one is needed at any time",
+        reason="order-worker: replicas is 0, but at least one is always needed",
     ),
     "no-dispatchers": Refusal(
         values=SECRETS | {"statusDispatcher": {"replicas": 0}},
-        reason="replicas is 0, but one is needed at any time",
+        reason="replicas is 0, but at least one is always needed",
     ),
     "status-without-a-dispatcher": Refusal(
         values=SECRETS | {"statusDispatcher": {"statuses": {"failed": {"replicas": 0}}}},
-        reason="status-dispatcher-failed: replicas is 0, but one is needed at any time",
+        reason="status-dispatcher-failed: replicas is 0, but at least one is always needed",
     ),
     "cpu-target-without-request": Refusal(
         values=SECRETS
@@ -376,23 +376,23 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "rate-limit-and-plain-queue-length": Refusal(
         values=SECRETS | {"orderWorker": scaled_by("keda", scaleOn="queueLength")},
-        reason="order-worker: scaling on plain queue length meets a rate limit",
+        reason="order-worker: scaling by queue length is useless with a rate limit",
     ),
     "rate-limit-and-length-of-a-redis-list": Refusal(
         values=SECRETS
         | {"statusDispatcher": scaled_by("keda", triggers=[{"type": "redis", "metadata": {}}])},
-        reason="scaling on plain queue length meets a rate limit",
+        reason="scaling by queue length is useless with a rate limit",
     ),
     "queue-length-of-a-gateway": Refusal(
         values=SECRETS | {"gateway": scaled_by("keda", scaleOn="queueLength")},
-        reason="gateway: autoscaling.keda.scaleOn is queueLength, but it has no queue",
+        reason="gateway: autoscaling.keda.scaleOn is queueLength, but this workload has no queue",
     ),
     "gateway-without-a-figure-to-scale-by": Refusal(
         values=SECRETS | {"gateway": scaled_by("keda", perReplica=None)},
-        reason="gateway: autoscaling.keda.perReplica is null, but no setting says",
+        reason="gateway: autoscaling.keda.perReplica is required",
     ),
     "production-without-secret": Refusal(
-        values={}, presets=("production",), reason="postgres: give exactly one of"
+        values={}, presets=("production",), reason="postgres: set exactly one of"
     ),
     "production-with-urls": Refusal(
         values={"postgres": {"url": "postgresql://h/d"}, "redis": {"url": "redis://h"}},
@@ -404,11 +404,11 @@ REFUSED: Mapping[str, Refusal] = {
             "postgres": {"secret": {"name": "pg"}, "chainUrl": "postgresql://h/c"},
             "redis": SECRETS["redis"],
         },
-        reason="postgres.chainUrl is given without postgres.url, so nobody would read it",
+        reason="postgres.chainUrl needs postgres.url too",
     ),
     "unused-url-beside-a-development-store": Refusal(
         values=DEVELOPMENT | {"redis": {"pubsubUrl": "redis://h/0"}},
-        reason="redis.pubsubUrl is given without redis.url, so nobody would read it",
+        reason="redis.pubsubUrl needs redis.url too",
     ),
     "unused-url-in-production": Refusal(
         values={
@@ -416,7 +416,7 @@ REFUSED: Mapping[str, Refusal] = {
             "redis": {"secret": {"name": "rd"}, "queueUrl": "redis://h/0"},
         },
         presets=("production",),
-        reason="redis.queueUrl is given without redis.url, so nobody would read it",
+        reason="redis.queueUrl needs redis.url too",
     ),
     "postgres-of-another-kind": Refusal(
         values={"postgres": {"url": "mysql://u:p@h/d"}, "redis": SECRETS["redis"]},

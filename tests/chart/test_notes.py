@@ -1,4 +1,4 @@
-"""NOTES.txt is true for the values of the release, and shows what to do next."""
+"""The notes after an installation: they match the values and show what to do next."""
 
 import shutil
 from pathlib import Path
@@ -49,17 +49,17 @@ def test_the_notes_list_how_long_kubectl_scale_lasts_for_each_workload(noted: Pa
 
     text = notes(noted, SECRETS | values)
 
-    assert "- gateway:\n  It stands until the next `helm upgrade`" in text
-    assert "- order-worker:\n  It stands for good" in text
-    assert f"- {dispatchers}, ws-gateway:\n  It is undone by the autoscaler" in text
+    assert "- gateway:\n  It lasts until the next `helm upgrade`" in said
+    assert "- order-worker:\n  It lasts: `replicas` is empty" in said
+    assert f"- {dispatchers}, ws-gateway:\n  The autoscaler reverts it" in said
 
 
 def test_the_notes_mention_only_the_kinds_of_scaling_in_use(noted: Path) -> None:
     text = notes(noted, {}, "dev")
 
-    assert "stands until the next `helm upgrade`" in text
-    assert "for good: `replicas`" not in text
-    assert "undone by the autoscaler" not in text
+    assert "lasts until the next `helm upgrade`" in said
+    assert "It lasts: `replicas`" not in said
+    assert "The autoscaler reverts it" not in said
 
 
 def test_the_notes_show_where_to_send_orders(noted: Path) -> None:

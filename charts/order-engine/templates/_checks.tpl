@@ -1,4 +1,4 @@
-{{/* Stops the rendering of what a component must not be. Takes name, component. */}}
+{{/* Fails when the values of a component are invalid. Takes name, component. */}}
 {{- define "order-engine.check" -}}
 {{- $values := .component.values -}}
 {{- $autoscaling := $values.autoscaling -}}
@@ -8,7 +8,7 @@
 {{- $leaving := include "order-engine.leaving-seconds" .component | int -}}
 {{- with $values.terminationGracePeriodSeconds -}}
 {{- if lt (int .) $leaving -}}
-{{- fail (printf "%s: terminationGracePeriodSeconds is %d, but leaving takes up to %d s (preStopSleepSeconds %d, drainSeconds %d, and %d to end)" $.name (int .) $leaving $sleep $drain (sub (sub $leaving $sleep) $drain)) -}}
+{{- fail (printf "%s: terminationGracePeriodSeconds is %d, but a pod needs up to %d s to stop (preStopSleepSeconds %d, drainSeconds %d, and %d to end)" $.name (int .) $leaving $sleep $drain (sub (sub $leaving $sleep) $drain)) -}}
 {{- end -}}
 {{- end -}}
 
@@ -19,59 +19,59 @@
 {{- end -}}
 {{- $inHand := mulf 0.8 $values.drainSeconds -}}
 {{- if lt $inHand $longest -}}
-{{- fail (printf "%s: of drainSeconds %d orders in hand get %v s, but one may take %v s (%s)" $.name $drain $inHand $longest (join " + " .)) -}}
+{{- fail (printf "%s: with drainSeconds %d an order has %v s to finish, but may need %v s (%s)" $.name $drain $inHand $longest (join " + " .)) -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* recovery needs an order-worker, and nobody but its dispatcher publishes a status */ -}}
+{{- /* recovery needs an order-worker, and only its dispatcher publishes a status */ -}}
 {{- $isScaled := or $autoscaling.hpa.enabled $autoscaling.keda.enabled -}}
 {{- if and .component.queue (not $isScaled) (eq (toString $values.replicas) "0") -}}
-{{- fail (printf "%s: replicas is 0, but one is needed at any time" .name) -}}
+{{- fail (printf "%s: replicas is 0, but at least one is always needed" .name) -}}
 {{- end -}}
 
 {{- if and $autoscaling.hpa.enabled $autoscaling.keda.enabled -}}
-{{- fail (printf "%s: autoscaling.hpa and autoscaling.keda are both enabled; a Deployment has one autoscaler" .name) -}}
+{{- fail (printf "%s: autoscaling.hpa and autoscaling.keda are both enabled; enable at most one" .name) -}}
 {{- end -}}
 {{- if gt (int $autoscaling.minReplicas) (int $autoscaling.maxReplicas) -}}
 {{- fail (printf "%s: autoscaling.minReplicas is above maxReplicas" .name) -}}
 {{- end -}}
 {{- if and $autoscaling.hpa.enabled (not (dig "requests" "cpu" "" $values.resources)) -}}
-{{- fail (printf "%s: autoscaling.hpa needs resources.requests.cpu, of which its target is a share" .name) -}}
+{{- fail (printf "%s: autoscaling.hpa needs resources.requests.cpu, because its target is a share of it" .name) -}}
 {{- end -}}
 
 {{- if $autoscaling.keda.enabled -}}
 {{- if not (or .component.queue $autoscaling.keda.perReplica) -}}
-{{- fail (printf "%s: autoscaling.keda.perReplica is null, but no setting says what one replica carries" .name) -}}
+{{- fail (printf "%s: autoscaling.keda.perReplica is required, because no setting limits the load of one replica" .name) -}}
 {{- end -}}
 {{- $onLength := eq $autoscaling.keda.scaleOn "queueLength" -}}
 {{- range $autoscaling.keda.triggers -}}
 {{- $onLength = or $onLength (hasPrefix "redis" .type) -}}
 {{- end -}}
 {{- if and $onLength (not .component.queue) -}}
-{{- fail (printf "%s: autoscaling.keda.scaleOn is queueLength, but it has no queue" .name) -}}
+{{- fail (printf "%s: autoscaling.keda.scaleOn is queueLength, but this workload has no queue" .name) -}}
 {{- end -}}
 {{- if and $onLength (index $values.config .component.queue.limit) -}}
-{{- fail (printf "%s: scaling on plain queue length meets a rate limit, which more replicas do not lift: let autoscaling.keda.scaleOn be demand, or %s be 0" .name .component.queue.limit) -}}
+{{- fail (printf "%s: scaling by queue length is useless with a rate limit, which more replicas do not raise: set autoscaling.keda.scaleOn to demand, or %s to 0" .name .component.queue.limit) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
 
-{{/* How long the pods of a component may take to leave. */}}
+{{/* How long a pod of a component may take to stop. */}}
 {{- define "order-engine.leaving-seconds" -}}
-{{- /* when it has drained, a door answers what it has accepted for up to 10 s more (serving.py) */ -}}
+{{- /* after the drain a public server has up to 10 s to answer the requests that it has accepted */ -}}
 {{- $answering := ternary 10 0 (eq .isDoor true) -}}
 {{- add .values.preStopSleepSeconds .values.drainSeconds $answering 5 -}}
 {{- end }}
 
-{{/* Stops the rendering of what the whole release must not be. */}}
+{{/* Fails when the values of the release are invalid. */}}
 {{- define "order-engine.check-release" -}}
 {{- range $store, $schemes := dict "postgres" (list "postgresql://" "postgres://") "redis" (list "redis://" "rediss://") -}}
 {{- $given := index $.Values $store -}}
 {{- range $key, $url := pick $given "url" "chainUrl" "queueUrl" "pubsubUrl" -}}
 {{- if and $url (not $given.url) -}}
-{{- fail (printf "%s.%s is given without %s.url, so nobody would read it" $store $key $store) -}}
+{{- fail (printf "%s.%s needs %s.url too" $store $key $store) -}}
 {{- end -}}
-{{- /* here and not in the schema, which would say the URL with its password */ -}}
+{{- /* not in the schema, whose error would show the URL with its password */ -}}
 {{- if and $url (not (regexMatch (printf "^(%s)" (join "|" $schemes)) $url)) -}}
 {{- fail (printf "%s.%s must begin with %s" $store $key (join " or " $schemes)) -}}
 {{- end -}}
@@ -79,14 +79,14 @@
 {{- $ways := list (not (empty $given.url)) (not (empty $given.secret.name)) (index $.Values.development $store).enabled -}}
 {{- $count := without $ways false | len -}}
 {{- if ne $count 1 -}}
-{{- fail (printf "%s: give exactly one of %s.secret.name, %s.url and development.%s.enabled (values-dev.yaml); %d are given" $store $store $store $store $count) -}}
+{{- fail (printf "%s: set exactly one of %s.secret.name, %s.url and development.%s.enabled (values-dev.yaml); %d are set" $store $store $store $store $count) -}}
 {{- end -}}
 {{- if and $.Values.production (not $given.secret.name) -}}
-{{- fail (printf "production needs %s.secret.name: no URL in the values, no development datastore" $store) -}}
+{{- fail (printf "production needs %s.secret.name: URLs in the values and development datastores are not allowed" $store) -}}
 {{- end -}}
 {{- end -}}
 {{- if and (eq .Values.postgres.tls.mode "verify-ca") (not .Values.postgres.tls.caSecret) -}}
-{{- fail "postgres.tls.mode verify-ca needs postgres.tls.caSecret: an authority that signs for everybody proves nothing without the name" -}}
+{{- fail "postgres.tls.mode verify-ca needs postgres.tls.caSecret: with public authorities it proves nothing, because the host name is not checked" -}}
 {{- end -}}
 {{- if and .Values.production (eq .Values.auth "open") -}}
 {{- fail "production needs auth: keys" -}}

@@ -1,6 +1,6 @@
 {{/*
-The nine workloads, and the migration: name -> what its deployable opens and does (the table of
-DESIGN section 2), and its `values` after the merge of the three layers.
+The nine workloads and the migration: name -> what its deployable opens (as in
+execution/deployables.py), and its `values` after the merge of the three layers.
 */}}
 {{- define "order-engine.components" -}}
 {{- $statuses := .Values.statusDispatcher.statuses -}}

@@ -1,6 +1,6 @@
 {{/*
-Leaves room for the longest suffix, -status-dispatcher-submitted, within 63 characters. What is cut
-off leaves a trace, or two long names with the same beginning would be one.
+Leaves space for the longest suffix, -status-dispatcher-submitted, within 63 characters. A name that
+is cut ends in a hash, so that two long names with the same beginning stay different.
 */}}
 {{- define "order-engine.fullname" -}}
 {{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name .Chart.Name) (contains .Chart.Name .Release.Name) -}}
@@ -14,7 +14,7 @@ off leaves a trace, or two long names with the same beginning would be one.
 {{- $name -}}
 {{- end }}
 
-{{/* What a selector may hold: it never changes. Takes root, name. */}}
+{{/* The labels of a selector, which never change. Takes root, name. */}}
 {{- define "order-engine.selector" -}}
 app.kubernetes.io/name: {{ .root.Chart.Name }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
