@@ -1,3 +1,3 @@
--- The simulated chain has a database and a role of its own; POSTGRES_DB makes the engine's.
+-- The simulated chain has its own database and role; POSTGRES_DB creates the engine's.
 CREATE ROLE chain LOGIN PASSWORD 'chain';
 CREATE DATABASE chain OWNER chain;

@@ -1,4 +1,4 @@
-"""What the values may be where their defaults do not tell, as JSON Schema."""
+"""JSON Schema of values whose defaults do not show what is accepted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +19,7 @@ SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.m
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 STRINGS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
 STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
-# the chart writes the others, and selects by some of them
+# the chart sets the other labels, and selects by some of them
 OWN_LABELS: Schema = STRING_MAP | {
     "propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}
 }
@@ -38,9 +38,9 @@ def whole(minimum: int, maximum: int | None = None) -> Schema:
     return {"type": "integer", **bounds}
 
 
-# By the whole path, or by its end.
+# By the whole path, or by its last parts.
 BOUNDS: Mapping[str, Schema] = {
-    # of a Service's name; empty: none
+    # as in the name of a Service
     "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
     "auth": one_of("keys", "open"),
     "trustedProxies": STRINGS,
@@ -54,7 +54,7 @@ BOUNDS: Mapping[str, Schema] = {
         "properties": {"requests": QUANTITIES, "limits": QUANTITIES},
         "additionalProperties": False,
     },
-    "config": ANY_OBJECT,  # of each group, from its settings
+    "config": ANY_OBJECT,  # of each group: from its settings
     "replicas": {"oneOf": [whole(0, 1000), one_of("")]},
     "image.tag": {"type": ["string", "number"]},
     "image.pullPolicy": one_of("Always", "IfNotPresent", "Never"),
@@ -69,8 +69,8 @@ BOUNDS: Mapping[str, Schema] = {
             "type": "object",
             "required": ["name"],
             "properties": {
-                # a setting of the engine would get past `config`, and what reads it; the engine
-                # reads its variables in small letters too
+                # settings of the engine belong to `config`, where they are checked; the engine
+                # reads its variables in lower case too
                 "name": {"type": "string", "not": {"pattern": f"^(?i:{'|'.join(SETTINGS)})$"}},
                 "value": {"type": "string"},
                 "valueFrom": ANY_OBJECT,
@@ -87,7 +87,7 @@ BOUNDS: Mapping[str, Schema] = {
     "keda.perReplica": {"type": ["number", "null"], "exclusiveMinimum": 0},
     "keda.orderSeconds": {"type": "number", "exclusiveMinimum": 0},
     "keda.triggers": OBJECTS,
-    # a percentage is rounded up, so it is never none
+    # a percentage is rounded up, so it is at least one pod
     "podDisruptionBudget.maxUnavailable": {
         "oneOf": [whole(1), {"type": "string", "pattern": "^[1-9][0-9]?%$|^100%$"}]
     },

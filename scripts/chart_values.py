@@ -1,12 +1,12 @@
 """Writes the chart's values.schema.json, and the table of values in its README.
 
-    python scripts/chart_values.py          # writes what has changed
-    python scripts/chart_values.py --check  # ends with 1 where something would change
+    python scripts/chart_values.py          # writes the files that have changed
+    python scripts/chart_values.py --check  # exits with 1 when a file would change
 
-A key is allowed when it stands in values.yaml, and has to be there where templates count on it: its
-default is a map or says something. (Helm takes a default away where the value is null.) Its comment
-is its description, its default tells its type, and chart_bounds.py says what a default cannot. What
-a deployable's `config` may hold, within which bounds, is read from its settings model.
+The keys of values.yaml are allowed, and no others. A key is required when its default is a map or
+is not empty, because templates rely on it. (Helm removes a default when the value is null.) The
+comment above a key is its description, and its default gives its type, unless chart_bounds.py has
+a schema for it. The schema of `config` comes from the settings model of the deployable.
 """
 
 import argparse
@@ -29,17 +29,31 @@ TABLE_END = "<!-- /values -->\n"
 
 Path_ = tuple[str, ...]
 
-# Settings that have a place of their own in the values, or in the image.
+# Settings that other values, or the image, set.
 SET_BY_THE_CHART = {
-    *("admin_host", "admin_port", "host", "port", "drain_s"),
-    *("auth", "trusted_proxies", "cors_origins"),
-    *("database_url", "chain_database_url"),
-    *("redis_url", "redis_host", "redis_port", "redis_queue_url", "redis_pubsub_url"),
+    "admin_host",
+    "admin_port",
+    "auth",
+    "chain_database_url",
+    "cors_origins",
+    "database_url",
+    "drain_s",
+    "host",
+    "port",
+    "redis_host",
+    "redis_port",
+    "redis_pubsub_url",
+    "redis_queue_url",
+    "redis_url",
+    "trusted_proxies",
 }
-# Values of `defaults` that say nothing of a Job.
+# Values of `defaults` that a Job does not have.
 OF_A_DEPLOYMENT = {
-    *("replicas", "autoscaling", "podDisruptionBudget"),
-    *("preStopSleepSeconds", "terminationGracePeriodSeconds"),
+    "autoscaling",
+    "podDisruptionBudget",
+    "preStopSleepSeconds",
+    "replicas",
+    "terminationGracePeriodSeconds",
 }
 
 
@@ -53,7 +67,7 @@ class Value:
 
 
 def read_values() -> list[Value]:
-    """All keys, each before those inside it."""
+    """All keys; a map before its keys."""
     text = VALUES.read_text()
     lines = text.splitlines()
 
@@ -73,10 +87,10 @@ def read_values() -> list[Value]:
 
 
 def _comment_above(lines: list[str], key: yaml.Mark) -> str:
-    """The lines of comment right above a key, at its indentation."""
+    """The comment directly above a key, with the same indentation."""
     begin = " " * key.column + "# "
     if lines[key.line][: key.column].strip():
-        return ""  # further inside a map on one line
+        return ""  # not the first key on its line
     first = key.line
     while first and lines[first - 1].startswith(begin):
         first -= 1
@@ -101,12 +115,12 @@ def values_schema() -> Schema:
         if group != "defaults":
             _inherit(groups[group], layer if group != "migration" else _of_a_job(layer))
     dispatcher = groups["statusDispatcher"]
-    # a status missing is said by the templates, with the names of all that there are
+    # the templates report a missing status, with the names of all statuses
     dispatcher["properties"]["statuses"].pop("required")
     for status in dispatcher["properties"]["statuses"]["properties"].values():
         _inherit(status, layer)
         status["properties"]["config"] = _partial(dispatcher["properties"]["config"])
-    groups["global"] = {"type": "object", "description": "Of a chart around this one"}
+    groups["global"] = {"type": "object", "description": "Of a parent chart"}
     return schema
 
 
@@ -136,7 +150,7 @@ def _strict(properties: Schema, *, required: list[str]) -> Schema:
 
 
 def _partial(schema: Schema) -> Schema:
-    """The same of a layer over another: nothing has to be there."""
+    """The same schema with nothing required, for a layer that overrides another."""
     if "properties" not in schema:
         return schema
     parts = {key: _partial(part) for key, part in schema["properties"].items()}
@@ -176,13 +190,13 @@ def _type(path: Path_, default: Any) -> Schema:
             return {"type": "string"}
         case {}:
             return STRING_MAP
-    raise TypeError(f"{default!r} does not tell the type of {'.'.join(path)}: give it in BOUNDS")
+    raise TypeError(f"{default!r} does not show the type of {'.'.join(path)}: add it to BOUNDS")
 
 
 def _config(model: type[settings.CommonSettings], *, given: Mapping[str, Any]) -> Schema:
-    """The settings of a deployable by the names of their variables.
+    """The settings of a deployable, by the names of their variables.
 
-    Those in values.yaml are what templates count with, so they have to be there.
+    Those in values.yaml are required, because templates calculate with them.
     """
     fields = model.model_json_schema(by_alias=False)["properties"]
     properties = {
@@ -194,7 +208,7 @@ def _config(model: type[settings.CommonSettings], *, given: Mapping[str, Any]) -
 
 
 def _setting(field: Schema) -> Schema:
-    if "anyOf" in field:  # this or nothing; to leave it out is nothing
+    if "anyOf" in field:  # optional: leave it out rather than set null
         (kind,) = (kind for kind in field["anyOf"] if kind != {"type": "null"})
         field = {**field, **kind}
     return {key: part for key, part in field.items() if key not in ("title", "anyOf")}
@@ -213,7 +227,7 @@ def table() -> str:
 
 
 def outputs() -> dict[Path, str]:
-    """What the generated files have to hold."""
+    """The content of each generated file."""
     schema = json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
     begin, end = map(re.escape, (TABLE_BEGIN, TABLE_END))
     readme = re.sub(

@@ -1,4 +1,4 @@
-"""Writes the chart's dashboards and alerts from scripts/monitoring; with --check only compares."""
+"""Writes the chart's dashboards and alerts from scripts/monitoring; --check only compares them."""
 
 import argparse
 import sys
@@ -14,7 +14,7 @@ CHART = Path(__file__).parents[1] / "charts/order-engine"
 
 
 def generated() -> Mapping[Path, str]:
-    """Every file that this program owns, and what it must hold."""
+    """The content of each generated file."""
     return {
         **{CHART / f"dashboards/{each.name}.json": document(each) for each in DASHBOARDS},
         CHART / "alerts/order-engine.yaml": "# Written by scripts/generate_monitoring.py\n"
