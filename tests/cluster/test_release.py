@@ -59,7 +59,7 @@ def loaded(release: Release, door: Door, figures: Figures) -> "Loaded":
 
 
 class Loaded:
-    """Something is done to the fleet while clients trade, and nothing may come of it."""
+    """Something is done to the fleet while clients trade; no promise may be broken."""
 
     def __init__(self, release: Release, door: Door, figures: Figures) -> None:
         self._release, self._door, self._figures = release, door, figures
