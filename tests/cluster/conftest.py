@@ -17,7 +17,7 @@ from support.scraping import Prometheus, running_prometheus
 FIGURES = pytest.StashKey[Figures]()
 RELEASE = "engine"
 
-# Orders long enough in hand to be met there by what is done to the fleet; no limit on their number.
+# Orders take long enough to be in progress during every disturbance; their number has no limit.
 VALUES = {
     "auth": "keys",
     "gateway": {"service": {"type": "NodePort"}},
@@ -52,7 +52,7 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 
 @pytest.fixture(scope="session")
 def release(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Release]:
-    """Installed from nothing in a namespace of its own."""
+    """A new installation in its own namespace."""
     if reason := missing():
         pytest.exit(reason, returncode=1)
     figures.fact("cluster", described())
@@ -72,8 +72,8 @@ def release(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Releas
         finally:
             if request.session.testsfailed:
                 kept = Path(tempfile.mkdtemp(prefix="order-engine-cluster-"))
-                _keep_what_is_said(made, kept)
-                figures.fact("what pods and events said", kept)
+                _save_evidence(made, kept)
+                figures.fact("logs and events", kept)
 
 
 @pytest.fixture(scope="session")
@@ -85,7 +85,7 @@ def door(release: Release) -> Door:
 def prometheus(
     release: Release, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus | None]:
-    """Looks on from the beginning. None where there is no such program."""
+    """Scrapes from the beginning. None when the program is not installed."""
     if (found := program("prometheus")) is None:
         yield None
         return
@@ -94,12 +94,12 @@ def prometheus(
         yield running
 
 
-def _keep_what_is_said(release: Release, directory: Path) -> None:
-    """The namespace goes; what its pods and events say stays."""
+def _save_evidence(release: Release, directory: Path) -> None:
+    """Saves objects, events and logs before the namespace is deleted."""
     try:
         (directory / "objects").write_text(release.kubectl("get", "all,events", "-o", "wide"))
         for pod in kubectl("-n", release.namespace, "get", "pods", "-o", "name").split():
             logs = release.kubectl("logs", pod, "--all-containers", "--prefix", "--tail=2000")
             (directory / f"{pod.partition('/')[2]}.log").write_text(logs)
     except (CommandFailed, subprocess.TimeoutExpired) as error:
-        (directory / "unsaid").write_text(str(error))
+        (directory / "error").write_text(str(error))

@@ -1,8 +1,7 @@
-"""The life of a release on a real cluster, in the order in which it is lived: each test finds what
-the one before it has left.
+"""A release on a real cluster. The tests depend on each other and run in this order.
 
-A client's requests go through the Services: by a NodePort, so that any machine that reaches a node
-can run this. Only where pods are killed may a client have to ask again, with the same key.
+Clients trade all the time, through NodePorts of the Services. Only when pods are killed may a client
+have to repeat a request, with the same idempotency key.
 """
 
 import json
@@ -34,9 +33,9 @@ KEPT_BY_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
 WORK = {"gateway": "orders_placed_total", "ws-gateway": "ws_connections_opened_total"}
 JOBS = "jobs_started_total"
-ANSWER = {"gateway", "postgres"}  # without them nobody is answered
+ANSWER = {"gateway", "postgres"}  # without these, requests get no response
 
-# Each counts faults, and has no series before the first; some of them no killed pod leads to.
+# Queries that count errors. They have no series before the first error, which may not happen here.
 QUIET = {
     "datastores: Calls refused: {{batches}}",
     "datastores: Jobs not written: {{queue}}",
@@ -66,7 +65,7 @@ class Loaded:
 
     @contextmanager
     def while_(self, what: str, *, may_ask_again: bool = False) -> Iterator[tuple[Load, list[str]]]:
-        """Yields the load, and a list for how long each step took."""
+        """Yields the load and a list for the duration of each step."""
         load, took = Load(client=self._door.client), list[str]()
         with load.running():
             load.go_on(orders=10)
@@ -83,7 +82,7 @@ class Loaded:
 
 
 @pytest.mark.timeout(1800)
-def test_it_installs_from_nothing(release: Release) -> None:
+def test_it_can_be_installed(release: Release) -> None:
     deployments = release.get("deployments")["items"]
 
     assert {part["metadata"]["name"] for part in deployments} == {
@@ -140,7 +139,7 @@ def test_a_rollback_rolls_every_pod_back(release: Release, loaded: Loaded) -> No
 
 
 def rolled(release: Release, act: Callable[[], None]) -> str:
-    """How long it took until all pods were others."""
+    """The time until all pods were replaced."""
     uids = {pod["metadata"]["uid"] for name in EVERY_DEPLOYABLE for pod in release.pods(name)}
     began = time.monotonic()
     act()
@@ -157,10 +156,10 @@ def rolled(release: Release, act: Callable[[], None]) -> str:
     [
         *((name, 0) for name in EVERY_DEPLOYABLE if name not in ANSWER),
         ("redis", 0),
-        # Last of all: a client on the node itself whose connection was refused, as the Service led
-        # nowhere, leaves an entry in the node's table of connections that passes over the Service's
-        # rules; the next one from the same port, within two minutes, is refused by it.
-        # By force, a StatefulSet's pod may live on beside the next one: no good on one volume.
+        # These come last: a connection that a client on the node could not open leaves an entry in
+        # the node's connection table. The next one from the same port within two minutes uses that
+        # entry, bypasses the rules of the Service, and is refused.
+        # PostgreSQL is not killed by force: two of its pods could use the same volume.
         ("postgres", 1),
         ("gateway", 0),
     ],
@@ -213,7 +212,7 @@ def test_dashboards_show_what_has_happened(
     assert empty <= QUIET
 
 
-def test_uninstalled_it_leaves_nothing_behind(release: Release) -> None:
+def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
     release.uninstall()
     deadline = time.monotonic() + GONE_TIMEOUT_S
     while (left := _objects(release)) != KEPT_BY_THE_NAMESPACE and time.monotonic() < deadline:
@@ -223,7 +222,7 @@ def test_uninstalled_it_leaves_nothing_behind(release: Release) -> None:
 
 
 def _objects(release: Release) -> set[str]:
-    """All in the namespace, without its events."""
+    """All objects in the namespace except events."""
     kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
     asked = ",".join(kind for kind in kinds if not kind.startswith(("events", "pods.metrics")))
     return set(release.kubectl("get", asked, "-o", "name").split())

@@ -1,4 +1,4 @@
-"""The whole fleet in containers, as docker/compose.yaml has it: built, started, traded with, gone."""
+"""The fleet of docker/compose.yaml: built, started, used and stopped."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(BUILD_TIMEOUT_S + UP_TIMEOUT_S)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A run of the compose file under a name, and behind a port, of its own."""
+    """A run of the compose file with its own name and port."""
 
     name: str
     port: int
@@ -36,7 +36,7 @@ class Project:
         return output(*command, timeout_s=timeout_s, environment={"PORT": str(self.port)})
 
     def services(self) -> Mapping[str, Mapping[str, Any]]:
-        """What Compose says of the containers that run, by service."""
+        """The running containers as Compose lists them, by service."""
         lines = self.compose("ps", "--format", "json").splitlines()
         return {container["Service"]: container for container in map(json.loads, lines)}
 
@@ -45,7 +45,7 @@ def output(*command: str, timeout_s: float, environment: Mapping[str, str] | Non
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, **(environment or {})},  # noqa: TID251 - a command's surroundings
+        env={**os.environ, **(environment or {})},  # noqa: TID251 - passed on to a command
         capture_output=True,
         check=False,
         text=True,
@@ -65,7 +65,7 @@ def project() -> Iterator[Project]:
         project.compose("down", "--volumes", "--timeout", "30")
 
 
-def test_every_deployable_runs_and_says_that_it_is_ready(project: Project) -> None:
+def test_every_deployable_becomes_ready(project: Project) -> None:
     health = {service: running["Health"] for service, running in project.services().items()}
 
     assert health == dict.fromkeys(DEPLOYABLES | {"edge", "postgres", "redis"}, "healthy")
@@ -87,7 +87,7 @@ def test_nothing_but_the_edge_is_published(project: Project) -> None:
     assert published == {("edge", "127.0.0.1", project.port)}
 
 
-def test_every_deployable_leaves_in_order_when_it_is_asked_to(project: Project) -> None:
+def test_every_deployable_stops_cleanly(project: Project) -> None:
     project.compose("stop", *DEPLOYABLES)
     lines = project.compose("ps", "--all", "--format", "json").splitlines()
     exits = {each["Service"]: each["ExitCode"] for each in map(json.loads, lines)}
@@ -95,7 +95,7 @@ def test_every_deployable_leaves_in_order_when_it_is_asked_to(project: Project) 
     assert {exits[name] for name in DEPLOYABLES} == {0}
 
 
-def test_the_unit_tests_pass_on_what_the_images_hold() -> None:
+def test_the_unit_tests_pass_in_the_image() -> None:
     built = ("docker", "build", "--quiet", "--network", "host", "--file", "docker/Dockerfile")
     image = output(*built, "--target", "test", ".", timeout_s=BUILD_TIMEOUT_S).strip()
     output("docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", image, timeout_s=UP_TIMEOUT_S)  # noqa: S108
