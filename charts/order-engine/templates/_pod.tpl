@@ -93,7 +93,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 {{- if include "order-engine.opens" (dict "component" .component "store" "DATABASE") }}
-{{- /* libpq reads these where the URL does not say otherwise */}}
+{{- /* libpq uses these unless the URL sets them */}}
 {{- with $tls.mode | default (ternary "verify-full" "" (not (empty $tls.caSecret))) }}
 - {name: PGSSLMODE, value: {{ . }}}
 {{- end }}
