@@ -49,17 +49,17 @@ def test_the_notes_list_how_long_kubectl_scale_lasts_for_each_workload(noted: Pa
 
     text = notes(noted, SECRETS | values)
 
-    assert "- gateway:\n  It lasts until the next `helm upgrade`" in said
-    assert "- order-worker:\n  It lasts: `replicas` is empty" in said
-    assert f"- {dispatchers}, ws-gateway:\n  The autoscaler reverts it" in said
+    assert "- gateway:\n  It lasts until the next `helm upgrade`" in text
+    assert "- order-worker:\n  It lasts: `replicas` is empty" in text
+    assert f"- {dispatchers}, ws-gateway:\n  The autoscaler reverts it" in text
 
 
 def test_the_notes_mention_only_the_kinds_of_scaling_in_use(noted: Path) -> None:
     text = notes(noted, {}, "dev")
 
-    assert "lasts until the next `helm upgrade`" in said
-    assert "It lasts: `replicas`" not in said
-    assert "The autoscaler reverts it" not in said
+    assert "lasts until the next `helm upgrade`" in text
+    assert "It lasts: `replicas`" not in text
+    assert "The autoscaler reverts it" not in text
 
 
 def test_the_notes_show_where_to_send_orders(noted: Path) -> None:
