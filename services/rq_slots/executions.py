@@ -33,7 +33,7 @@ class StartedJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class ClaimedJobs:
     """What one claim call brought. `head` is when the queue's oldest job came, in Unix seconds.
 
     `left` has the ids of jobs that were to be ended, and have got dependents since they started: what
@@ -55,7 +55,7 @@ class Claim:
         return not self.jobs and self.room > 0
 
 
-NOTHING = Claim(jobs=())
+NOTHING = ClaimedJobs(jobs=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

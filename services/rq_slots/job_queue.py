@@ -24,20 +24,20 @@ from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from rq_slots import metrics
 from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
-from rq_slots.executions import Claim, EndedJob, JobFunction, StartedJob
+from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
 from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
-from rq_slots.rate_window import WINDOW_S, OwnRoom, RateWindow
+from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua
 
 LEASE_S = 20
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
-UNHEARD_MAX = 100
-LOOKS_MAX = 1_000  # entries that are no jobs, dropped by one claim
+UNANSWERED_MAX = 100
+CHECKED_MAX = 1_000  # entries that are no jobs, dropped by one claim
 
 log = structlog.get_logger()
 
 
-class Jobs:
+class JobQueue:
     """The queue as one worker sees it. Every call may raise redis.RedisError."""
 
     def __init__(
@@ -69,10 +69,10 @@ class Jobs:
         self._client = client
         self._functions = functions
         self._window = window
-        self._unheard: deque[str] = deque(maxlen=UNHEARD_MAX)  # claims without a reply
+        self._unanswered: deque[str] = deque(maxlen=UNANSWERED_MAX)  # claims without a reply
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
         self._claim = client.register_script(lua("executions", "claim"))
-        self._give_back = client.register_script(lua("give_back"))
+        self._run_put_back = client.register_script(lua("put_back"))
         self._mend = client.register_script(lua("mend"))
         registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
         self._types = {
@@ -92,7 +92,7 @@ class Jobs:
         ended: Sequence[EndedJob] = (),
         unrecorded: Sequence[StartedJob] = (),
         held: bytes | str = "",
-    ) -> Claim:
+    ) -> ClaimedJobs:
         """Ends plain jobs, then starts up to `places`, `held` from the intermediate list first.
 
         Those that succeeded are deleted, and failed ones kept for a while. The `unrecorded` ones run
@@ -102,21 +102,21 @@ class Jobs:
             *((each.job, "succeeded" if each.error is None else "failed") for each in ended),
             *((job, "running") for job in unrecorded),
         ]
-        own, started = self._window.reserve_own(places), []
+        own, started = self._window.reserve_local(places), []
         claim_id = uuid.uuid4().hex
-        self._unheard.append(claim_id)
+        self._unanswered.append(claim_id)
         try:
             answer = self._claim_with(claim_id, own, outcomes, held)
-            self._unheard.remove(claim_id)
+            self._unanswered.remove(claim_id)
             left, state, room, wait_s, watermark, quarantined, stale, started = answer
         finally:
-            started_at = self._window.settle_own(own, started=len(started))
+            started_at = self._window.settle_local(own, started=len(started))
         moment = now().timestamp()
         jobs = [self._job(started_at, moment, *fields) for fields in started]
         metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
         metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
         metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
-        return Claim(
+        return ClaimedJobs(
             jobs=jobs,
             left=frozenset(left),
             suspended=state == b"suspended",
@@ -130,7 +130,7 @@ class Jobs:
     def _claim_with(
         self,
         claim_id: str,
-        own: OwnRoom,
+        own: LocalAllowance,
         outcomes: Iterable[tuple[StartedJob, str]],
         held: bytes | str,
     ) -> list[Any]:
@@ -163,7 +163,7 @@ class Jobs:
                 own.room,
                 own.wait_s,
                 CALL_BYTES_MAX,
-                LOOKS_MAX,
+                CHECKED_MAX,
                 FAILURE_TTL_S,
                 *(word for job, outcome in outcomes for word in (job.id, job.execution, outcome)),
             ],
@@ -196,7 +196,7 @@ class Jobs:
             started_at=started_at,
         )
 
-    def wait_for_one(self, timeout_s: float) -> Claim:
+    def wait_for_one(self, timeout_s: float) -> ClaimedJobs:
         """Waits for a job, for at most `timeout_s`, and starts it; holds no token meanwhile."""
         held = self._client.blmove(
             self.key,
@@ -211,36 +211,36 @@ class Jobs:
             self.mend()
             return self.claim(1, held=held or "")
 
-    def give_back(self, jobs: Sequence[StartedJob]) -> None:
+    def put_back(self, jobs: Sequence[StartedJob]) -> None:
         """Puts jobs that could not be begun back at the head, with their tokens."""
         refunded = self._put_back([job.member for job in jobs])
-        self._window.refund_own([job.started_at for job in jobs])
+        self._window.refund_local([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
-    def recall(self) -> None:
+    def requeue_unanswered_claims(self) -> None:
         """Puts back what claims have started whose reply was lost.
 
         A claim that Redis carries out only after this is found when its lease has run out.
         """
-        if not self._unheard:
+        if not self._unanswered:
             return
         started: Set[Any] = self._client.smembers(self._executions_key)
-        lost = [member for member in started if _claim_of(member) in self._unheard]
+        lost = [member for member in started if _claim_of(member) in self._unanswered]
         if lost:
-            refunded = self._put_back(sorted(lost, key=_place_in_claim), is_unheard=True)
+            refunded = self._put_back(sorted(lost, key=_place_in_claim), is_unanswered=True)
             metrics.TOKENS_REFUNDED.labels(reason="claim_not_learned").inc(refunded)
             metrics.JOBS_RECALLED.labels(queue=self.queue).inc(len(lost))
-        self._unheard.clear()
+        self._unanswered.clear()
 
-    def _put_back(self, members: Sequence[bytes], *, is_unheard: bool = False) -> int:
+    def _put_back(self, members: Sequence[bytes], *, is_unanswered: bool = False) -> int:
         # of what nobody has run or beaten for, the lease tells the moment of the token
-        arguments: list[Any] = [RQ_KEY_PREFIX, LEASE_S if is_unheard else 0]
+        arguments: list[Any] = [RQ_KEY_PREFIX, LEASE_S if is_unanswered else 0]
         for member in members:
             job_id, _, execution = member.rpartition(b":")
             token = job_id if job_id.startswith(self.hint_prefix.encode()) else member
             arguments += [job_id, execution, token]
         keys = [self.key, self.started_key, self._window.key, self._executions_key]
-        return int(self._give_back(keys=keys, args=arguments))
+        return int(self._run_put_back(keys=keys, args=arguments))
 
     def mend(self) -> None:
         """Deletes keys of another type than ours, which would fail every call that meets them."""

@@ -28,9 +28,9 @@ from rq.worker_registration import clean_worker_registry
 
 from rq_slots import metrics
 from rq_slots.allowlist import UnreadableJob
-from rq_slots.job_queue import Jobs
+from rq_slots.job_queue import JobQueue
 from rq_slots.registration import OUTAGE, RqRegistration
-from rq_slots.sweeper import Leftovers
+from rq_slots.sweeper import Sweeper
 
 EVERY_S = 10.0
 LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
@@ -43,11 +43,11 @@ log = structlog.get_logger()
 class Maintenance:
     """Of one queue, in the name of a worker of it."""
 
-    def __init__(self, registration: RqRegistration, jobs: Jobs) -> None:
+    def __init__(self, registration: RqRegistration, jobs: JobQueue) -> None:
         self._registration = registration
         self._queue = registration.queues[0]
         self._jobs = jobs
-        self._leftovers = Leftovers(jobs, client=registration.connection)
+        self._sweeper = Sweeper(jobs, client=registration.connection)
 
     async def run(self, stop: asyncio.Event) -> None:
         """A round each 10 s until `stop` is set; the first one is made in any case."""
@@ -68,7 +68,7 @@ class Maintenance:
     def _round(self, is_stopping: Callable[[], bool]) -> None:
         try:
             self._jobs.mend()
-            self._leftovers.sweep()
+            self._sweeper.sweep()
             if self._is_its_turn():
                 self._maintain_as_rq(is_stopping)
         except Exception as error:  # nothing that is found in Redis may end the process
@@ -110,7 +110,7 @@ class Maintenance:
 
     def _end_abandoned(self) -> bool:
         """Ends some jobs that nobody works on any more; False where there may be others."""
-        abandoned = self._leftovers.abandoned()
+        abandoned = self._sweeper.abandoned()
         self._end_each(abandoned.executions, self._jobs.started_key, self._end_execution)
         self._end_each(abandoned.stuck, self._jobs.intermediate_key, self._end_stuck)
         return abandoned.is_all
@@ -131,7 +131,7 @@ class Maintenance:
             except OUTAGE:
                 raise
             except Exception as error:
-                self._leftovers.set_aside(entry, place=place)
+                self._sweeper.quarantine(entry, place=place)
                 log.warning("job set aside", entry=repr(entry), place=place, error=repr(error))
 
     def _end_execution(self, member: bytes, number: int) -> None:
@@ -145,7 +145,7 @@ class Maintenance:
             self._registration.handle_job_failure(
                 job, self._queue, exc_string="Job was stuck in intermediate queue."
             )
-        self._leftovers.drop_stuck(job_id)
+        self._sweeper.drop_stuck(job_id)
 
     def _fetched(self, job_id: bytes) -> Job | None:
         """The job, None where there is none; raises where something else is in its place."""

@@ -26,7 +26,7 @@ NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnRoom:
+class LocalAllowance:
     """What one call may start by the process's own count: `reserved` of the `room` there was.
 
     `wait_s` is the time until there is one more, where there is none.
@@ -59,11 +59,11 @@ class RateWindow:
         self._client = client
         self._take = client.register_script(lua("take_tokens"))
         self._settle = client.register_script(lua("settle_tokens"))
-        self._unite = client.register_script(lua("unite"))
+        self._merge_known_starts = client.register_script(lua("merge_known_starts"))
         self._clock = clock
-        self._own_starts: deque[float] = deque()
-        self._own_reserved = 0
-        self._own_lock = threading.Lock()
+        self._local_starts: deque[float] = deque()
+        self._local_reserved = 0
+        self._local_lock = threading.Lock()
 
     def take(self, wanted: int) -> Sequence[str]:
         """Tokens for up to `wanted` starts, to be settled with once it is known which there were."""
@@ -79,42 +79,42 @@ class RateWindow:
             left_over = max(len(tokens) - len(started), 0)
             metrics.TOKENS_REFUNDED.labels(reason="no_such_order").inc(left_over)
 
-    def unite(self, ages_s: Mapping[str, float]) -> None:
+    def merge_known_starts(self, ages_s: Mapping[str, float]) -> None:
         """Enters starts by job id and age; the window counts from then on."""
         pairs: list[str | float] = [value for entry in ages_s.items() for value in entry]
-        self._unite(keys=[self.key, self.marker_key], args=[WINDOW_S, *pairs])
+        self._merge_known_starts(keys=[self.key, self.marker_key], args=[WINDOW_S, *pairs])
 
     def forget(self) -> None:
         """Marks the window as not known: starts were made that it has not seen."""
         if self.marker_key:
             self._client.delete(self.marker_key)
 
-    def reserve_own(self, wanted: int) -> OwnRoom:
+    def reserve_local(self, wanted: int) -> LocalAllowance:
         """Room for up to `wanted` starts, to be settled with once it is known how many there were."""
         if self.limit == 0:
-            return OwnRoom(reserved=wanted, room=NO_LIMIT)
-        with self._own_lock:
+            return LocalAllowance(reserved=wanted, room=NO_LIMIT)
+        with self._local_lock:
             horizon = self._clock() - WINDOW_S
-            while self._own_starts and self._own_starts[0] <= horizon:
-                self._own_starts.popleft()
-            room = self.limit - len(self._own_starts) - self._own_reserved
+            while self._local_starts and self._local_starts[0] <= horizon:
+                self._local_starts.popleft()
+            room = self.limit - len(self._local_starts) - self._local_reserved
             reserved = max(min(wanted, room), 0)
-            self._own_reserved += reserved
-            wait_s = self._own_starts[0] - horizon if room <= 0 and self._own_starts else 0.0
-            return OwnRoom(reserved=reserved, room=max(room, 0), wait_s=wait_s)
+            self._local_reserved += reserved
+            wait_s = self._local_starts[0] - horizon if room <= 0 and self._local_starts else 0.0
+            return LocalAllowance(reserved=reserved, room=max(room, 0), wait_s=wait_s)
 
-    def settle_own(self, own: OwnRoom, *, started: int) -> float:
+    def settle_local(self, own: LocalAllowance, *, started: int) -> float:
         """Counts the starts from now on, which is later than they were; returns their moment."""
         moment = self._clock()
         if self.limit:
-            with self._own_lock:
-                self._own_reserved -= own.reserved
-                self._own_starts.extend([moment] * started)
+            with self._local_lock:
+                self._local_reserved -= own.reserved
+                self._local_starts.extend([moment] * started)
         return moment
 
-    def refund_own(self, moments: Sequence[float]) -> None:
+    def refund_local(self, moments: Sequence[float]) -> None:
         """Forgets starts, each by its moment, that turned out to be none."""
-        with self._own_lock:
+        with self._local_lock:
             for moment in moments:
                 with suppress(ValueError):  # it has left the window
-                    self._own_starts.remove(moment)
+                    self._local_starts.remove(moment)

@@ -21,7 +21,7 @@ from rq.worker.base import WorkerStatus
 
 from rq_slots.allowlist import allowlisted
 from rq_slots.executions import EndedJob, StartedJob
-from rq_slots.job_queue import LEASE_S, Jobs
+from rq_slots.job_queue import LEASE_S, JobQueue
 
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
@@ -61,7 +61,7 @@ class RqRegistration(BaseWorker):
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
         return connection  # RQ would stretch the socket timeout to 415 s
 
-    def beat(self, jobs: Jobs, running: Iterable[StartedJob], *, busy: bool) -> None:
+    def beat(self, jobs: JobQueue, running: Iterable[StartedJob], *, busy: bool) -> None:
         """Says that this worker and its jobs are alive; signs on at first and after a FLUSHALL."""
         if not self.connection.hexists(self.key, "birth"):
             self.connection.delete(self.key)  # what counters have left there is no worker to RQ

@@ -7,7 +7,7 @@ import redis
 from rq.defaults import RQ_KEY_PREFIX
 
 from rq_slots import metrics
-from rq_slots.job_queue import Jobs
+from rq_slots.job_queue import JobQueue
 from rq_slots.scripts import lua
 
 SWEEP_PATIENCE_S = 30
@@ -32,10 +32,10 @@ class Abandoned:
     is_all: bool
 
 
-class Leftovers:
+class Sweeper:
     """Of one queue. Every call may raise redis.RedisError."""
 
-    def __init__(self, jobs: Jobs, *, client: redis.Redis) -> None:
+    def __init__(self, jobs: JobQueue, *, client: redis.Redis) -> None:
         self._jobs = jobs
         self._client = client
         self._sweep = client.register_script(lua("sweep"))
@@ -56,11 +56,11 @@ class Leftovers:
         ]
         bounds = [SWEEP_PATIENCE_S, SWEEP_MAX, QUARANTINE_S, QUARANTINE_MAX]
         for _ in range(SWEEP_CALLS_MAX):
-            deleted, expelled, *self._sweep_from = self._sweep(
+            deleted, purged, *self._sweep_from = self._sweep(
                 keys=keys, args=[RQ_KEY_PREFIX, self._jobs.hint_prefix, *bounds, *self._sweep_from]
             )
             metrics.JOBS_SWEPT.labels(queue=self._jobs.queue).inc(deleted)
-            metrics.JOBS_EXPELLED.labels(queue=self._jobs.queue).inc(expelled)
+            metrics.JOBS_EXPELLED.labels(queue=self._jobs.queue).inc(purged)
             if not any(self._sweep_from):
                 return
 
@@ -82,7 +82,7 @@ class Leftovers:
         """Takes a job out of the intermediate list."""
         self._client.lrem(self._jobs.intermediate_key, 1, job_id)  # type: ignore[arg-type]  # takes bytes
 
-    def set_aside(self, entry: bytes, *, place: str) -> None:
+    def quarantine(self, entry: bytes, *, place: str) -> None:
         """Moves an entry from the intermediate list or a registry, by its key, to quarantine."""
         seconds, _ = self._client.time()
         with self._client.pipeline(transaction=True) as pipeline:

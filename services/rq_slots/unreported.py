@@ -7,7 +7,7 @@ from rq_slots.executions import EndedJob, StartedJob
 
 
 @dataclass(slots=True)
-class Untold:
+class UnreportedResults:
     """Filled by the event loop, and emptied by the Redis thread once Redis has taken it."""
 
     ended: list[EndedJob] = field(default_factory=list)

@@ -22,14 +22,14 @@ import structlog
 
 from rq_slots import metrics
 from rq_slots.errors import JobRefused
-from rq_slots.executions import NOTHING, Claim, EndedJob, JobFunction, StartedJob
-from rq_slots.job_queue import Jobs
+from rq_slots.executions import NOTHING, ClaimedJobs, EndedJob, JobFunction, StartedJob
+from rq_slots.job_queue import JobQueue
 from rq_slots.maintenance import Maintenance
 from rq_slots.rate_window import RateWindow
 from rq_slots.registration import RqRegistration
 from rq_slots.running_jobs import RunningJobs
 from rq_slots.slots import Slots
-from rq_slots.unreported import Untold
+from rq_slots.unreported import UnreportedResults
 
 IDLE_BLOCK_S = 0.5
 CALL_EVERY_S = 0.5
@@ -70,9 +70,9 @@ class SlotWorker:
     ) -> None:
         self.registration = RqRegistration(queue, client=client, functions=functions)
         self.slots = slots
-        self.last_claim: Claim | None = None
+        self.last_claim: ClaimedJobs | None = None
         self._window = window
-        self._jobs = Jobs(
+        self._jobs = JobQueue(
             queue,
             client=client,
             functions=functions,
@@ -95,7 +95,7 @@ class SlotWorker:
         self._redis_thread = ThreadPoolExecutor(1, thread_name_prefix="redis")
         self._running = RunningJobs()
         # With those that run hardly more than there are slots: a call that claims tells these first.
-        self._untold = Untold()
+        self._unreported = UnreportedResults()
         self._store_is_away = False
         self._failing_since: float | None = None
         self._next_beat = 0.0
@@ -136,7 +136,7 @@ class SlotWorker:
     async def _sign_off(self) -> None:
         # once more: the connection may have been dropped while jobs were waited for
         if not (await self._tried(self._leave) or await self._tried(self._leave)):
-            log.warning("could not sign off from redis", unwritten=self._untold.count)
+            log.warning("could not sign off from redis", unwritten=self._unreported.count)
 
     async def _tried(self, function: Callable[..., Any], *arguments: Any) -> bool:
         try:
@@ -173,9 +173,9 @@ class SlotWorker:
             self._start(job)
         metrics.WITHOUT_REDIS.labels(queue=self._jobs.queue).set(self.without_redis)
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
-        metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(self._untold.count)
+        metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(self._unreported.count)
         if claim.window_unknown:
-            await self._unite_window()
+            await self._merge_window()
         if self.last_claim is None or (places and claim.room == 0) or self._store_is_away:
             await asyncio.sleep(min(max(claim.wait_s, PAUSE_MIN_S), CALL_EVERY_S))
 
@@ -207,10 +207,10 @@ class SlotWorker:
             return 0
         return places
 
-    async def _unite_window(self) -> None:
+    async def _merge_window(self) -> None:
         try:
             starts = await self._recent_starts() if self._recent_starts else {}
-            await self._call(self._window.unite, starts)
+            await self._call(self._window.merge_known_starts, starts)
             log.info("rate window united", starts=len(starts))
         except self._retried as error:
             log.warning("rate window not united, tries again", error=str(error))
@@ -222,23 +222,23 @@ class SlotWorker:
 
     # On the Redis thread
 
-    def _exchange(self, places: int) -> Claim:
+    def _exchange(self, places: int) -> ClaimedJobs:
         moment = time.monotonic()
         if self._failing_since is not None:
             self._jobs.mend()
-            self._jobs.recall()
+            self._jobs.requeue_unanswered_claims()
         with suppress(redis.exceptions.OutOfMemoryError):  # the ends that follow make room
             if moment >= self._next_beat:
                 running = self._running.jobs
                 self.registration.beat(self._jobs, running, busy=bool(running))
                 self._next_beat = moment + BEAT_EVERY_S
             self._settle()
-        ended = list(self._untold.ended)
-        unrecorded = self._untold.unrecorded(claimed_before=moment - RECORD_AFTER_S)
+        ended = list(self._unreported.ended)
+        unrecorded = self._unreported.unrecorded(claimed_before=moment - RECORD_AFTER_S)
         claim = self._jobs.claim(places, ended=ended, unrecorded=unrecorded)
-        self._untold.for_rq += [each for each in ended if each.job.id in claim.left]
-        del self._untold.ended[: len(ended)]
-        self._untold.note_recorded(unrecorded)
+        self._unreported.for_rq += [each for each in ended if each.job.id in claim.left]
+        del self._unreported.ended[: len(ended)]
+        self._unreported.note_recorded(unrecorded)
         return claim
 
     def _leave(self) -> None:
@@ -248,18 +248,18 @@ class SlotWorker:
 
     def _settle(self) -> None:
         """Writes what no claim call writes; all is kept in memory until Redis has taken it."""
-        while self._untold.for_rq:
-            self.registration.finish_as_rq(self._untold.for_rq[0])
-            del self._untold.for_rq[0]
-        if returning := list(self._untold.refused):
-            self._jobs.give_back(returning)
+        while self._unreported.for_rq:
+            self.registration.finish_as_rq(self._unreported.for_rq[0])
+            del self._unreported.for_rq[0]
+        if returning := list(self._unreported.refused):
+            self._jobs.put_back(returning)
             metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(returning))
-            del self._untold.refused[: len(returning)]
+            del self._unreported.refused[: len(returning)]
 
     # On the event loop
 
     def _start(self, job: StartedJob) -> None:
-        self._untold.start(job)
+        self._unreported.start(job)
         self._running.start(job, self._perform(job))
 
     async def _perform(self, job: StartedJob) -> None:
@@ -268,7 +268,7 @@ class SlotWorker:
             result = await self._result(job)
             self._end(EndedJob(job=job, result=result))
         except self._not_begun:
-            self._untold.refuse(job)
+            self._unreported.refuse(job)
             self._store_is_away = True
         except asyncio.CancelledError as cancelled:
             overdue = str(cancelled)
@@ -290,4 +290,4 @@ class SlotWorker:
 
     def _end(self, ended: EndedJob) -> None:
         (self._failed if ended.error else self._succeeded).inc()
-        self._untold.end(ended)
+        self._unreported.end(ended)

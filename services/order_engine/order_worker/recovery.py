@@ -131,7 +131,7 @@ class Recovery:
         )
         if waiting == 0:
             return []
-        own = self._window.reserve_own(waiting)
+        own = self._window.reserve_local(waiting)
         claimed: Sequence[ClaimedOrder] = ()
         try:
             if self._queue.without_redis or self._window.limit == 0:
@@ -139,7 +139,7 @@ class Recovery:
             else:
                 claimed = await self._claim_with_tokens(watermark, own.reserved)
         finally:
-            self._window.settle_own(own, started=len(claimed))
+            self._window.settle_local(own, started=len(claimed))
         return claimed
 
     async def _claim_before(self, watermark: Watermark, most: int) -> Sequence[ClaimedOrder]:

@@ -16,14 +16,14 @@
 -- Returns { left, state, room, wait_s, watermark, quarantined, stale, { for each job: { id, execution id, data,
 -- enqueued_at, timeout, plain } } }. `left` has the ids of jobs that could not be ended, see executions.lua.
 -- `state` is 'open', 'suspended', or 'window_unknown' after a FLUSHALL: then the starts of the last minute
--- must be entered first, see unite.lua; `room` is what the window still allows; `wait_s` the time until it
+-- must be entered first, see merge_known_starts.lua; `room` is what the window still allows; `wait_s` the time until it
 -- allows one more; `watermark` what `moment_of_head` says; `plain` is 1 where nothing but the hash is to be
 -- deleted when the job succeeds.
 local queue, intermediate, started, window, quarantine = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local wanted, limit, window_s, lease_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local held, prefix, stale_s = ARGV[7], ARGV[9], tonumber(ARGV[10])
-local own_room, own_wait_s = tonumber(ARGV[12]), tonumber(ARGV[13])
-local field_bytes_max, looks_max = tonumber(ARGV[14]), wanted + tonumber(ARGV[15])
+local local_room, local_wait_s = tonumber(ARGV[12]), tonumber(ARGV[13])
+local field_bytes_max, checks_left = tonumber(ARGV[14]), wanted + tonumber(ARGV[15])
 local TIME_BYTES_MAX = 64
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
@@ -33,7 +33,7 @@ for i = 17, #ARGV, 3 do
     executions[#executions + 1] = { job_id = ARGV[i], id = ARGV[i + 1], outcome = ARGV[i + 2] }
 end
 -- first of all, as it makes room in a Redis that is full
-local left = tell_executions(executions, {
+local left = update_executions(executions, {
     prefix = prefix, started = started, failed = KEYS[10], worker = KEYS[11], worker_executions = KEYS[7],
     worker_name = ARGV[6], now = now, now_text = ARGV[8], lease_s = lease_s, keep_s = tonumber(ARGV[16]),
 })
@@ -77,8 +77,8 @@ if limit > 0 then
         wait_s = tonumber(oldest[2]) + window_s - now
     end
     -- the window may have been tampered with: what a process has started itself it knows by itself
-    if own_room <= 0 then wait_s = math.max(wait_s, own_wait_s) end
-    room = math.max(math.min(room, own_room), 0)
+    if local_room <= 0 then wait_s = math.max(wait_s, local_wait_s) end
+    room = math.max(math.min(room, local_room), 0)
 end
 
 -- Up to `most` entries of the queue; none where it is empty.
@@ -137,7 +137,7 @@ local function start(id, key, fields)
     jobs[#jobs + 1] = { id, execution, fields[2], enqueued_at, timeout, plain }
 end
 
-local function set_aside(id)
+local function move_to_quarantine(id)
     redis.call('ZADD', quarantine, now, id)
     quarantined = quarantined + 1
 end
@@ -147,7 +147,7 @@ local function take(id)
     local key = prefix .. ':job:' .. id
     local fields = redis.pcall('HMGET', key, 'status', 'data', 'enqueued_at', 'result_ttl', 'success_callback_name',
         'failure_callback_name', 'dependency_ids', 'repeats_left', 'rate_limit_key', 'group_id', 'webhooks', 'retries_left', 'meta', 'timeout')
-    if fields.err or is_too_large(fields) or (fields[1] and not fields[2]) then return set_aside(id) end
+    if fields.err or is_too_large(fields) or (fields[1] and not fields[2]) then return move_to_quarantine(id) end
     -- of any other status, or without a hash: it has run, runs, or has expired; the entry is dropped
     if fields[1] ~= 'queued' then return end
     local created = stale_s > 0 and is_hint(id) and created_at(fields[13])
@@ -160,10 +160,10 @@ local function take(id)
 end
 
 local most = math.min(wanted, room)
-while #members < most and looks_max > 0 do
-    local ids = next_ids(math.min(most - #members, looks_max))
+while #members < most and checks_left > 0 do
+    local ids = next_ids(math.min(most - #members, checks_left))
     if #ids == 0 then break end
-    looks_max = looks_max - #ids
+    checks_left = checks_left - #ids
     for _, id in ipairs(ids) do take(id) end
 end
 give_back()

@@ -57,22 +57,22 @@ end
 -- of the worker, now in Unix seconds and as RQ writes it, seconds of a lease, and to keep what says nothing of it.
 --
 -- Returns the ids of jobs that ended and have got dependents since they were claimed: nothing is done for them.
-local function tell_executions(executions, at)
+local function update_executions(executions, at)
     local is_left = with_dependents(executions, at.prefix)
-    local left, told, members = {}, {}, {}
+    local left, updated, members = {}, {}, {}
     for _, execution in ipairs(executions) do
         if execution.outcome ~= 'running' and is_left[execution.job_id] then
             left[#left + 1] = execution.job_id
         else
-            told[#told + 1] = execution
+            updated[#updated + 1] = execution
             members[#members + 1] = execution.job_id .. ':' .. execution.id
         end
     end
-    if #told == 0 then return left end
+    if #updated == 0 then return left end
 
     local leases = redis.call('ZMSCORE', at.started, unpack(members))
     local gone, ended, others, running = {}, {}, {}, {}  -- others: failed, or ended by somebody else
-    for i, execution in ipairs(told) do
+    for i, execution in ipairs(updated) do
         if execution.outcome == 'running' then
             if leases[i] then running[#running + 1] = i end
         else
@@ -91,8 +91,8 @@ local function tell_executions(executions, at)
     if #gone > 0 then redis.call('DEL', unpack(gone)) end
     local failures = 0
     for _, i in ipairs(others) do
-        local job_id = told[i].job_id
-        replacing('ZREM', at.prefix .. ':executions:' .. job_id, told[i].id)
+        local job_id = updated[i].job_id
+        replacing('ZREM', at.prefix .. ':executions:' .. job_id, updated[i].id)
         if leases[i] then
             fail(job_id, at.prefix .. ':job:' .. job_id, at)
             failures = failures + 1
@@ -105,7 +105,7 @@ local function tell_executions(executions, at)
         count(at.worker, 'failed', failures)
     end
     for _, i in ipairs(running) do
-        record_execution(told[i].job_id, told[i].id, at.prefix, at.worker_name, at.now, at.lease_s)
+        record_execution(updated[i].job_id, updated[i].id, at.prefix, at.worker_name, at.now, at.lease_s)
         -- who has listed the worker's executions meanwhile has taken out the one without a record
         redis.call('SADD', at.worker_executions, members[i])
     end

@@ -12,7 +12,7 @@ local started, failed, quarantine, intermediate, seen = KEYS[1], KEYS[2], KEYS[3
 local prefix, own, patience_s, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local keep_s, quarantine_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = tonumber(redis.call('TIME')[1])
-local deleted, expelled = 0, 0
+local deleted, purged = 0, 0
 
 local function is_own(id) return begins_with(id, own) end
 
@@ -63,11 +63,11 @@ local function sweep_intermediate(from)
     return #ids < most and 0 or from + kept
 end
 
-local function expel(ids)
+local function purge(ids)
     for _, id in ipairs(ids) do
         redis.call('ZREM', quarantine, id)
         delete(id)
-        expelled = expelled + 1
+        purged = purged + 1
     end
 end
 
@@ -76,7 +76,7 @@ local next_failed = sweep(failed, now, tonumber(ARGV[8]))
 local next_quarantine = sweep(quarantine, now - patience_s, tonumber(ARGV[9]))
 local next_intermediate = sweep_intermediate(tonumber(ARGV[10]))
 redis.call('ZREMRANGEBYSCORE', seen, '-inf', now - 20 * patience_s)
-expel(redis.call('ZRANGEBYSCORE', quarantine, '-inf', now - keep_s, 'LIMIT', 0, most))
+purge(redis.call('ZRANGEBYSCORE', quarantine, '-inf', now - keep_s, 'LIMIT', 0, most))
 local excess = math.min(redis.call('ZCARD', quarantine) - quarantine_max, most)
-if excess > 0 then expel(redis.call('ZRANGE', quarantine, 0, excess - 1)) end
-return { deleted, expelled, next_started, next_failed, next_quarantine, next_intermediate }
+if excess > 0 then purge(redis.call('ZRANGE', quarantine, 0, excess - 1)) end
+return { deleted, purged, next_started, next_failed, next_quarantine, next_intermediate }

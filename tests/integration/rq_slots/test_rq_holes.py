@@ -31,7 +31,7 @@ from order_engine.execution.stores.redis_clients import redis_client
 from rq_slots.allowlist import allowlisted
 from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.errors import FunctionNotAllowed
-from rq_slots.job_queue import Jobs
+from rq_slots.job_queue import JobQueue
 from rq_slots.rate_window import RateWindow
 from rq_slots.worker import SlotWorker
 from support.builders import NOON, ORDER_ID, an_event
@@ -93,9 +93,9 @@ async def fail(*_: object) -> None:
     raise RuntimeError("as it was asked to")
 
 
-def jobs_of(client: redis.Redis, *, limit: int = 0) -> Jobs:
+def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
     """The queue as a worker of ours sees it."""
-    return Jobs(
+    return JobQueue(
         QUEUE,
         client=client,
         functions={WORK: nothing},
@@ -516,7 +516,7 @@ def test_what_is_called_back_leaves_the_token_of_another_start(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     window = RateWindow(client, key=WINDOW, limit=5, shared=True)
-    window.unite({})
+    window.merge_known_starts({})
     enqueue(client, 1)
     ours = jobs_of(behind_proxy, limit=5)
     ours.claim(0)
@@ -524,7 +524,7 @@ def test_what_is_called_back_leaves_the_token_of_another_start(
     with pytest.raises(redis.RedisError):
         ours.claim(1)
     window.settle(window.take(1), started=["job-0"])  # as recovery starts it elsewhere
-    ours.recall()
+    ours.requeue_unanswered_claims()
 
     assert places(client, "job-0") == ["list"]
     assert client.zcard(WINDOW) == 1

@@ -336,7 +336,7 @@ def test_starts_of_the_far_future_take_no_room(client: redis.Redis) -> None:
 @pytest.mark.usefixtures("crowd")
 def test_starts_of_the_far_future_take_no_tokens(client: redis.Redis) -> None:
     window = RateWindow(client, key=WINDOW, limit=10, shared=True)
-    window.unite({})
+    window.merge_known_starts({})
 
     assert len(window.take(10)) == 10
 
