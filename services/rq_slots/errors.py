@@ -1,4 +1,6 @@
-"""Errors of the worker's own."""
+"""Errors of the worker's own, and what an error of Redis means."""
+
+import redis
 
 
 class RqSlotsError(Exception):
@@ -11,3 +13,11 @@ class JobRefused(RqSlotsError):
 
 class FunctionNotAllowed(RqSlotsError):
     """The job names a function that is not in the worker's allowlist."""
+
+
+def keys_are_unusable(error: Exception) -> bool:
+    """True when a call failed because of what Redis holds: a wrong type, or an unexpected reply."""
+    if isinstance(error, redis.RedisError):
+        # Redis 6.2 wraps the error of a script, so the code is not always at the start
+        return isinstance(error, redis.InvalidResponse) or "WRONGTYPE" in str(error)
+    return True

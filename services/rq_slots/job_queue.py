@@ -7,23 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import redis
-import structlog
 from rq.defaults import RQ_KEY_PREFIX
 from rq.intermediate_queue import IntermediateQueue
 from rq.queue import Queue
 from rq.registry import (
-    DeferredJobRegistry,
     FailedJobRegistry,
-    FinishedJobRegistry,
-    ScheduledJobRegistry,
     StartedJobRegistry,
 )
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
-from rq.worker_registration import REDIS_WORKER_KEYS, WORKERS_BY_QUEUE_KEY
 
 from rq_slots import metrics
-from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S, QUEUES_KEY
+from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S
 from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
 from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
@@ -33,8 +28,6 @@ LEASE_S = 20
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
 UNANSWERED_MAX = 100
 CHECKED_MAX = 1_000  # entries that are no jobs, dropped by one claim
-
-log = structlog.get_logger()
 
 
 class JobQueue:
@@ -73,17 +66,6 @@ class JobQueue:
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
         self._claim = client.register_script(lua("executions", "claim"))
         self._run_put_back = client.register_script(lua("put_back"))
-        self._mend = client.register_script(lua("mend"))
-        registries = (FinishedJobRegistry, DeferredJobRegistry, ScheduledJobRegistry)
-        self._types = {
-            **{registry(queue, connection=client).key: "zset" for registry in registries},
-            **dict.fromkeys((self.started_key, self.failed_key, self.quarantine_key), "zset"),
-            **dict.fromkeys((self.first_seen_key, window.key), "zset"),
-            **dict.fromkeys((self.key, self.intermediate_key), "list"),
-            **dict.fromkeys((executions_key, QUEUES_KEY, REDIS_WORKER_KEYS), "set"),
-            WORKERS_BY_QUEUE_KEY % queue: "set",
-            worker_key: "hash",
-        }
 
     def claim(
         self,
@@ -205,11 +187,7 @@ class JobQueue:
             "LEFT",
             "RIGHT",
         )
-        try:
-            return self.claim(1, held=held or "")
-        except redis.ResponseError:  # else the job would stand between the lists until it is swept
-            self.mend()
-            return self.claim(1, held=held or "")
+        return self.claim(1, held=held or "")
 
     def put_back(self, jobs: Sequence[StartedJob]) -> None:
         """Puts jobs that could not be begun back at the head, with their tokens."""
@@ -241,13 +219,6 @@ class JobQueue:
             arguments += [job_id, execution, token]
         keys = [self.key, self.started_key, self._window.key, self._executions_key]
         return int(self._run_put_back(keys=keys, args=arguments))
-
-    def mend(self) -> None:
-        """Deletes keys of another type than ours, which would fail every call that meets them."""
-        if mended := self._mend(keys=list(self._types), args=list(self._types.values())):
-            log.warning("keys of a wrong type deleted", queue=self.queue, keys=repr(mended))
-        if self._window.key.encode() in mended:
-            self._window.forget()
 
 
 def _claim_of(member: bytes) -> str:

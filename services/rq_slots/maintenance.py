@@ -67,7 +67,6 @@ class Maintenance:
 
     def _round(self, is_stopping: Callable[[], bool]) -> None:
         try:
-            self._jobs.mend()
             self._sweeper.sweep()
             if self._is_its_turn():
                 self._maintain_as_rq(is_stopping)

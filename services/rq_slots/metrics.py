@@ -38,6 +38,9 @@ REDIS_CALLS_FAILED = Counter(
     "redis_calls_failed_total", "Calls of a worker to Redis that failed", ["queue"]
 )
 WITHOUT_REDIS = Gauge("without_redis", "1 while this process works without Redis", ["queue"])
+REDIS_UNUSABLE = Gauge(
+    "redis_unusable", "1 while calls fail because of what Redis holds: FLUSHALL helps", ["queue"]
+)
 SLOTS = Gauge("slots", "Slots of this process", ["queue"])
 SLOTS_BUSY = Gauge("slots_busy", "Slots in use", ["queue"])
 

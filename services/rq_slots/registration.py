@@ -26,7 +26,7 @@ from rq_slots.job_queue import LEASE_S, JobQueue
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
 
-# What passes by itself; anything else Redis says of keys that somebody has tampered with.
+# Failures that end by themselves; any other is about what Redis holds, such as a key of a wrong type.
 OUTAGE = (
     redis.ConnectionError,
     redis.TimeoutError,

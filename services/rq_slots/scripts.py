@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-SHARED = ("replacing", "job_fields", "call_with_all")  # functions that all of them may call
+SHARED = ("job_fields", "call_with_all")  # functions that all of them may call
 
 
 def lua(*names: str) -> str:

@@ -173,6 +173,15 @@ QUEUES = {
         labels={"queue": "orders"},
         summary="2 workers of orders are without Redis",
     ),
+    "RedisUnusable": Case(
+        fires={
+            'redis_unusable{@,pod="a",queue="orders"}': "1x60",
+            'redis_unusable{@,pod="b",queue="orders"}': "1x60",
+        },
+        quiet={'redis_unusable{@,pod="a",queue="orders"}': "0x58 1x5"},
+        labels={"queue": "orders"},
+        summary="2 workers of orders cannot use what Redis holds",
+    ),
     "HintsDropped": Case(
         fires={'hints_dropped_total{@,queue="orders"}': "0+60x60"},
         quiet={'hints_dropped_total{@,queue="orders"}': "0x40 50x30"},

@@ -322,6 +322,30 @@ def test_an_attacker_in_redis_delays_and_does_nothing_else(
     )
 
 
+def test_with_a_queue_of_a_wrong_type_orders_are_executed_without_redis(
+    fleet: Fleet, redis_server: RedisProcess
+) -> None:
+    worker, trading = fleet["order-worker"], Trading()
+
+    async def trade_without_redis() -> None:
+        async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
+            await place_and_follow(engine, trading, tasks)
+
+    with redis_server.client() as client:
+        client.flushall()
+        client.set(f"rq:queue:{ORDER_QUEUE}", "text")
+        wait_until(lambda: not worker.is_ready(), timeout_s=10, what="a worker that is not ready")
+        asyncio.run(trade_without_redis())
+        assert trading.logs
+        assert all(frames[-1].status is OrderStatus.CONFIRMED for frames in trading.logs.values())
+        assert not worker.is_ready()
+        client.flushall()
+    wait_until(worker.is_ready, timeout_s=10, what="a worker that is ready")
+    wait_until(
+        lambda: works_by_hints_again(fleet), timeout_s=60, what="an order claimed by its hint"
+    )
+
+
 LIMIT = 20
 
 

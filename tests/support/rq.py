@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
@@ -18,7 +20,7 @@ from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.executions import JobFunction
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
-from rq_slots.worker import RecentStarts, SlotWorker
+from rq_slots.worker import CALL_INTERVAL_S, RecentStarts, SlotWorker
 
 QUEUE = "work"
 WORK = "tests.work"
@@ -47,6 +49,13 @@ SETS = {
 
 class NotBegun(Exception):
     """Raised by a job's function that could not begin."""
+
+
+def redis_at(url: str) -> redis.Redis:
+    """A client whose calls take at most 1 s and are never repeated."""
+    return redis.Redis.from_url(
+        url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+    )
 
 
 def a_hint(n: int, function: str = WORK) -> NewJob:
@@ -79,6 +88,8 @@ def a_worker(
     recent_starts: RecentStarts | None = None,
     stale_after_s: float = 0,
     clock: Callable[[], float] = time.monotonic,
+    idle_block_s: float = 0.05,
+    call_interval_s: float = CALL_INTERVAL_S,
 ) -> SlotWorker:
     """`clock` is that of the starts that the worker counts itself."""
     window = RateWindow(
@@ -95,6 +106,8 @@ def a_worker(
         store_answers=store_answers,
         recent_starts=recent_starts,
         stale_after_s=stale_after_s,
+        idle_block_s=idle_block_s,
+        call_interval_s=call_interval_s,
     )
 
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from order_engine.execution.stores.redis_clients import redis_client
-from support.rq import NotBegun, a_worker
+from support.rq import NotBegun, a_worker, redis_at
 
 SLOTS = 2
 LIMIT = 100
@@ -77,7 +76,7 @@ async def _work(redis_url: str, runs: Path) -> None:
         if n == FAILING:
             raise RuntimeError("as it was asked to")
 
-    with redis_client(redis_url) as client:
+    with redis_at(redis_url) as client:
         worker = a_worker(client, note, slots=SLOTS, limit=LIMIT, store_answers=_store_answers)
         await worker.run(asyncio.Event())
 

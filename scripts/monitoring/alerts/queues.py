@@ -38,6 +38,15 @@ max by (queue) (queue_depth_jobs{@}) > 0
         " the rate limit for itself.",
     ),
     Alert(
+        name="RedisUnusable",
+        severity="warning",
+        query="sum by (queue) (redis_unusable{@}) > 0",
+        lasting="2m",
+        summary="{{ $value }} workers of {{ $labels.queue }} cannot use what Redis holds",
+        description="A key has a wrong type. Orders are executed from PostgreSQL meanwhile. FLUSHALL"
+        " is a full cure.",
+    ),
+    Alert(
         name="HintsDropped",
         severity="warning",
         query="sum by (queue) (rate(hints_dropped_total{@}[5m])) > 0",

@@ -81,6 +81,14 @@ WORK = Row(
             bad_above=1,
             alert="WithoutRedis",
         ),
+        Panel(
+            title="Workers that cannot use what Redis holds",
+            description="1 or more: a key has a wrong type. FLUSHALL is a full cure.",
+            queries={"{{queue}}": "sum by (queue) (redis_unusable{@})"},
+            unit="short",
+            bad_above=1,
+            alert="RedisUnusable",
+        ),
     ],
 )
 

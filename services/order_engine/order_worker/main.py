@@ -54,6 +54,10 @@ async def serve(settings: OrderWorkerSettings) -> None:
             store_answers=partial(_store_answers, running.orders, stop),
             recent_starts=partial(_recent_starts, running.orders, stop),
         )
+
+        async def redis_keys_are_usable() -> bool:
+            return not worker.redis_is_unusable
+
         recovery = Recovery(
             orders=running.orders,
             queue=worker,
@@ -61,9 +65,8 @@ async def serve(settings: OrderWorkerSettings) -> None:
             window=window,
             execute=running.executor.execute_claimed,
         )
-        async with admin_port(
-            {"postgres": running.orders.answers}, host=settings.admin_host, port=settings.admin_port
-        ):
+        checks = {"postgres": running.orders.answers, "redis_keys": redis_keys_are_usable}
+        async with admin_port(checks, host=settings.admin_host, port=settings.admin_port):
             log.info("started", slots=slots.count, per_minute=window.limit)
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(worker.run(stop))

@@ -52,9 +52,11 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
     async def redis_answers() -> bool:
         return not worker.without_redis
 
-    async with admin_port(
-        {"redis": redis_answers}, host=settings.admin_host, port=settings.admin_port
-    ):
+    async def redis_keys_are_usable() -> bool:
+        return not worker.redis_is_unusable
+
+    checks = {"redis": redis_answers, "redis_keys": redis_keys_are_usable}
+    async with admin_port(checks, host=settings.admin_host, port=settings.admin_port):
         log.info("started", queue=queue, slots=slots.count)
         await worker.run(stop)
         await worker.drain(timeout_s=settings.drain_s)

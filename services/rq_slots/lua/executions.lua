@@ -6,23 +6,23 @@ local KEEP_MAX_S = 31536000
 local function record_execution(job_id, id, prefix, worker_name, now, lease_s)
     local key, registry = prefix .. ':execution:' .. job_id .. ':' .. id, prefix .. ':executions:' .. job_id
     local moment = string.format('%.6f', now)
-    replacing('HSET', key, 'id', id, 'job_id', job_id, 'created_at', moment, 'last_heartbeat', moment,
+    redis.pcall('HSET', key, 'id', id, 'job_id', job_id, 'created_at', moment, 'last_heartbeat', moment,
         'worker_name', worker_name)
     redis.call('EXPIRE', key, lease_s)
-    replacing('ZADD', registry, now + lease_s + 60, id)
+    redis.pcall('ZADD', registry, now + lease_s + 60, id)
     redis.call('EXPIRE', registry, lease_s + 60)
 end
 
 -- Below 0: for ever, as RQ has it.
 local function seconds_to_keep(key, default_s)
-    local keep_s = tonumber(replacing('HGET', key, 'failure_ttl') or default_s)
+    local keep_s = tonumber(redis.pcall('HGET', key, 'failure_ttl') or default_s)
     if not keep_s or keep_s ~= keep_s then keep_s = default_s end
     return math.max(math.min(math.floor(keep_s), KEEP_MAX_S), -1)
 end
 
 local function fail(job_id, key, at)
     local keep_s = seconds_to_keep(key, at.keep_s)
-    redis.call('HSET', key, 'status', 'failed', 'ended_at', at.now_text)
+    redis.pcall('HSET', key, 'status', 'failed', 'ended_at', at.now_text)
     if keep_s < 0 then
         redis.call('PERSIST', key)
         redis.call('ZADD', at.failed, keep_s, job_id)  -- below every moment at which RQ looks for expired ones
@@ -92,7 +92,7 @@ local function update_executions(executions, at)
     local failures = 0
     for _, i in ipairs(others) do
         local job_id = updated[i].job_id
-        replacing('ZREM', at.prefix .. ':executions:' .. job_id, updated[i].id)
+        redis.pcall('ZREM', at.prefix .. ':executions:' .. job_id, updated[i].id)
         if leases[i] then
             fail(job_id, at.prefix .. ':job:' .. job_id, at)
             failures = failures + 1

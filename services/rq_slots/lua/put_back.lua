@@ -24,11 +24,11 @@ for i = #ARGV - 2, 3, -3 do
     local member = id .. ':' .. execution
     local lease = redis.call('ZSCORE', KEYS[2], member)
     redis.call('DEL', prefix .. ':execution:' .. member)
-    replacing('ZREM', prefix .. ':executions:' .. id, execution)
+    redis.pcall('ZREM', prefix .. ':executions:' .. id, execution)
     redis.call('SREM', KEYS[4], member)
     if lease then
         if is_of_this_start(token, lease) then refunded = refunded + redis.call('ZREM', KEYS[3], token) end
-        replacing('HSET', prefix .. ':job:' .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
+        redis.pcall('HSET', prefix .. ':job:' .. id, 'status', 'queued', 'started_at', '', 'worker_name', '')
         redis.call('LPUSH', KEYS[1], id)
         redis.call('ZREM', KEYS[2], member)
     end

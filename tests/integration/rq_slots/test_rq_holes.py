@@ -27,7 +27,6 @@ from order_engine.execution.messages.hints import (
     status_queue,
 )
 from order_engine.execution.messages.seals import Seal
-from order_engine.execution.stores.redis_clients import redis_client
 from rq_slots.allowlist import allowlisted
 from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.errors import FunctionNotAllowed
@@ -54,6 +53,7 @@ from support.rq import (
     nothing,
     places,
     queue_of,
+    redis_at,
     stock_worker,
     until,
     working,
@@ -79,7 +79,7 @@ def proxy(redis_url: str) -> Iterator[CuttingProxy]:
 @pytest.fixture
 def behind_proxy(proxy: CuttingProxy) -> Iterator[redis.Redis]:
     """Our client, on the way that can be cut."""
-    with redis_client(proxy.url) as behind_proxy:
+    with redis_at(proxy.url) as behind_proxy:
         yield behind_proxy
 
 
@@ -548,7 +548,7 @@ def test_ours_keeps_a_success_until_redis_is_back(own_redis: RedisProcess, produ
             own_redis.thaw()
             await until(lambda: inspector.zcard(STARTED) == 0)
 
-    with redis_client(own_redis.url) as client, own_redis.client() as inspector:
+    with redis_at(own_redis.url) as client, own_redis.client() as inspector:
         asyncio.run(work(client, inspector))
 
         assert inspector.zcard(FAILED) == 0
@@ -846,7 +846,7 @@ def test_ours_notices_a_redis_that_does_not_answer(own_redis: RedisProcess) -> N
             own_redis.thaw()
             return noticed_s
 
-    with redis_client(own_redis.url) as client:
+    with redis_at(own_redis.url) as client:
         assert asyncio.run(work(client)) < 6
 
 

@@ -14,7 +14,6 @@ from rq.results import Result
 from rq.serializers import JSONSerializer
 from rq.worker import BaseWorker
 
-from order_engine.execution.stores.redis_clients import redis_client
 from support.cutting_proxy import CuttingProxy, cutting_proxy, is_call
 from support.lossy_proxy import Loss
 from support.rq import (
@@ -28,6 +27,7 @@ from support.rq import (
     enqueue,
     places,
     queue_of,
+    redis_at,
     until,
     working,
 )
@@ -252,9 +252,11 @@ def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: 
             queue_of(client).enqueue(WORK, 0, job_id="job-0")
         async with working(client, hold) as worker:
             await until(lambda: worker.slots.free < worker.slots.count)
-            worker.get_current_executions(refresh=True)  # it forgets those without a record
+            worker.registration.get_current_executions(
+                refresh=True
+            )  # it forgets those without a record
             await until(lambda: runners() == [worker.registration.name])
-            listed = worker.get_current_executions(refresh=True)
+            listed = worker.registration.get_current_executions(refresh=True)
             assert [each.job_id for each in listed] == ["job-0"]
             gate.set()
 
@@ -569,7 +571,7 @@ def test_a_job_that_comes_again_does_so_once_when_the_reply_to_its_end_is_lost(
             await until(proxy.was_cut.is_set)
             await until(lambda: places(client, "guest") in (["finished"], ["failed"]))
 
-    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
         asyncio.run(work(behind_proxy, proxy))
 
     assert len(ran) == 3

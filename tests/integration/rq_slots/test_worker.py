@@ -15,7 +15,6 @@ from rq.serializers import JSONSerializer
 from rq.suspension import resume, suspend
 from rq.worker import BaseWorker
 
-from order_engine.execution.stores.redis_clients import redis_client
 from rq_slots.enqueue import NewJob
 from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.job_queue import WAIT_MAX_S
@@ -36,6 +35,7 @@ from support.rq import (
     enqueue,
     places,
     queue_of,
+    redis_at,
     running,
     until,
     working,
@@ -384,7 +384,7 @@ def test_jobs_whose_start_was_never_heard_of_go_back_with_their_tokens(
     async def work() -> None:
         enqueue(client, 5)
         client.script_load(lua("executions", "claim"))
-        with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
             proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", LIST.encode()))
             async with working(behind_proxy, note, slots=4, limit=limit):
                 await until(proxy.was_cut.is_set)
@@ -445,7 +445,7 @@ def test_a_window_is_united_again_when_the_worker_was_without_redis_for_a_moment
             await until(lambda: len(united) == 2)
             gate.set()
 
-    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
         asyncio.run(work(behind_proxy))
 
 
@@ -483,7 +483,7 @@ def test_no_more_waits_to_be_written_than_there_are_slots(
             await until(lambda: sample("jobs_unwritten") == 0)
 
     before = sample("redis_calls_failed_total")
-    with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
         asyncio.run(work(behind_proxy))
 
     assert most == 3
@@ -635,7 +635,7 @@ def test_a_call_that_is_lost_when_it_signs_off_is_made_again(
 
     async def work() -> None:
         enqueue(client, 1)
-        with cutting_proxy(redis_url) as proxy, redis_client(proxy.url) as behind_proxy:
+        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
             async with draining(a_worker(behind_proxy, hold)):
                 proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", b"succeeded"))
                 gate.set()
