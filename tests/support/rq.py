@@ -9,15 +9,18 @@ from functools import partial
 from typing import Any
 
 import redis
+from prometheus_client import REGISTRY
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue, SimpleWorker
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.timeouts import TimerDeathPenalty
 
 from rq_slots.enqueue import NewJob
 from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.executions import JobFunction
+from rq_slots.job_queue import JobQueue
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 from rq_slots.worker import CALL_INTERVAL_S, RecentStarts, SlotWorker
@@ -26,6 +29,8 @@ QUEUE = "work"
 WORK = "tests.work"
 HINT_PREFIX = "job-"
 WINDOW = "starts"
+
+AN_HOUR_S = 3600
 
 LIST = f"rq:queue:{QUEUE}"
 INTERMEDIATE = f"rq:queue:{QUEUE}:intermediate"
@@ -151,6 +156,64 @@ async def claims_again(worker: SlotWorker) -> None:
 
 def _has_claimed_since(worker: SlotWorker, before: object) -> bool:
     return worker.last_claim is not None and worker.last_claim is not before
+
+
+async def fail(*_: object) -> None:
+    raise RuntimeError("as it was asked to")
+
+
+def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
+    """The queue as a worker of ours sees it."""
+    return JobQueue(
+        QUEUE,
+        client=client,
+        functions={WORK: nothing},
+        window=RateWindow(client, key=WINDOW, limit=limit),
+        worker_name="dead",
+        worker_key="rq:worker:dead",
+        executions_key="rq:worker:dead:executions",
+        stale_after_s=0,
+        hint_prefix=HINT_PREFIX,
+    )
+
+
+def claimed_by_a_worker_that_died(client: redis.Redis, most: int) -> None:
+    """Jobs started as ours starts them, and nobody there to end them."""
+    jobs_of(client).claim(most)
+
+
+def lease_s(client: redis.Redis) -> float:
+    """What is left of the lease of the one job that is started."""
+    ((_, until),) = client.zrange(STARTED, 0, -1, withscores=True)
+    seconds, microseconds = client.time()
+    return until - seconds - microseconds / 1e6
+
+
+def time_passes(client: redis.Redis) -> None:
+    """Leases have run out, and the last maintenance was long ago."""
+    for member, score in client.zrange(STARTED, 0, -1, withscores=True):
+        client.zadd(STARTED, {member: score - AN_HOUR_S})
+    client.delete(f"rq:maintenance:{QUEUE}")
+
+
+def result_of(client: redis.Redis, job_id: str) -> object:
+    return Job.fetch(job_id, connection=client, serializer=JSONSerializer).return_value()
+
+
+def sample(name: str) -> float:
+    return REGISTRY.get_sample_value(name, {"queue": QUEUE}) or 0.0
+
+
+async def add(first: int, second: int) -> int:
+    return first + second
+
+
+def fetched(client: redis.Redis, job_id: str) -> Job:
+    return Job.fetch(job_id, connection=client, serializer=JSONSerializer)
+
+
+def is_finished(client: redis.Redis, job_id: str) -> bool:
+    return client.hget(f"rq:job:{job_id}", "status") == b"finished"
 
 
 def queue_of(client: redis.Redis) -> Queue:

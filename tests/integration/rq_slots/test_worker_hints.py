@@ -1,0 +1,162 @@
+"""Stale hints, and what the hash of a job decides."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+import redis
+
+from rq_slots.enqueue import NewJob
+from rq_slots.enqueue import enqueue as enqueue_jobs
+from rq_slots.job_queue import WAIT_MAX_S
+from support.rq import (
+    FAILED,
+    LIST,
+    QUEUE,
+    WORK,
+    enqueue,
+    places,
+    sample,
+    until,
+    working,
+)
+
+# What is stale
+
+
+def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
+    created_at = time.time() - age_s
+    moment = datetime.fromtimestamp(created_at, UTC)
+    hint = NewJob(
+        queue=QUEUE,
+        job_id=job_id,
+        function=WORK,
+        arguments=(job_id,),
+        created_at=moment,
+        failure_ttl_s=30,
+        meta={"created_at": created_at},
+    )
+    enqueue_jobs(client, [hint], now=moment)
+
+
+def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
+    ran: list[str] = []
+
+    async def note(job_id: str) -> None:
+        ran.append(job_id)
+
+    async def work() -> None:
+        async with working(client, note, stale_after_s=5):
+            await until(lambda: len(ran) == count and not client.exists(LIST))
+
+    asyncio.run(work())
+    return ran
+
+
+def test_a_hint_long_before_the_newest_in_its_queue_is_dropped(client: redis.Redis) -> None:
+    write(client, "job-old", age_s=60)
+    write(client, "job-new", age_s=0)
+
+    assert ran_with_stale_after_5_s(client, 1) == ["job-new"]
+    assert client.keys("rq:job:*") == []
+
+
+@pytest.mark.parametrize("skew_s", [-3600, -60, 60, 3600])
+def test_no_hint_is_stale_because_the_clocks_differ(client: redis.Redis, skew_s: float) -> None:
+    ids = [f"job-{n}" for n in range(20)]
+    for job_id in ids:
+        write(client, job_id, age_s=skew_s)
+
+    assert ran_with_stale_after_5_s(client, 20) == ids
+
+
+def test_a_forged_newest_makes_no_fresh_hint_stale(client: redis.Redis) -> None:
+    write(client, "job-fresh", age_s=1)
+    write(client, "job-forged", age_s=-(10**6))
+
+    assert ran_with_stale_after_5_s(client, 2) == ["job-fresh", "job-forged"]
+
+
+def test_a_job_of_another_producer_is_never_stale(client: redis.Redis) -> None:
+    write(client, "foreign", age_s=60)
+    write(client, "job-new", age_s=0)
+
+    assert ran_with_stale_after_5_s(client, 2) == ["foreign", "job-new"]
+
+
+def test_a_timeout_that_is_over_before_its_job_begins_costs_no_slot(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 2)
+        client.hset("rq:job:job-0", "timeout", 0)
+        async with working(client, note, slots=1):
+            await until(lambda: 1 in ran)
+
+    asyncio.run(work())
+
+
+# What a job says of itself
+
+
+@pytest.mark.parametrize(("keep_s", "left_s"), [("90", 90), ("90.5", 90), ("1e300", 31_536_000)])
+def test_a_failure_is_kept_as_long_as_its_job_says(
+    client: redis.Redis, keep_s: str, left_s: int
+) -> None:
+    fail_one(client, keep_s)
+
+    assert left_s - 20 < client.ttl("rq:job:foreign") <= left_s
+
+
+@pytest.mark.parametrize("keep_s", ["0", "0.5"])
+def test_a_failure_that_is_not_to_be_kept_is_deleted(client: redis.Redis, keep_s: str) -> None:
+    fail_one(client, keep_s)
+
+    assert not client.exists("rq:job:foreign")
+
+
+@pytest.mark.parametrize("keep_s", ["", "many", "nan"])
+def test_a_failure_that_does_not_say_is_kept_for_an_hour(client: redis.Redis, keep_s: str) -> None:
+    fail_one(client, keep_s)
+
+    assert 3500 < client.ttl("rq:job:foreign") <= 3600
+
+
+def test_a_failure_that_is_to_be_kept_for_ever_is(client: redis.Redis) -> None:
+    fail_one(client, "-1")
+
+    assert client.ttl("rq:job:foreign") == -1
+    assert places(client, "foreign") == ["failed"]
+
+
+def fail_one(client: redis.Redis, keep_s: str) -> None:
+    write(client, "foreign", age_s=0)
+    client.hset("rq:job:foreign", "failure_ttl", keep_s)
+
+    async def fail(_: str) -> None:
+        raise RuntimeError("as it was asked to")
+
+    async def work() -> None:
+        async with working(client, fail):
+            await until(lambda: client.zscore(FAILED, "foreign") is not None)
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("moment", ["nan", "-inf", "inf", "0", "1e300", "0001-01-01T00:00:00"])
+def test_a_forged_moment_does_not_spoil_the_sum_of_waits(client: redis.Redis, moment: str) -> None:
+    before = sample("job_wait_seconds_sum")
+    enqueue(client, 1)
+    client.hset("rq:job:job-0", "enqueued_at", moment)
+
+    async def work() -> None:
+        async with working(client):
+            await until(lambda: not client.exists("rq:job:job-0"))
+
+    asyncio.run(work())
+
+    assert 0 <= sample("job_wait_seconds_sum") - before <= WAIT_MAX_S

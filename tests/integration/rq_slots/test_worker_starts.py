@@ -1,0 +1,165 @@
+"""The rate window of a worker, and jobs that go back to their queue."""
+
+import asyncio
+
+import pytest
+import redis
+from prometheus_client import REGISTRY
+
+from rq_slots.scripts import lua
+from support.cutting_proxy import cutting_proxy, is_call
+from support.lossy_proxy import Loss
+from support.rq import (
+    FAILED,
+    LIST,
+    QUEUE,
+    STARTED,
+    WINDOW,
+    NotBegun,
+    a_worker,
+    claims_again,
+    enqueue,
+    queue_of,
+    redis_at,
+    running,
+    until,
+    working,
+)
+
+
+def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_starts(
+    client: redis.Redis,
+) -> None:
+    started: list[int] = []
+
+    async def note(n: int) -> None:
+        started.append(n)
+
+    async def seven_of_the_last_minute() -> dict[str, float]:
+        return {f"earlier-{n}": 30.0 for n in range(7)}
+
+    async def work() -> None:
+        enqueue(client, 20)
+        async with working(
+            client, note, limit=10, recent_starts=seven_of_the_last_minute
+        ) as worker:
+            await until(lambda: worker.last_claim is not None and worker.last_claim.room == 0)
+            await until(lambda: len(started) == 3)
+            client.flushall()
+            enqueue(client, 20, first=20)
+            await until(lambda: len(started) == 6)
+            await until(lambda: client.zcard(WINDOW) == 10)
+
+    asyncio.run(work())
+
+    assert started == [0, 1, 2, 20, 21, 22]
+
+
+def test_a_job_that_could_not_begin_goes_back_with_its_token(client: redis.Redis) -> None:
+    ran: list[int] = []
+    away = True
+
+    async def need_the_store(n: int) -> None:
+        if away:
+            raise NotBegun("away")
+        ran.append(n)
+
+    async def answers() -> bool:
+        return not away
+
+    def returned() -> float:
+        return REGISTRY.get_sample_value("jobs_returned_total", {"queue": QUEUE}) or 0.0
+
+    before = returned()
+
+    async def work() -> None:
+        nonlocal away
+        enqueue(client, 5)
+        async with working(client, need_the_store, slots=2, limit=5, store_answers=answers):
+            await until(lambda: returned() > before)
+            await until(lambda: len(queue_of(client).job_ids) == 5)
+            assert client.zcard(WINDOW) == 0
+            assert queue_of(client).job_ids[2:] == ["job-2", "job-3", "job-4"]
+            away = False
+            await until(lambda: len(ran) == 5)
+
+    asyncio.run(work())
+
+    assert sorted(ran) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("limit", [0, 5])
+def test_jobs_whose_start_was_never_heard_of_go_back_with_their_tokens(
+    client: redis.Redis, redis_url: str, limit: int
+) -> None:
+    ran: list[int] = []
+
+    async def note(n: int) -> None:
+        ran.append(n)
+
+    async def work() -> None:
+        enqueue(client, 5)
+        client.script_load(lua("executions", "claim"))
+        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
+            proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", LIST.encode()))
+            async with working(behind_proxy, note, slots=4, limit=limit):
+                await until(proxy.was_cut.is_set)
+                # long before the leases of those that started have run out
+                await until(lambda: len(ran) == 5)
+
+    asyncio.run(work())
+
+    assert sorted(ran) == [0, 1, 2, 3, 4]
+    assert client.zcard(STARTED) == 0
+    assert client.zcard(WINDOW) == limit
+
+
+def test_a_job_that_is_refused_comes_again_where_no_store_is_asked(client: redis.Redis) -> None:
+    ran: list[int] = []
+
+    async def refuse_at_first(n: int) -> None:
+        ran.append(n)
+        if len(ran) == 1:
+            raise NotBegun("full")
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, refuse_at_first):
+            await until(lambda: not client.exists("rq:job:job-0"))
+
+    asyncio.run(work())
+
+    assert ran == [0, 0]
+    assert client.zcard(FAILED) == 0
+
+
+def test_a_window_is_united_again_when_the_worker_was_without_redis_for_a_moment(
+    client: redis.Redis, redis_url: str
+) -> None:
+    """The mode begins while a slot is waited for, and the very next call ends it."""
+    united: list[int] = []
+    gate = asyncio.Event()
+
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    async def starts() -> dict[str, float]:
+        united.append(1)
+        return {}
+
+    async def work(behind_proxy: redis.Redis) -> None:
+        worker = a_worker(behind_proxy, hold, slots=1, limit=5, recent_starts=starts)
+        enqueue(client, 1)
+        async with running(worker):
+            await until(lambda: united and worker.slots.free == 0)
+            await claims_again(worker)
+            for _ in range(2):  # 0.5 s for a slot, and failed, twice; then a second has passed
+                proxy.cut(Loss.REQUEST, lambda command: is_call(command, b"EVALSHA"))
+                await until(proxy.was_cut.is_set)
+            await until(lambda: worker.without_redis)
+            await until(lambda: not worker.without_redis)
+            await until(lambda: len(united) == 2)
+            gate.set()
+
+    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
+        asyncio.run(work(behind_proxy))
