@@ -1,4 +1,4 @@
-"""One execution of a job, from the claim that started it to its end; the values that tell of it."""
+"""Values of one execution of a job, from its claim to its end."""
 
 from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ JobFunction = Callable[..., Awaitable[object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedJob:
-    """A job in one of our slots. `function` is None where it names no allowed one.
+    """A job in a slot. `function` is None when the job names no allowed one.
 
     A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
     its own keys is touched when it ends. `claimed_at` is by time.monotonic, `started_at` by the clock
@@ -34,10 +34,9 @@ class StartedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedJobs:
-    """What one claim call brought. `head` is when the queue's oldest job came, in Unix seconds.
+    """The result of one claim call. `head` is when the queue's oldest job was created, in Unix seconds.
 
-    `left` has the ids of jobs that were to be ended, and have got dependents since they started: what
-    becomes of these RQ decides.
+    `left` has the ids of ended jobs that got dependents after they started: RQ has to end these.
     """
 
     jobs: Sequence[StartedJob]
@@ -51,7 +50,7 @@ class ClaimedJobs:
 
     @property
     def is_idle(self) -> bool:
-        """True where jobs may start and there is none."""
+        """True when jobs may start but none waits."""
         return not self.jobs and self.room > 0
 
 

@@ -1,4 +1,4 @@
-"""What the hash of a job says, read within bounds: whoever can reach Redis may have written it."""
+"""Reads the fields of a job's hash within bounds: any client of Redis may have written it."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""The part of the worker that is RQ's: how it is listed, and what RQ does in its own way.
+"""The worker as RQ's tools see it, and the ends of jobs that only RQ's own code can write.
 
 All calls here block and may raise redis.RedisError; SlotWorker makes them on its Redis thread.
 """
@@ -62,7 +62,7 @@ class RqRegistration(BaseWorker):
         return connection  # RQ would stretch the socket timeout to 415 s
 
     def beat(self, jobs: JobQueue, running: Iterable[StartedJob], *, busy: bool) -> None:
-        """Says that this worker and its jobs are alive; signs on at first and after a FLUSHALL."""
+        """Renews the worker and its jobs; registers the worker at first and after a FLUSHALL."""
         if not self.connection.hexists(self.key, "birth"):
             self.connection.delete(self.key)  # what counters have left there is no worker to RQ
             self.ip_address = str(self.connection.client_info()["addr"])

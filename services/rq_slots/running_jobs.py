@@ -1,4 +1,4 @@
-"""The jobs that run in one worker's slots: their tasks, and when each has outlasted its timeout."""
+"""The tasks of one worker's running jobs, and their timeouts."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ class RunningJobs:
 
     @property
     def jobs(self) -> Sequence[StartedJob]:
-        """May be asked by any thread."""
+        """Safe to read from any thread."""
         return list(self._tasks.values())
 
     def start(self, job: StartedJob, work: Coroutine[None, None, None]) -> None:
@@ -28,7 +28,7 @@ class RunningJobs:
         task.add_done_callback(self._forget)
 
     def cancel_overdue(self) -> None:
-        """To be called every second or so. Who does not let himself be cancelled is asked again."""
+        """To be called every second or so. A task that ignores cancellation is cancelled again."""
         moment = time.monotonic()
         for task, job in self._tasks.items():
             # a task that is cancelled before its first step would never end its job
@@ -37,7 +37,7 @@ class RunningJobs:
                 task.cancel(f"it outlasted its timeout of {job.timeout_s:g} s")
 
     async def end(self, *, timeout_s: float, cancelled_within_s: float) -> None:
-        """Waits for all; cancels those that are late, and does not wait for ever for these."""
+        """Waits for all tasks, then cancels the late ones and waits for these a little longer."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:

@@ -1,4 +1,4 @@
-"""The Lua scripts in `lua/`: what has to happen in Redis at one moment."""
+"""Loads the Lua scripts in `lua/`: steps that Redis must run atomically."""
 
 from importlib.resources import files
 

@@ -1,11 +1,11 @@
-"""Places for work in one process, shared by all the ways in which work comes."""
+"""Slots of one process, shared by all sources of work."""
 
 import asyncio
 from collections import deque
 
 
 class Slots:
-    """Counted places. Whoever waits is served in turn, so that no way in starves another."""
+    """A count of slots. Waiters are served in order, so that no source of work starves another."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -13,7 +13,7 @@ class Slots:
         self._waiting: deque[tuple[asyncio.Future[int], int]] = deque()
 
     async def take(self, most: int, *, timeout_s: float | None = None) -> int:
-        """Takes up to `most` free places, at least one; 0 when none came free in time."""
+        """Takes up to `most` free slots, at least one; 0 when none was free within `timeout_s`."""
         turn: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._waiting.append((turn, most))
         self._serve()
@@ -25,7 +25,7 @@ class Slots:
             turn.cancel()
             raise
         if turn.done():
-            # places that came free since this turn was called would else make a claim of their own
+            # slots freed since then join this claim in place of making one of their own
             return turn.result() + self._take_now(most - turn.result())
         turn.cancel()
         return 0

@@ -1,4 +1,4 @@
-"""What a queue's workers and producers have left behind, found and moved in bulk, by Lua."""
+"""Finds, deletes and quarantines abandoned jobs of a queue, in bulk, by Lua."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ QUARANTINE_MAX = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abandoned:
-    """Jobs of other producers that nobody will end: for RQ's maintenance, one by one.
+    """Abandoned jobs of other producers, for RQ's maintenance to end one by one.
 
     The leases of `executions` (members of the started registry) now ran out at 1, 2, 3 ... in Unix
     seconds. `stuck` ids stand in the intermediate list. There may be more where `is_all` is False.
@@ -43,9 +43,9 @@ class Sweeper:
         self._find_abandoned = client.register_script(lua("abandoned"))
 
     def sweep(self) -> None:
-        """Deletes hints that nobody will finish, and what has been in quarantine for long enough.
+        """Deletes abandoned hints, and jobs that have been in quarantine for a day.
 
-        Looks past the jobs of others, page by page; beyond so many pages it goes on next time.
+        Skips the jobs of other producers, page by page; at most 20 pages in one call.
         """
         keys = [
             self._jobs.started_key,

@@ -1,4 +1,4 @@
-"""What has become of one worker's executions, and Redis has not been told yet."""
+"""Results of one worker's executions that are not in Redis yet."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from rq_slots.executions import EndedJob, StartedJob
 
 @dataclass(slots=True)
 class UnreportedResults:
-    """Filled by the event loop, and emptied by the Redis thread once Redis has taken it."""
+    """Filled by the event loop; the Redis thread removes an entry once it is written."""
 
     ended: list[EndedJob] = field(default_factory=list)
     for_rq: list[EndedJob] = field(default_factory=list)  # which RQ ends in its own way
