@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import redis
 from prometheus_client import REGISTRY
@@ -24,6 +24,8 @@ from rq_slots.job_queue import JobQueue
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 from rq_slots.worker import CALL_INTERVAL_S, RecentStarts, SlotWorker
+
+Scores = list[tuple[bytes, float]]
 
 QUEUE = "work"
 WORK = "tests.work"
@@ -184,14 +186,14 @@ def claimed_by_a_worker_that_died(client: redis.Redis, most: int) -> None:
 
 def lease_s(client: redis.Redis) -> float:
     """What is left of the lease of the one job that is started."""
-    ((_, until),) = client.zrange(STARTED, 0, -1, withscores=True)
+    ((_, until),) = cast(Scores, client.zrange(STARTED, 0, -1, withscores=True))
     seconds, microseconds = client.time()
     return until - seconds - microseconds / 1e6
 
 
 def time_passes(client: redis.Redis) -> None:
     """Leases have run out, and the last maintenance was long ago."""
-    for member, score in client.zrange(STARTED, 0, -1, withscores=True):
+    for member, score in cast(Scores, client.zrange(STARTED, 0, -1, withscores=True)):
         client.zadd(STARTED, {member: score - AN_HOUR_S})
     client.delete(f"rq:maintenance:{QUEUE}")
 
