@@ -92,7 +92,7 @@ def _label_variable(name: str, title: str, *, label: str, where: str) -> Any:
         .datasource(SOURCE)
         .query(
             {
-                "query": f"label_values(engine_build_info{where},{label})",
+                "query": f"label_values(order_engine_build_info{where},{label})",
                 "refId": name,
             }
         )

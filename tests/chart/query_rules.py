@@ -21,14 +21,14 @@ SOURCES = "".join(path.read_text() for path in SERVICES.rglob("*.py"))
 
 # Every gateway exports the same value from Redis or PostgreSQL: a sum would count it once per gateway.
 SHARED = {
-    "invariant_violations_total",
-    "orders_stuck",
-    "orders_waiting",
-    "queue_depth_jobs",
-    "queue_oldest_job_seconds",
+    "order_engine_invariant_violations_total",
+    "order_engine_orders_stuck",
+    "order_engine_orders_waiting",
+    "order_engine_queue_depth_jobs",
+    "order_engine_queue_oldest_job_seconds",
 }
 # Counters whose value is queried, not their rate: one event is too many, whenever it happened.
-TOTALS = {"invariant_violations_total"}
+TOTALS = {"order_engine_invariant_violations_total"}
 
 # Series that Prometheus makes itself, and labels that the scrape adds to every series.
 OF_PROMETHEUS = {
@@ -44,7 +44,7 @@ VALUES: Mapping[str, Collection[str]] = {
     "status": tuple(OrderStatus),
 }
 FREE = {"le", "code", *(OF_THE_SCRAPE - VALUES.keys()), *OF_PROMETHEUS["ALERTS"]}
-OF_INFO = {"engine_build": frozenset({"version"})}  # its labels in execution/admin.py
+OF_INFO = {"order_engine_build": frozenset({"version"})}  # its labels in execution/admin.py
 
 OF_THE_PROCESS = ("process_", "python_")
 SUFFIXES = {

@@ -174,7 +174,7 @@ def fresh(workload: str) -> Series:
         for sample in family.samples
         if sample.labels.keys() <= {"le"} and family.type != "info"
     }
-    return {**own, f'engine_build_info{{{process},version="0.1.0"}}': "1x60"}
+    return {**own, f'order_engine_build_info{{{process},version="0.1.0"}}': "1x60"}
 
 
 def le(labels: Mapping[str, str]) -> str:
@@ -192,26 +192,26 @@ def test_a_fresh_and_idle_fleet_fires_nothing(tool: Path, tmp_path: Path) -> Non
 def test_a_busy_fleet_fires_nothing(tool: Path, tmp_path: Path) -> None:
     series = {
         **up(ALL_UP),
-        'orders_waiting{@,pod="g"}': "500x60",
-        'orders_stuck{@,pod="g"}': "0x60",
-        'orders_moved_total{@,status="confirmed"}': "0+95x60",
-        'orders_moved_total{@,status="failed"}': "0+5x60",
-        'orders_claimed_total{@,way="hint"}': "0+98x60",
-        'orders_claimed_total{@,way="started"}': "0+2x60",
-        'queue_depth_jobs{@,pod="g",queue="orders"}': "500x60",
-        'queue_oldest_job_seconds{@,pod="g",queue="orders"}': "300x60",
-        'jobs_started_total{@,queue="orders"}': "0+98x60",
-        'jobs_finished_total{@,queue="orders",outcome="succeeded"}': "0+98x60",
-        'slots{@,pod="w",queue="orders"}': "10x60",
-        'slots_busy{@,pod="w",queue="orders"}': "6x60",
-        f'http_requests_total{{@,{POST_ROUTE},method="POST",code="201"}}': "0+500x60",
-        f'http_requests_total{{@,{POST_ROUTE},method="POST",code="429"}}': "0+100x60",
-        f'http_request_seconds_bucket{{@,{POST_ROUTE},le="0.25"}}': "0+600x60",
-        f"http_request_seconds_count{{@,{POST_ROUTE}}}": "0+600x60",
-        'ws_slow_readers_total{@,bound="frames"}': "0+1x60",
-        'ws_connections_opened_total{@,resumed="yes"}': "0+100x60",
-        "ws_frames_sent_total{@}": "0+500x60",
-        'ws_events_read_total{@,reason="connect"}': "0+200x60",
+        'order_engine_orders_waiting{@,pod="g"}': "500x60",
+        'order_engine_orders_stuck{@,pod="g"}': "0x60",
+        'order_engine_orders_moved_total{@,status="confirmed"}': "0+95x60",
+        'order_engine_orders_moved_total{@,status="failed"}': "0+5x60",
+        'order_engine_orders_claimed_total{@,way="hint"}': "0+98x60",
+        'order_engine_orders_claimed_total{@,way="started"}': "0+2x60",
+        'order_engine_queue_depth_jobs{@,pod="g",queue="orders"}': "500x60",
+        'order_engine_queue_oldest_job_seconds{@,pod="g",queue="orders"}': "300x60",
+        'rq_slots_jobs_started_total{@,queue="orders"}': "0+98x60",
+        'rq_slots_jobs_finished_total{@,queue="orders",outcome="succeeded"}': "0+98x60",
+        'rq_slots_capacity{@,pod="w",queue="orders"}': "10x60",
+        'rq_slots_busy{@,pod="w",queue="orders"}': "6x60",
+        f'order_engine_http_requests_total{{@,{POST_ROUTE},method="POST",code="201"}}': "0+500x60",
+        f'order_engine_http_requests_total{{@,{POST_ROUTE},method="POST",code="429"}}': "0+100x60",
+        f'order_engine_http_request_seconds_bucket{{@,{POST_ROUTE},le="0.25"}}': "0+600x60",
+        f"order_engine_http_request_seconds_count{{@,{POST_ROUTE}}}": "0+600x60",
+        'order_engine_ws_slow_readers_total{@,bound="frames"}': "0+1x60",
+        'order_engine_ws_connections_opened_total{@,resumed="yes"}': "0+100x60",
+        "order_engine_ws_frames_sent_total{@}": "0+500x60",
+        'order_engine_ws_events_read_total{@,reason="connect"}': "0+200x60",
     }
 
     assert outcome(tool, tmp_path, nothing_fires(series, at=("5m", "30m", "1h"))) == ""

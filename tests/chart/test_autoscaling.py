@@ -22,7 +22,7 @@ KNOWN = {
     for sample in (family.name, f"{family.name}_total", f"{family.name}_count")
 }
 OF_THIS_RELEASE = {("namespace", NAMESPACE), ("app_kubernetes_io_instance", RELEASE)}
-GAUGES_OF_EVERY_GATEWAY = {"queue_depth_jobs"}
+GAUGES_OF_EVERY_GATEWAY = {"order_engine_queue_depth_jobs"}
 
 SCENARIOS = ("keda", "keda-without-limits", "one-of-each-autoscaler")
 
@@ -90,7 +90,7 @@ def test_the_rate_limit_bounds_the_number_of_order_workers(
         {"orderWorker": {"config": config, **scaled_by("keda", orderSeconds=order_seconds)}},
     )
 
-    assert asked["query"].startswith("clamp_max(max(queue_depth_jobs{")
+    assert asked["query"].startswith("clamp_max(max(order_engine_queue_depth_jobs{")
     assert asked["query"].rpartition(", ")[2].startswith(most)
     assert asked["threshold"] == "20"
 
@@ -101,7 +101,7 @@ def test_the_rate_limit_sets_the_number_of_dispatchers() -> None:
         {"statusDispatcher": {"config": {"WS_WORKER_RATE_LIMIT": 3000}, **scaled_by("keda")}},
     )
 
-    assert "increase(jobs_started_total" in asked["query"]
+    assert "increase(rq_slots_jobs_started_total" in asked["query"]
     assert asked["threshold"] == "3000"
 
 
@@ -110,7 +110,7 @@ def test_without_a_rate_limit_work_is_divided_by_slots(name: str) -> None:
     asked = queries("keda-without-limits")[name]
 
     assert "clamp_max" not in asked
-    assert "jobs_started_total" not in asked
+    assert "rq_slots_jobs_started_total" not in asked
 
 
 def test_an_autoscaler_has_its_bounds_and_behavior() -> None:

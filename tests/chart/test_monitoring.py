@@ -19,41 +19,41 @@ from support.promql import uses
 
 # Metrics that nothing shows, and why not.
 UNSHOWN: Mapping[str, str] = {
-    "connections_ended": "clients that exceed a bound; a flood also shows in event_loop_lag",
-    "jobs_expelled": "follows jobs_quarantined, which is shown, by a day",
-    "jobs_unwritten": "stands above 0 only while without_redis, which is shown, is 1",
-    "redis_calls_failed": "names the queue whose calls set without_redis to 1, which is shown",
+    "order_engine_connections_ended": "clients that exceed a bound; a flood also shows in event_loop_lag",
+    "rq_slots_jobs_expelled": "follows jobs_quarantined, which is shown, by a day",
+    "rq_slots_jobs_unwritten": "stands above 0 only while without_redis, which is shown, is 1",
+    "rq_slots_redis_calls_failed": "names the queue whose calls set without_redis to 1, which is shown",
 }
 
 OURS = 'namespace="a",app_kubernetes_io_instance="b"'
 WRONG = {
     f"sum(rate(gone_total{{{OURS}}}[5m]))": "nothing exports gone_total",
     f"max(orders_waiting_total{{{OURS}}})": "nothing exports orders_waiting_total",
-    f"sum by (pool) (rate(orders_placed_total{{{OURS}}}[5m]))": "orders_placed_total has no label pool",
-    f'sum(slots{{{OURS},venue="raydium"}})': "slots has no label venue",
-    'sum(slots{namespace="a"})': "slots of every app_kubernetes_io_instance",
-    f'sum(rate(orders_moved_total{{{OURS},status="filled"}}[5m]))': (
-        "no status of orders_moved_total is filled"
+    f"sum by (pool) (rate(order_engine_orders_placed_total{{{OURS}}}[5m]))": "order_engine_orders_placed_total has no label pool",
+    f'sum(rq_slots_capacity{{{OURS},venue="raydium"}})': "rq_slots_capacity has no label venue",
+    'sum(rq_slots_capacity{namespace="a"})': "rq_slots_capacity of every app_kubernetes_io_instance",
+    f'sum(rate(order_engine_orders_moved_total{{{OURS},status="filled"}}[5m]))': (
+        "no status of order_engine_orders_moved_total is filled"
     ),
-    f'sum(slots{{{OURS},queue="order-status-lost"}})': "no queue of slots is order-status-lost",
+    f'sum(rq_slots_capacity{{{OURS},queue="order-status-lost"}})': "no queue of rq_slots_capacity is order-status-lost",
     f'sum(up{{{OURS},app_kubernetes_io_component="cron"}})': (
         "no app_kubernetes_io_component of up is cron"
     ),
-    f"sum by (queue) (queue_depth_jobs{{{OURS}}})": (
-        "queue_depth_jobs, which every gateway exports, in sum and not in max"
+    f"sum by (queue) (order_engine_queue_depth_jobs{{{OURS}}})": (
+        "order_engine_queue_depth_jobs, which every gateway exports, in sum and not in max"
     ),
-    f"orders_waiting{{{OURS}}} > 0": (
-        "orders_waiting, which every gateway exports, in nothing and not in max"
+    f"order_engine_orders_waiting{{{OURS}}} > 0": (
+        "order_engine_orders_waiting, which every gateway exports, in nothing and not in max"
     ),
-    f"sum(orders_placed_total{{{OURS}}})": (
-        "value of orders_placed_total without a rate: it restarts at 0 with each process"
+    f"sum(order_engine_orders_placed_total{{{OURS}}})": (
+        "value of order_engine_orders_placed_total without a rate: it restarts at 0 with each process"
     ),
-    f"rate(orders_placed_total{{{OURS}}}[5m])": "orders_placed_total of each process for itself",
-    f"sum(rate(slots_busy{{{OURS}}}[5m]))": "the growth of slots_busy, a gauge",
-    f"histogram_quantile(0.9, sum by (queue) (rate(job_seconds_bucket{{{OURS}}}[5m])))": (
-        "a quantile of job_seconds_bucket without sum by (le) (rate())"
+    f"rate(order_engine_orders_placed_total{{{OURS}}}[5m])": "order_engine_orders_placed_total of each process for itself",
+    f"sum(rate(rq_slots_busy{{{OURS}}}[5m]))": "the growth of rq_slots_busy, a gauge",
+    f"histogram_quantile(0.9, sum by (queue) (rate(rq_slots_job_seconds_bucket{{{OURS}}}[5m])))": (
+        "a quantile of rq_slots_job_seconds_bucket without sum by (le) (rate())"
     ),
-    f'sum(rate(job_seconds_bucket{{{OURS},le="0.3"}}[5m]))': "job_seconds_bucket has no bucket 0.3",
+    f'sum(rate(rq_slots_job_seconds_bucket{{{OURS},le="0.3"}}[5m]))': "rq_slots_job_seconds_bucket has no bucket 0.3",
 }
 
 

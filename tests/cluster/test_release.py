@@ -31,8 +31,11 @@ GONE_TIMEOUT_S = 90
 ROLL = {"defaults": {"podAnnotations": {"order-engine/rolled": "once"}}}
 KEPT_BY_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
-WORK = {"gateway": "orders_placed_total", "ws-gateway": "ws_connections_opened_total"}
-JOBS = "jobs_started_total"
+WORK = {
+    "gateway": "order_engine_orders_placed_total",
+    "ws-gateway": "order_engine_ws_connections_opened_total",
+}
+JOBS = "rq_slots_jobs_started_total"
 ANSWER = {"gateway", "postgres"}  # without these, requests get no response
 
 # Queries that count errors. They have no series before the first error, which may not happen here.

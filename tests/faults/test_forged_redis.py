@@ -284,7 +284,7 @@ def events(fleet: Fleet, order_id: UUID) -> list[tuple[int, str, str | None]]:
 
 
 def works_by_hints_again(fleet: Fleet) -> bool:
-    way = 'orders_claimed_total{way="hint"}'
+    way = 'order_engine_orders_claimed_total{way="hint"}'
     before = fleet["order-worker"].metric(way)
     trading = Trading()
 

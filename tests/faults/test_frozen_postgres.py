@@ -37,7 +37,7 @@ CLOSE_S = 10.0  # then a process is killed: the grace period of the chart
 REQUESTS_S = 10.0  # how long a gateway that stops waits for the requests in hand
 BEGUN = "SELECT id FROM orders WHERE lease_epoch > 0 AND status NOT IN ('confirmed', 'failed')"
 AT_STATUS = "SELECT count(*) AS count FROM orders WHERE status = %s"
-LOST = 'commit_repeats_total{reason="lost"'
+LOST = 'order_engine_commit_repeats_total{reason="lost"'
 EVERY_ORDER_S = 120
 
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 UNLIMITED = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "WS_WORKER_RATE_LIMIT": "0"}
 VENUES = {**INSTANT, "VENUE_QUOTE_LATENCY_S": "0.5", "VENUE_EXECUTION_MIN_S": "1"}
-BY_POSITION_CHECK = 'ws_events_read_total{reason="position_check"}'
+BY_POSITION_CHECK = 'order_engine_ws_events_read_total{reason="position_check"}'
 LATE_MAX_S = 3.0
 SLACK_S = 1.5  # for a machine under load, which both waits and is read late
 

@@ -49,13 +49,13 @@ def trade(fleet: Fleet, count: int) -> Trading:
 
 
 def works_without_redis(fleet: Fleet) -> bool:
-    return fleet["order-worker"].metric('without_redis{queue="orders"}') == 1.0
+    return fleet["order-worker"].metric('rq_slots_without_redis{queue="orders"}') == 1.0
 
 
 def works_with_redis(fleet: Fleet) -> bool:
-    hinted = fleet["order-worker"].metric('orders_claimed_total{way="hint"}')
+    hinted = fleet["order-worker"].metric('order_engine_orders_claimed_total{way="hint"}')
     trade(fleet, 1)
-    return fleet["order-worker"].metric('orders_claimed_total{way="hint"}') > hinted
+    return fleet["order-worker"].metric('order_engine_orders_claimed_total{way="hint"}') > hinted
 
 
 @contextmanager
@@ -110,7 +110,9 @@ def test_orders_end_and_frames_arrive_without_redis_and_with_it_again(
     with outage(redis_server):
         wait_until(lambda: works_without_redis(fleet), timeout_s=30, what="the mode without Redis")
         trading = trade(fleet, 20)
-        ways = fleet["order-worker"].metric('orders_claimed_total{way="without_redis"}')
+        ways = fleet["order-worker"].metric(
+            'order_engine_orders_claimed_total{way="without_redis"}'
+        )
     wait_until(lambda: not works_without_redis(fleet), timeout_s=30, what="the mode's end")
 
     assert ways >= 20
@@ -144,7 +146,7 @@ def test_orders_whose_hints_were_flushed_are_found(
 def test_the_mode_without_redis_never_begins_in_health(
     fleet: Fleet, redis_server: RedisProcess
 ) -> None:
-    ways = 'orders_claimed_total{way="without_redis"}'
+    ways = 'order_engine_orders_claimed_total{way="without_redis"}'
     before = fleet["order-worker"].metric(ways)
     trade(fleet, 100)  # all slots busy
     fleet["order-worker"].pause()

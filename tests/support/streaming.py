@@ -160,7 +160,7 @@ def samples(name: str, **labels: str) -> float:
 
 
 def dropped(reason: str) -> float:
-    return samples("ws_events_dropped_total", reason=reason)
+    return samples("order_engine_ws_events_dropped_total", reason=reason)
 
 
 def seqs_of(frames: Sequence[dict[str, Any]]) -> list[int]:

@@ -7,7 +7,7 @@ DELIVERY = (
         name="DispatchLag",
         severity="warning",
         query="""
-histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket{@}[5m]))) > 1
+histogram_quantile(0.95, sum by (le, status) (rate(order_engine_event_dispatch_seconds_bucket{@}[5m]))) > 1
 """,
         lasting="10m",
         summary="{{ $labels.status }} is published {{ $value | humanizeDuration }} after its commit",
@@ -16,7 +16,7 @@ histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket
     Alert(
         name="EventsStale",
         severity="warning",
-        query="sum by (queue) (rate(jobs_stale_total{@}[5m])) > 0",
+        query="sum by (queue) (rate(rq_slots_jobs_stale_total{@}[5m])) > 0",
         lasting="10m",
         summary="{{ $value | humanize }} events/s of {{ $labels.queue }} are too old to publish",
         description="The dispatcher is more than 5 s behind. Clients get these events through the position"
@@ -26,9 +26,9 @@ histogram_quantile(0.95, sum by (le, status) (rate(event_dispatch_seconds_bucket
         name="PubSubSilent",
         severity="warning",
         query="""
-sum(rate(ws_events_read_total{@,reason="position_check"}[10m]))
+sum(rate(order_engine_ws_events_read_total{@,reason="position_check"}[10m]))
 /
-sum(rate(ws_frames_sent_total{@}[10m]))
+sum(rate(order_engine_ws_frames_sent_total{@}[10m]))
 > 0.2
 """,
         lasting="10m",
@@ -39,7 +39,7 @@ sum(rate(ws_frames_sent_total{@}[10m]))
     Alert(
         name="SocketsRefused",
         severity="warning",
-        query="sum by (limit) (rate(ws_connections_refused_total{@}[5m])) > 0",
+        query="sum by (limit) (rate(order_engine_ws_connections_refused_total{@}[5m])) > 0",
         lasting="10m",
         summary="{{ $value | humanize }} sockets/s are refused by the limit of a {{ $labels.limit }}",
         description="Connections are refused with close code 4429. Limit process: the fleet is full.",
@@ -48,12 +48,12 @@ sum(rate(ws_frames_sent_total{@}[10m]))
         name="SlowReaders",
         severity="warning",
         query="""
-sum(rate(ws_slow_readers_total{@}[10m]))
+sum(rate(order_engine_ws_slow_readers_total{@}[10m]))
 /
-sum(rate(ws_connections_opened_total{@}[10m]))
+sum(rate(order_engine_ws_connections_opened_total{@}[10m]))
 > 0.05
 and on ()
-sum(increase(ws_slow_readers_total{@}[10m])) >= 10
+sum(increase(order_engine_ws_slow_readers_total{@}[10m])) >= 10
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the sockets are closed as slow readers",

@@ -42,7 +42,7 @@ max by (app_kubernetes_io_component, pod) (changes(process_start_time_seconds{@}
         query="""
 histogram_quantile(
   0.9,
-  sum by (le, app_kubernetes_io_component, pod) (rate(event_loop_lag_seconds_bucket{@}[5m]))
+  sum by (le, app_kubernetes_io_component, pod) (rate(order_engine_event_loop_lag_seconds_bucket{@}[5m]))
 ) > 0.25
 """,
         lasting="10m",
@@ -63,7 +63,7 @@ max by (app_kubernetes_io_component, pod) (process_open_fds{@} / process_max_fds
     Alert(
         name="VersionsMixed",
         severity="warning",
-        query="count(count by (version) (engine_build_info{@})) > 1",
+        query="count(count by (version) (order_engine_build_info{@})) > 1",
         lasting="1h",
         summary="{{ $value }} versions run side by side",
         description="This is normal during a rollout, but this rollout does not end.",

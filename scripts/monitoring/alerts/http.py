@@ -8,9 +8,9 @@ HTTP = (
         name="OrdersRefused",
         severity="critical",
         query="""
-sum(rate(http_requests_total{@,route="/api/orders/execute",code="503"}[5m]))
+sum(rate(order_engine_http_requests_total{@,route="/api/orders/execute",code="503"}[5m]))
 /
-sum(rate(http_requests_total{@,route="/api/orders/execute"}[5m]))
+sum(rate(order_engine_http_requests_total{@,route="/api/orders/execute"}[5m]))
 > 0.05
 """,
         lasting="5m",

@@ -6,7 +6,7 @@ ORDERS = (
     Alert(
         name="InvariantViolated",
         severity="critical",
-        query="max by (invariant) (invariant_violations_total{@}) > 0",
+        query="max by (invariant) (order_engine_invariant_violations_total{@}) > 0",
         lasting="0s",
         summary="{{ $labels.invariant }}: {{ $value }} orders",
         description="A rule that holds for every order is broken; money may be wrong."
@@ -15,7 +15,7 @@ ORDERS = (
     Alert(
         name="OrdersStuck",
         severity="critical",
-        query="max(orders_stuck{@}) > 0",
+        query="max(order_engine_orders_stuck{@}) > 0",
         lasting="2m",
         summary="{{ $value }} started orders are stuck",
         description="Orders that were started are due, and no worker claims them. Recovery does so"
@@ -24,7 +24,7 @@ ORDERS = (
     Alert(
         name="OrdersHung",
         severity="critical",
-        query="sum(increase(orders_hung_total{@}[15m])) > 0",
+        query="sum(increase(order_engine_orders_hung_total{@}[15m])) > 0",
         lasting="0s",
         summary="An order was claimed again and again without progress",
         description="It was claimed more than 20 times without a transition, and its transaction may"
@@ -34,9 +34,9 @@ ORDERS = (
         name="NothingConfirmed",
         severity="critical",
         query="""
-max(orders_waiting{@}) > 0
+max(order_engine_orders_waiting{@}) > 0
 unless on ()
-sum(rate(orders_moved_total{@,status="confirmed"}[5m])) > 0
+sum(rate(order_engine_orders_moved_total{@,status="confirmed"}[5m])) > 0
 """,
         lasting="5m",
         summary="{{ $value }} orders wait, and none was confirmed for 5 minutes",
@@ -46,9 +46,9 @@ sum(rate(orders_moved_total{@,status="confirmed"}[5m])) > 0
         name="BacklogSlow",
         severity="warning",
         query="""
-max(orders_waiting{@})
+max(order_engine_orders_waiting{@})
 / on ()
-sum(rate(orders_claimed_total{@,way=~"hint|watermark|without_redis"}[10m]))
+sum(rate(order_engine_orders_claimed_total{@,way=~"hint|watermark|without_redis"}[10m]))
 > 900
 """,
         lasting="10m",
@@ -59,12 +59,12 @@ sum(rate(orders_claimed_total{@,way=~"hint|watermark|without_redis"}[10m]))
         name="OrdersFailing",
         severity="warning",
         query="""
-sum(rate(orders_moved_total{@,status="failed"}[15m]))
+sum(rate(order_engine_orders_moved_total{@,status="failed"}[15m]))
 /
-sum(rate(orders_moved_total{@,status=~"confirmed|failed"}[15m]))
+sum(rate(order_engine_orders_moved_total{@,status=~"confirmed|failed"}[15m]))
 > 0.25
 and on ()
-sum(increase(orders_moved_total{@,status=~"confirmed|failed"}[15m])) >= 20
+sum(increase(order_engine_orders_moved_total{@,status=~"confirmed|failed"}[15m])) >= 20
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the orders that end have failed",
@@ -74,12 +74,12 @@ sum(increase(orders_moved_total{@,status=~"confirmed|failed"}[15m])) >= 20
         name="OrdersRecovered",
         severity="warning",
         query="""
-sum by (way) (rate(orders_claimed_total{@,way=~"started|watermark"}[10m]))
+sum by (way) (rate(order_engine_orders_claimed_total{@,way=~"started|watermark"}[10m]))
 / on () group_left ()
-sum(rate(orders_claimed_total{@,way!="refused"}[10m]))
+sum(rate(order_engine_orders_claimed_total{@,way!="refused"}[10m]))
 > 0.1
 and on ()
-sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
+sum(increase(order_engine_orders_claimed_total{@,way!="refused"}[10m])) >= 20
 """,
         lasting="10m",
         summary="{{ $value | humanizePercentage }} of the claims are recoveries ({{ $labels.way }})",
@@ -89,7 +89,7 @@ sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
     Alert(
         name="LeasesNotRenewed",
         severity="warning",
-        query="sum(increase(lease_renewals_failed_total{@}[10m])) > 5",
+        query="sum(increase(order_engine_lease_renewals_failed_total{@}[10m])) > 5",
         lasting="5m",
         summary="Leases could not be renewed {{ $value | humanize }} times in 10 minutes",
         description="Workers cannot renew their leases in PostgreSQL. After 10 s other workers claim"
@@ -99,10 +99,10 @@ sum(increase(orders_claimed_total{@,way!="refused"}[10m])) >= 20
         name="OrdersFenced",
         severity="warning",
         query="""
-sum(increase(orders_fenced_total{@}[15m]))
-> 0.05 * sum(increase(orders_claimed_total{@,way!="refused"}[15m]))
+sum(increase(order_engine_orders_fenced_total{@}[15m]))
+> 0.05 * sum(increase(order_engine_orders_claimed_total{@,way!="refused"}[15m]))
 and on ()
-sum(increase(orders_fenced_total{@}[15m])) > 10
+sum(increase(order_engine_orders_fenced_total{@}[15m])) > 10
 """,
         lasting="5m",
         summary="{{ $value | humanize }} writes of workers without a lease were refused",

@@ -7,9 +7,9 @@ QUEUES = (
         name="QueueStalled",
         severity="warning",
         query="""
-max by (queue) (queue_depth_jobs{@}) > 0
+max by (queue) (order_engine_queue_depth_jobs{@}) > 0
 unless on (queue)
-sum by (queue) (rate(jobs_started_total{@}[5m])) > 0
+sum by (queue) (rate(rq_slots_jobs_started_total{@}[5m])) > 0
 """,
         lasting="5m",
         summary="{{ $value }} jobs wait in {{ $labels.queue }}, and none was started for 5 minutes",
@@ -20,9 +20,9 @@ sum by (queue) (rate(jobs_started_total{@}[5m])) > 0
         name="SlotsExhausted",
         severity="warning",
         query="""
-sum by (queue) (slots_busy{@}) / sum by (queue) (slots{@}) > 0.95
+sum by (queue) (rq_slots_busy{@}) / sum by (queue) (rq_slots_capacity{@}) > 0.95
 and on (queue)
-max by (queue) (queue_depth_jobs{@}) > 0
+max by (queue) (order_engine_queue_depth_jobs{@}) > 0
 """,
         lasting="15m",
         summary="All slots of {{ $labels.queue }} are busy while jobs wait",
@@ -31,7 +31,7 @@ max by (queue) (queue_depth_jobs{@}) > 0
     Alert(
         name="WithoutRedis",
         severity="warning",
-        query="sum by (queue) (without_redis{@}) > 0",
+        query="sum by (queue) (rq_slots_without_redis{@}) > 0",
         lasting="2m",
         summary="{{ $value }} workers of {{ $labels.queue }} are without Redis",
         description="Orders are still executed, from PostgreSQL, up to 3 s later. Each process applies"
@@ -40,7 +40,7 @@ max by (queue) (queue_depth_jobs{@}) > 0
     Alert(
         name="RedisUnusable",
         severity="warning",
-        query="sum by (queue) (redis_unusable{@}) > 0",
+        query="sum by (queue) (rq_slots_redis_unusable{@}) > 0",
         lasting="2m",
         summary="{{ $value }} workers of {{ $labels.queue }} cannot use what Redis holds",
         description="A key has a wrong type. Orders are executed from PostgreSQL meanwhile. FLUSHALL"
@@ -49,7 +49,7 @@ max by (queue) (queue_depth_jobs{@}) > 0
     Alert(
         name="HintsDropped",
         severity="warning",
-        query="sum by (queue) (rate(hints_dropped_total{@}[5m])) > 0",
+        query="sum by (queue) (rate(order_engine_hints_dropped_total{@}[5m])) > 0",
         lasting="5m",
         summary="{{ $value | humanize }} jobs/s cannot be written to {{ $labels.queue }}",
         description="Redis does not accept them. Recovery and the position check do the work later.",
@@ -57,7 +57,7 @@ max by (queue) (queue_depth_jobs{@}) > 0
     Alert(
         name="QuarantineGrows",
         severity="warning",
-        query="sum by (queue) (increase(jobs_quarantined_total{@}[30m])) > 0",
+        query="sum by (queue) (increase(rq_slots_jobs_quarantined_total{@}[30m])) > 0",
         lasting="0s",
         summary="{{ $labels.queue }} received jobs that cannot be read",
         description="A program writes malformed jobs, or jobs are damaged.",
@@ -66,9 +66,9 @@ max by (queue) (queue_depth_jobs{@}) > 0
         name="JobsFailing",
         severity="warning",
         query="""
-sum by (queue) (rate(jobs_finished_total{@,outcome="failed"}[10m]))
+sum by (queue) (rate(rq_slots_jobs_finished_total{@,outcome="failed"}[10m]))
 /
-sum by (queue) (rate(jobs_finished_total{@}[10m]))
+sum by (queue) (rate(rq_slots_jobs_finished_total{@}[10m]))
 > 0.05
 """,
         lasting="10m",

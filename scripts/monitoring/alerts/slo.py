@@ -51,13 +51,13 @@ sum(increase({budget.requests}[{budget.long}])) >= {REQUESTS_MIN}
 
 
 ERRORS = """(
-  sum(rate(http_requests_total{{@,code=~"5.."}}[{window}]))
-  / sum(rate(http_requests_total{{@}}[{window}]))
+  sum(rate(order_engine_http_requests_total{{@,code=~"5.."}}[{window}]))
+  / sum(rate(order_engine_http_requests_total{{@}}[{window}]))
 )"""
 SLOW = f"""(
   1
-  - sum(rate(http_request_seconds_bucket{{{{{EXECUTE},le="0.25"}}}}[{{window}}]))
-  / sum(rate(http_request_seconds_count{{{{{EXECUTE}}}}}[{{window}}]))
+  - sum(rate(order_engine_http_request_seconds_bucket{{{{{EXECUTE},le="0.25"}}}}[{{window}}]))
+  / sum(rate(order_engine_http_request_seconds_count{{{{{EXECUTE}}}}}[{{window}}]))
 )"""
 
 BUDGETS = (
@@ -65,7 +65,7 @@ BUDGETS = (
         name="ErrorBudgetBurnsFast",
         severity="critical",
         bad_share=ERRORS,
-        requests="http_requests_total{@}",
+        requests="order_engine_http_requests_total{@}",
         allowed=0.001,
         burn=14.4,
         long="1h",
@@ -78,7 +78,7 @@ BUDGETS = (
         name="ErrorBudgetBurns",
         severity="warning",
         bad_share=ERRORS,
-        requests="http_requests_total{@}",
+        requests="order_engine_http_requests_total{@}",
         allowed=0.001,
         burn=6,
         long="6h",
@@ -91,7 +91,7 @@ BUDGETS = (
         name="LatencyBudgetBurnsFast",
         severity="critical",
         bad_share=SLOW,
-        requests=f"http_request_seconds_count{{{EXECUTE}}}",
+        requests=f"order_engine_http_request_seconds_count{{{EXECUTE}}}",
         allowed=0.01,
         burn=14.4,
         long="1h",
@@ -105,7 +105,7 @@ BUDGETS = (
         name="LatencyBudgetBurns",
         severity="warning",
         bad_share=SLOW,
-        requests=f"http_request_seconds_count{{{EXECUTE}}}",
+        requests=f"order_engine_http_request_seconds_count{{{EXECUTE}}}",
         allowed=0.01,
         burn=6,
         long="6h",

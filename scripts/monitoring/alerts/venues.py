@@ -7,9 +7,9 @@ VENUES = (
         name="QuotesFailing",
         severity="warning",
         query="""
-sum by (venue) (rate(venue_errors_total{@,call="quote"}[5m]))
+sum by (venue) (rate(order_engine_venue_errors_total{@,call="quote"}[5m]))
 /
-sum by (venue) (rate(venue_quote_seconds_count{@}[5m]))
+sum by (venue) (rate(order_engine_venue_quote_seconds_count{@}[5m]))
 > 0.2
 """,
         lasting="10m",
@@ -20,9 +20,9 @@ sum by (venue) (rate(venue_quote_seconds_count{@}[5m]))
         name="SettlementFailing",
         severity="warning",
         query="""
-sum by (venue) (rate(venue_errors_total{@,call="settle"}[10m]))
+sum by (venue) (rate(order_engine_venue_errors_total{@,call="settle"}[10m]))
 > on (venue)
-sum by (venue) (rate(routes_won_total{@}[10m]))
+sum by (venue) (rate(order_engine_routes_won_total{@}[10m]))
 """,
         lasting="10m",
         summary="{{ $value | humanize }} calls/s to {{ $labels.venue }} about sent transactions fail",

@@ -12,7 +12,7 @@ POSTGRES = Row(
             title="Time of a statement",
             description="From sent to committed, over all statements. A few milliseconds are normal."
             " Above half a second (dashed: p99) everything is late.",
-            queries=quantiles("commit_seconds", where=OWN),
+            queries=quantiles("order_engine_commit_seconds", where=OWN),
             unit="s",
             bad_above=0.5,
             alert="CommitSlow",
@@ -20,7 +20,11 @@ POSTGRES = Row(
         Panel(
             title="By statement (p95)",
             description="If one line is above the others, check the plan and the locks of that statement.",
-            queries={"{{statement}}": quantile(0.95, "commit_seconds", by="statement", where=OWN)},
+            queries={
+                "{{statement}}": quantile(
+                    0.95, "order_engine_commit_seconds", by="statement", where=OWN
+                )
+            },
             unit="s",
             bad_above=0.5,
             alert="CommitSlow",
@@ -31,7 +35,7 @@ POSTGRES = Row(
             " the orders.",
             queries={
                 "{{statement}}": "sum by (statement)"
-                f" (rate(commit_seconds_count{{@,{OWN}}}[$__rate_interval]))"
+                f" (rate(order_engine_commit_seconds_count{{@,{OWN}}}[$__rate_interval]))"
             },
             unit="cps",
         ),
@@ -40,7 +44,9 @@ POSTGRES = Row(
             description="The connection was lost, another transaction was in conflict, or a row was"
             " locked. Bursts come from a failover; a steady line is a problem.",
             queries={
-                "{{statement}}: {{reason}}": rate("commit_repeats_total", by="statement, reason")
+                "{{statement}}: {{reason}}": rate(
+                    "order_engine_commit_repeats_total", by="statement, reason"
+                )
             },
             unit="cps",
             when_none="none so far",
@@ -49,7 +55,7 @@ POSTGRES = Row(
         Panel(
             title="Jobs put back",
             description="Not started, because PostgreSQL did not answer.",
-            queries=rates("jobs_returned_total", by="queue"),
+            queries=rates("rq_slots_jobs_returned_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="CommitRepeats",
@@ -59,7 +65,7 @@ POSTGRES = Row(
             description="In the busiest process. If it stays above 0, the pool (DATABASE_CONNECTIONS_MAX)"
             " is exhausted: queries are slow, or too many.",
             queries={
-                "{{pool}}": "max by (pool) (pool_reads_waiting{@})",
+                "{{pool}}": "max by (pool) (order_engine_pool_reads_waiting{@})",
             },
             unit="short",
             bad_above=1,
@@ -68,7 +74,7 @@ POSTGRES = Row(
         Panel(
             title="Connections in use for reads",
             description="In the busiest process; at most DATABASE_CONNECTIONS_MAX, by default 8.",
-            queries={"{{pool}}": "max by (pool) (pool_connections_in_use{@})"},
+            queries={"{{pool}}": "max by (pool) (order_engine_pool_connections_in_use{@})"},
             unit="short",
             alert="ReadsWaiting",
         ),
@@ -77,8 +83,8 @@ POSTGRES = Row(
             description="Orders that workers hold, and failed renewals in a minute. A lease that is not"
             " renewed expires after 10 s, and another worker claims the order.",
             queries={
-                "held": "sum(leases_held{@})",
-                "renewals failed": "sum(increase(lease_renewals_failed_total{@}[1m]))",
+                "held": "sum(order_engine_leases_held{@})",
+                "renewals failed": "sum(increase(order_engine_lease_renewals_failed_total{@}[1m]))",
             },
             unit="short",
             alert="LeasesNotRenewed",
@@ -86,7 +92,7 @@ POSTGRES = Row(
         Panel(
             title="Orders placed",
             description="Committed by the gateways: the load on the stores.",
-            queries={"placed": rate("orders_placed_total")},
+            queries={"placed": rate("order_engine_orders_placed_total")},
             unit="cps",
         ),
     ],
@@ -100,21 +106,21 @@ BATCHES = Row(
             description="1 at low load. It grows with the load, which keeps the engine fast; near 256"
             " there is no reserve left.",
             queries={
-                "{{batches}}": "sum by (batches) (rate(batch_size_items_sum{@}[$__rate_interval]))"
-                " / sum by (batches) (rate(batch_size_items_count{@}[$__rate_interval]))"
+                "{{batches}}": "sum by (batches) (rate(order_engine_batch_size_items_sum{@}[$__rate_interval]))"
+                " / sum by (batches) (rate(order_engine_batch_size_items_count{@}[$__rate_interval]))"
             },
             unit="short",
         ),
         Panel(
             title="Items in a batch (p99)",
             description="The largest batches.",
-            queries={"{{batches}}": quantile(0.99, "batch_size_items", by="batches")},
+            queries={"{{batches}}": quantile(0.99, "order_engine_batch_size_items", by="batches")},
             unit="short",
         ),
         Panel(
             title="Calls refused",
             description="The backlog of a batch was full, because its store is too slow. Normally 0.",
-            queries=rates("batch_overflows_total", by="batches"),
+            queries=rates("order_engine_batch_overflows_total", by="batches"),
             unit="cps",
             when_none="none so far",
             alert="BatchesFull",
@@ -128,7 +134,7 @@ REDIS = Row(
         Panel(
             title="Workers without Redis",
             description="They take their work from PostgreSQL. Normally 0.",
-            queries={"{{queue}}": "sum by (queue) (without_redis{@})"},
+            queries={"{{queue}}": "sum by (queue) (rq_slots_without_redis{@})"},
             unit="short",
             bad_above=1,
             alert="WithoutRedis",
@@ -136,7 +142,7 @@ REDIS = Row(
         Panel(
             title="Jobs not written",
             description="Redis was down or full, or the buffer in front of it was full.",
-            queries=rates("hints_dropped_total", by="queue"),
+            queries=rates("order_engine_hints_dropped_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="HintsDropped",
@@ -144,7 +150,7 @@ REDIS = Row(
         Panel(
             title="Jobs in Redis",
             description="Over all queues. Waiting jobs use memory of Redis.",
-            queries={"jobs": "sum(max by (queue) (queue_depth_jobs{@}))"},
+            queries={"jobs": "sum(max by (queue) (order_engine_queue_depth_jobs{@}))"},
             unit="short",
         ),
     ],

@@ -25,7 +25,9 @@ HEALTH = Row(
         Panel(
             title="Invariants broken",
             description="Orders that break a rule which always holds. Must be 0.",
-            queries={"": "sum(max by (invariant) (invariant_violations_total{@})) or vector(0)"},
+            queries={
+                "": "sum(max by (invariant) (order_engine_invariant_violations_total{@})) or vector(0)"
+            },
             unit="short",
             kind=Kind.NUMBER,
             width=3,
@@ -36,7 +38,7 @@ HEALTH = Row(
             title="Orders stuck",
             description="Started orders that no worker claims. Above 0 for more than a minute, recovery"
             " does not work.",
-            queries={"": "max(orders_stuck{@})"},
+            queries={"": "max(order_engine_orders_stuck{@})"},
             unit="short",
             kind=Kind.NUMBER,
             width=3,
@@ -47,7 +49,7 @@ HEALTH = Row(
             title="Orders waiting",
             description="Accepted and not started yet. Normally near 0. It grows when orders come faster"
             " than the rate limit or the workers allow.",
-            queries={"": "max(orders_waiting{@})"},
+            queries={"": "max(order_engine_orders_waiting{@})"},
             unit="short",
             kind=Kind.NUMBER,
             width=3,
@@ -56,7 +58,7 @@ HEALTH = Row(
         Panel(
             title="Orders placed",
             description="Committed by the gateways, per minute.",
-            queries={"": "sum(rate(orders_placed_total{@}[5m])) * 60"},
+            queries={"": "sum(rate(order_engine_orders_placed_total{@}[5m])) * 60"},
             unit="cpm",
             kind=Kind.NUMBER,
             width=3,
@@ -66,7 +68,7 @@ HEALTH = Row(
             description="Filled by a venue, per minute. Over time, confirmed and failed orders add up to"
             " the placed ones.",
             queries={
-                "": '(sum(rate(orders_moved_total{@,status="confirmed"}[5m])) or vector(0)) * 60'
+                "": '(sum(rate(order_engine_orders_moved_total{@,status="confirmed"}[5m])) or vector(0)) * 60'
             },
             unit="cpm",
             kind=Kind.NUMBER,
@@ -78,8 +80,8 @@ HEALTH = Row(
             description="Of the orders that ended. A few percent fail by their own limits (slippage);"
             " above a quarter something is wrong. Cancelled orders are not counted.",
             queries={
-                "": '(sum(rate(orders_moved_total{@,status="failed"}[15m])) or vector(0))'
-                f" / sum(rate(orders_moved_total{{@,{FINAL}}}[15m]))"
+                "": '(sum(rate(order_engine_orders_moved_total{@,status="failed"}[15m])) or vector(0))'
+                f" / sum(rate(order_engine_orders_moved_total{{@,{FINAL}}}[15m]))"
             },
             unit="percentunit",
             kind=Kind.NUMBER,
@@ -93,7 +95,9 @@ HEALTH = Row(
             description="From committed to final. The venue takes 2 to 3 s; the rest is mostly waiting"
             " for a slot or the rate limit.",
             queries={
-                "": quantile(0.95, "order_end_to_end_seconds").replace("$__rate_interval", "15m")
+                "": quantile(0.95, "order_engine_order_end_to_end_seconds").replace(
+                    "$__rate_interval", "15m"
+                )
             },
             unit="s",
             kind=Kind.NUMBER,
@@ -112,9 +116,9 @@ FUNNEL = Row(
             " equal, and confirmed + failed add up to the same. A lower bar shows where orders"
             " wait or end.",
             queries={
-                "pending": "sum(increase(orders_placed_total{@}[$__range]))",
+                "pending": "sum(increase(order_engine_orders_placed_total{@}[$__range]))",
                 **{
-                    status: f'sum(increase(orders_moved_total{{@,status="{status}"}}[$__range]))'
+                    status: f'sum(increase(order_engine_orders_moved_total{{@,status="{status}"}}[$__range]))'
                     for status in ("routing", "building", "submitted", "confirmed", "failed")
                 },
             },
@@ -127,8 +131,8 @@ FUNNEL = Row(
             description="Orders that enter a status per second. In a steady fleet the lines coincide; a"
             " lower line shows the slow step.",
             queries={
-                "pending": rate("orders_placed_total"),
-                "{{status}}": rate("orders_moved_total", by="status"),
+                "pending": rate("order_engine_orders_placed_total"),
+                "{{status}}": rate("order_engine_orders_moved_total", by="status"),
             },
             unit="cps",
         ),
@@ -136,7 +140,7 @@ FUNNEL = Row(
             title="Time from committed to final",
             description="Over all orders that ended. With the simulated venues p50 is near 3 s; p99 above"
             " 30 s means retries or a backlog.",
-            queries=quantiles("order_end_to_end_seconds"),
+            queries=quantiles("order_engine_order_end_to_end_seconds"),
             unit="s",
             when_none="no order ended",
         ),
@@ -145,8 +149,8 @@ FUNNEL = Row(
             description="Orders that no worker has started, up to the limit at which POSTs are refused;"
             " and started orders that are stuck, which must be 0.",
             queries={
-                "waiting": "max(orders_waiting{@})",
-                "stuck": "max(orders_stuck{@})",
+                "waiting": "max(order_engine_orders_waiting{@})",
+                "stuck": "max(order_engine_orders_stuck{@})",
             },
             unit="short",
             alert="BacklogSlow",
@@ -156,7 +160,7 @@ FUNNEL = Row(
             description="Waiting orders divided by starts per second: how long a new order waits. Above"
             " 15 minutes (dashed) the rate limit or the number of workers is too low.",
             queries={
-                "wait": "max(orders_waiting{@}) / on () sum(rate(orders_claimed_total"
+                "wait": "max(order_engine_orders_waiting{@}) / on () sum(rate(order_engine_orders_claimed_total"
                 '{@,way=~"hint|watermark|without_redis"}[5m]))'
             },
             unit="s",
@@ -169,7 +173,7 @@ FUNNEL = Row(
             description="hint: from the queue, the normal way. started: after a retry or the death of a"
             " worker. watermark: the hint was lost. without_redis: Redis is down. refused: a"
             " hint that came too late, harmless.",
-            queries=rates("orders_claimed_total", by="way"),
+            queries=rates("order_engine_orders_claimed_total", by="way"),
             unit="cps",
             kind=Kind.STACK,
             alert="OrdersRecovered",

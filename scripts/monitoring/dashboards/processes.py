@@ -19,7 +19,7 @@ PROCESSES = Row(
         Panel(
             title="Versions",
             description="Processes of each version. Two at once are normal only during a rollout.",
-            queries={"{{version}}": "count by (version) (engine_build_info{@})"},
+            queries={"{{version}}": "count by (version) (order_engine_build_info{@})"},
             unit="short",
             width=6,
             alert="VersionsMixed",
@@ -65,7 +65,11 @@ PROCESSES = Row(
             " that process waits: it lacks CPU, or something blocks its event loop.",
             queries={
                 "{{app_kubernetes_io_component}}": "max by (app_kubernetes_io_component) ("
-                + quantile(0.9, "event_loop_lag_seconds", by="app_kubernetes_io_component, pod")
+                + quantile(
+                    0.9,
+                    "order_engine_event_loop_lag_seconds",
+                    by="app_kubernetes_io_component, pod",
+                )
                 + ")"
             },
             unit="s",

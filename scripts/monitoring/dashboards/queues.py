@@ -9,7 +9,7 @@ WAITING = Row(
             title="Jobs waiting",
             description="Length of each list in Redis. `orders` may be long when orders come faster than"
             " the rate limit; the status queues are normally near 0.",
-            queries={"{{queue}}": "max by (queue) (queue_depth_jobs{@})"},
+            queries={"{{queue}}": "max by (queue) (order_engine_queue_depth_jobs{@})"},
             unit="short",
             alert="QueueStalled",
         ),
@@ -17,7 +17,7 @@ WAITING = Row(
             title="Age of the oldest job",
             description="Of the job at the head. A status queue drops jobs older than 5 s as stale; in"
             " `orders` it is the age of the backlog.",
-            queries={"{{queue}}": "max by (queue) (queue_oldest_job_seconds{@})"},
+            queries={"{{queue}}": "max by (queue) (order_engine_queue_oldest_job_seconds{@})"},
             unit="s",
             alert="QueueStalled",
         ),
@@ -25,7 +25,7 @@ WAITING = Row(
             title="Wait for a slot (p95)",
             description="From enqueued to started. Well below a second, unless the rate limit or the"
             " number of slots delays jobs.",
-            queries={"{{queue}}": quantile(0.95, "job_wait_seconds", by="queue")},
+            queries={"{{queue}}": quantile(0.95, "rq_slots_job_wait_seconds", by="queue")},
             unit="s",
             alert="SlotsExhausted",
         ),
@@ -39,7 +39,7 @@ WORK = Row(
             title="Jobs started",
             description="0 while jobs wait means that the queue is stalled. `orders` is bounded by the"
             " rate limit over all workers: by default 100 a minute.",
-            queries=rates("jobs_started_total", by="queue"),
+            queries=rates("rq_slots_jobs_started_total", by="queue"),
             unit="cps",
             alert="QueueStalled",
         ),
@@ -48,7 +48,7 @@ WORK = Row(
             description="Share of all slots. At 100 % while jobs wait, more replicas help if the rate"
             " limit allows.",
             queries={
-                "{{queue}}": "sum by (queue) (slots_busy{@}) / sum by (queue) (slots{@})",
+                "{{queue}}": "sum by (queue) (rq_slots_busy{@}) / sum by (queue) (rq_slots_capacity{@})",
             },
             unit="percentunit",
             bad_above=0.95,
@@ -57,35 +57,39 @@ WORK = Row(
         Panel(
             title="Slots",
             description="Over all workers of a queue.",
-            queries={"{{queue}}": "sum by (queue) (slots{@})"},
+            queries={"{{queue}}": "sum by (queue) (rq_slots_capacity{@})"},
             unit="short",
         ),
         Panel(
             title="Time of a job (p95)",
             description="From started to ended: about 3 s for an order, milliseconds for an event.",
-            queries={"{{queue}}": quantile(0.95, "job_seconds", by="queue")},
+            queries={"{{queue}}": quantile(0.95, "rq_slots_job_seconds", by="queue")},
             unit="s",
+            width=6,
         ),
         Panel(
             title="Jobs ended, by outcome",
             description="failed is an error of the program, not a failed order. Normally 0.",
-            queries=rates("jobs_finished_total", by="queue, outcome"),
+            queries=rates("rq_slots_jobs_finished_total", by="queue, outcome"),
             unit="cps",
+            width=6,
             alert="JobsFailing",
         ),
         Panel(
             title="Workers without Redis",
             description="They take their work from PostgreSQL, somewhat later. Normally 0.",
-            queries={"{{queue}}": "sum by (queue) (without_redis{@})"},
+            queries={"{{queue}}": "sum by (queue) (rq_slots_without_redis{@})"},
             unit="short",
+            width=6,
             bad_above=1,
             alert="WithoutRedis",
         ),
         Panel(
-            title="Workers that cannot use what Redis holds",
+            title="Workers with unusable Redis keys",
             description="1 or more: a key has a wrong type. FLUSHALL is a full cure.",
-            queries={"{{queue}}": "sum by (queue) (redis_unusable{@})"},
+            queries={"{{queue}}": "sum by (queue) (rq_slots_redis_unusable{@})"},
             unit="short",
+            width=6,
             bad_above=1,
             alert="RedisUnusable",
         ),
@@ -98,13 +102,13 @@ HINTS = Row(
         Panel(
             title="Written",
             description="Jobs that gateways and workers wrote to Redis.",
-            queries=rates("hints_written_total", by="queue"),
+            queries=rates("order_engine_hints_written_total", by="queue"),
             unit="cps",
         ),
         Panel(
             title="Not written",
             description="Redis was down or the buffer full. Nothing is lost, but it is late.",
-            queries=rates("hints_dropped_total", by="queue"),
+            queries=rates("order_engine_hints_dropped_total", by="queue"),
             unit="cps",
             when_none="none so far",
             alert="HintsDropped",
@@ -115,10 +119,10 @@ HINTS = Row(
             " publish. returned: PostgreSQL did not answer. recalled: claimed, but the answer"
             " to the worker was lost. Normally only in bursts around a failure.",
             queries={
-                "swept {{queue}}": rate("jobs_swept_total", by="queue"),
-                "stale {{queue}}": rate("jobs_stale_total", by="queue"),
-                "returned {{queue}}": rate("jobs_returned_total", by="queue"),
-                "recalled {{queue}}": rate("jobs_recalled_total", by="queue"),
+                "swept {{queue}}": rate("rq_slots_jobs_swept_total", by="queue"),
+                "stale {{queue}}": rate("rq_slots_jobs_stale_total", by="queue"),
+                "returned {{queue}}": rate("rq_slots_jobs_returned_total", by="queue"),
+                "recalled {{queue}}": rate("rq_slots_jobs_recalled_total", by="queue"),
             },
             unit="cps",
             when_none="none so far",
@@ -127,7 +131,9 @@ HINTS = Row(
         Panel(
             title="Quarantined",
             description="Jobs that could not be read, in the selected time. Must be 0.",
-            queries={"{{queue}}": "sum by (queue) (increase(jobs_quarantined_total{@}[$__range]))"},
+            queries={
+                "{{queue}}": "sum by (queue) (increase(rq_slots_jobs_quarantined_total{@}[$__range]))"
+            },
             unit="short",
             kind=Kind.BARS,
             when_none="none so far",
@@ -137,7 +143,7 @@ HINTS = Row(
             title="Starts returned to the rate limit",
             description="They did not happen: PostgreSQL did not answer, there was no such order, or the"
             " answer of Redis was lost.",
-            queries=rates("tokens_refunded_total", by="reason"),
+            queries=rates("rq_slots_tokens_refunded_total", by="reason"),
             unit="cps",
             when_none="none so far",
         ),
@@ -147,8 +153,8 @@ HINTS = Row(
             " order was cancelled. hung: an order was claimed 20 times in a row without"
             " progress; must be 0.",
             queries={
-                "fenced": rate("orders_fenced_total"),
-                "hung": rate("orders_hung_total"),
+                "fenced": rate("order_engine_orders_fenced_total"),
+                "hung": rate("order_engine_orders_hung_total"),
             },
             unit="cps",
             alert="OrdersFenced",

@@ -9,7 +9,7 @@ ROUTING = Row(
             title="Orders won",
             description="Each order goes to the better effective price. A venue that wins none is"
             " expensive or does not answer.",
-            queries=rates("routes_won_total", by="venue"),
+            queries=rates("order_engine_routes_won_total", by="venue"),
             unit="cps",
             kind=Kind.STACK,
             alert="QuotesFailing",
@@ -18,15 +18,17 @@ ROUTING = Row(
             title="Share of the orders won",
             description="Over the last 15 minutes.",
             queries={
-                "{{venue}}": "sum by (venue) (rate(routes_won_total{@}[15m]))"
-                " / on () group_left () sum(rate(routes_won_total{@}[15m]))"
+                "{{venue}}": "sum by (venue) (rate(order_engine_routes_won_total{@}[15m]))"
+                " / on () group_left () sum(rate(order_engine_routes_won_total{@}[15m]))"
             },
             unit="percentunit",
         ),
         Panel(
             title="Orders won in the selected time",
             description="In total.",
-            queries={"{{venue}}": "sum by (venue) (increase(routes_won_total{@}[$__range]))"},
+            queries={
+                "{{venue}}": "sum by (venue) (increase(order_engine_routes_won_total{@}[$__range]))"
+            },
             unit="short",
             kind=Kind.BARS,
             when_none="none",
@@ -41,7 +43,7 @@ QUOTES = Row(
             title="Time to a quote (p95)",
             description="An order waits for the slower venue, at most 2 s. About 250 ms with the"
             " simulated venues.",
-            queries={"{{venue}}": quantile(0.95, "venue_quote_seconds", by="venue")},
+            queries={"{{venue}}": quantile(0.95, "order_engine_venue_quote_seconds", by="venue")},
             unit="s",
             bad_above=2,
             alert="QuotesFailing",
@@ -49,7 +51,7 @@ QUOTES = Row(
         Panel(
             title="Quotes requested",
             description="One from each venue per order, and again for each retry.",
-            queries=rates("venue_quote_seconds_count", by="venue"),
+            queries=rates("order_engine_venue_quote_seconds_count", by="venue"),
             unit="cps",
         ),
         Panel(
@@ -58,8 +60,8 @@ QUOTES = Row(
             " at the price of the venue that answers.",
             queries={
                 "{{venue}}": "sum by (venue)"
-                ' (rate(venue_errors_total{@,call="quote"}[$__rate_interval]))'
-                " / sum by (venue) (rate(venue_quote_seconds_count{@}[$__rate_interval]))"
+                ' (rate(order_engine_venue_errors_total{@,call="quote"}[$__rate_interval]))'
+                " / sum by (venue) (rate(order_engine_venue_quote_seconds_count{@}[$__rate_interval]))"
             },
             unit="percentunit",
             bad_above=0.2,
@@ -76,7 +78,7 @@ SETTLEMENT = Row(
             title="Failed calls about sent transactions",
             description="Sending a transaction or asking for its outcome. The calls are repeated; the"
             " order stays submitted until one succeeds.",
-            queries=rates("venue_errors_total", by="venue", where='call="settle"'),
+            queries=rates("order_engine_venue_errors_total", by="venue", where='call="settle"'),
             unit="cps",
             width=6,
             when_none="none so far",
@@ -86,7 +88,7 @@ SETTLEMENT = Row(
             title="Attempts that failed, by step",
             description="The order is retried after a pause, by default three times. Then it fails,"
             " unless one of its transactions may still land.",
-            queries=rates("order_attempts_total", by="step"),
+            queries=rates("order_engine_order_attempts_total", by="step"),
             unit="cps",
             width=6,
             when_none="none so far",
@@ -95,7 +97,9 @@ SETTLEMENT = Row(
         Panel(
             title="Time from committed to final (p95)",
             description="By final status.",
-            queries={"{{status}}": quantile(0.95, "order_end_to_end_seconds", by="status")},
+            queries={
+                "{{status}}": quantile(0.95, "order_engine_order_end_to_end_seconds", by="status")
+            },
             unit="s",
             width=6,
             when_none="no order ended",
@@ -105,7 +109,10 @@ SETTLEMENT = Row(
             description="Its ledger has a database apart from the engine's. Real venues have none.",
             queries={
                 "{{statement}}": quantile(
-                    0.95, "commit_seconds", by="statement", where='statement=~"chain_.+"'
+                    0.95,
+                    "order_engine_commit_seconds",
+                    by="statement",
+                    where='statement=~"chain_.+"',
                 )
             },
             unit="s",

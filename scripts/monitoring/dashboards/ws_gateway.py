@@ -11,21 +11,25 @@ SOCKETS = Row(
         Panel(
             title="Open",
             description="By pod. After a rollout the sockets are spread unevenly for a while.",
-            queries={"{{pod}}": f"sum by (pod) (ws_connections{{@,{OWN}}})"},
+            queries={"{{pod}}": f"sum by (pod) (order_engine_ws_connections{{@,{OWN}}})"},
             unit="short",
             kind=Kind.STACK,
         ),
         Panel(
             title="Orders followed",
             description="Counted per socket; one multiplexed socket follows many orders.",
-            queries={"subscriptions": "sum(ws_subscriptions{@})"},
+            queries={"subscriptions": "sum(order_engine_ws_subscriptions{@})"},
             unit="short",
         ),
         Panel(
             title="Opened",
             description="resumed: the client reconnected with a seq. Many at once come from a rollout, or"
             " a network that breaks connections.",
-            queries={"resumed {{resumed}}": rate("ws_connections_opened_total", by="resumed")},
+            queries={
+                "resumed {{resumed}}": rate(
+                    "order_engine_ws_connections_opened_total", by="resumed"
+                )
+            },
             unit="cps",
             kind=Kind.STACK,
         ),
@@ -34,7 +38,7 @@ SOCKETS = Row(
             description="1000: the order has ended, normal. 1001, 1005, 1006: the client left. 1012: a"
             " restart. 4408: the client does not read. 4429: too many sockets. 4400 to 4404:"
             " wrong requests.",
-            queries=rates("ws_connections_closed_total", by="code"),
+            queries=rates("order_engine_ws_connections_closed_total", by="code"),
             unit="cps",
             kind=Kind.STACK,
             alert="SlowReaders",
@@ -43,7 +47,7 @@ SOCKETS = Row(
             title="Refused, by limit",
             description="process: the fleet is full, scale it. address, key: one client has too many"
             " sockets.",
-            queries=rates("ws_connections_refused_total", by="limit"),
+            queries=rates("order_engine_ws_connections_refused_total", by="limit"),
             unit="cps",
             when_none="none so far",
             alert="SocketsRefused",
@@ -54,8 +58,8 @@ SOCKETS = Row(
             " client did not answer the close. A few are normal, for example phones that lose"
             " their network.",
             queries={
-                "slow, {{bound}}": rate("ws_slow_readers_total", by="bound"),
-                "cut off": rate("ws_connections_cut_off_total"),
+                "slow, {{bound}}": rate("order_engine_ws_slow_readers_total", by="bound"),
+                "cut off": rate("order_engine_ws_connections_cut_off_total"),
             },
             unit="cps",
             alert="SlowReaders",
@@ -69,14 +73,14 @@ FRAMES = Row(
         Panel(
             title="Sent",
             description="Event frames, over all sockets.",
-            queries={"frames": rate("ws_frames_sent_total")},
+            queries={"frames": rate("order_engine_ws_frames_sent_total")},
             unit="cps",
         ),
         Panel(
             title="From committed to sent",
             description="Live events only. Tens of milliseconds are normal; above a second check the"
             " dispatchers first.",
-            queries=quantiles("ws_commit_to_frame_seconds"),
+            queries=quantiles("order_engine_ws_commit_to_frame_seconds"),
             unit="s",
             alert="DispatchLag",
         ),
@@ -85,7 +89,7 @@ FRAMES = Row(
             description="Frames by their delay.",
             queries={
                 "{{le}}": "sum by (le)"
-                " (increase(ws_commit_to_frame_seconds_bucket{@}[$__rate_interval]))"
+                " (increase(order_engine_ws_commit_to_frame_seconds_bucket{@}[$__rate_interval]))"
             },
             unit="s",
             kind=Kind.HEAT,
@@ -95,7 +99,7 @@ FRAMES = Row(
             description="connect: the history for a new socket, normal. gap: an event was missing."
             " position_check: pub/sub did not deliver it; many of these mean that Redis is"
             " silent.",
-            queries=rates("ws_events_read_total", by="reason"),
+            queries=rates("order_engine_ws_events_read_total", by="reason"),
             unit="cps",
             alert="PubSubSilent",
         ),
@@ -103,7 +107,7 @@ FRAMES = Row(
             title="Published events not used",
             description="repeated is harmless: the event had been read before it was published. All"
             " others are messages that could not be verified or read.",
-            queries=rates("ws_events_dropped_total", by="reason"),
+            queries=rates("order_engine_ws_events_dropped_total", by="reason"),
             unit="cps",
             when_none="none so far",
             alert="PubSubSilent",
@@ -111,7 +115,7 @@ FRAMES = Row(
         Panel(
             title="Orders resumed",
             description="Followed from a seq that the client already has.",
-            queries={"resumes": rate("ws_resumes_total")},
+            queries={"resumes": rate("order_engine_ws_resumes_total")},
             unit="cps",
         ),
     ],
@@ -123,7 +127,7 @@ REQUESTS = Row(
         Panel(
             title="Requests refused on multiplexed streams",
             description="By code. store_unavailable is caused by the engine, the others by the clients.",
-            queries=rates("ws_errors_sent_total", by="code"),
+            queries=rates("order_engine_ws_errors_sent_total", by="code"),
             unit="cps",
             when_none="none so far",
         ),
@@ -131,14 +135,14 @@ REQUESTS = Row(
             title="Clients made to wait",
             description="Their input was not read for a short time, because too many of their requests"
             " were in progress. Normally rare.",
-            queries={"held": rate("ws_reads_held_total")},
+            queries={"held": rate("order_engine_ws_reads_held_total")},
             unit="cps",
         ),
         Panel(
             title="Connections without a request in time",
             description="Of all public ports. Many come from a scanner, or from a client that holds"
             " connections open to exhaust them.",
-            queries=rates("connections_late_total", by="app_kubernetes_io_component"),
+            queries=rates("order_engine_connections_late_total", by="app_kubernetes_io_component"),
             unit="cps",
         ),
     ],

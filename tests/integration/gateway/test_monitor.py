@@ -50,7 +50,7 @@ async def place(orders: Orders, count: int) -> None:
 
 
 def violations(invariant: str) -> float:
-    name, labels = "invariant_violations_total", {"invariant": invariant}
+    name, labels = "order_engine_invariant_violations_total", {"invariant": invariant}
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
@@ -89,8 +89,11 @@ def test_the_depth_and_the_age_of_a_queue_are_measured(orders: Orders, redis_url
 
     asyncio.run(a_monitor(orders, redis_url).check_queues())
 
-    assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 3
-    assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 60
+    assert REGISTRY.get_sample_value("order_engine_queue_depth_jobs", {"queue": "orders"}) == 3
+    assert (
+        REGISTRY.get_sample_value("order_engine_queue_oldest_job_seconds", {"queue": "orders"})
+        == 60
+    )
 
 
 @pytest.mark.parametrize("time", ["NaN", "Infinity", "1e300", '"noon"', "[" * 5_000])
@@ -103,8 +106,10 @@ def test_a_job_with_an_invalid_creation_time_has_age_zero(
 
     asyncio.run(a_monitor(orders, redis_url).check_queues())
 
-    assert REGISTRY.get_sample_value("queue_depth_jobs", {"queue": "orders"}) == 1
-    assert REGISTRY.get_sample_value("queue_oldest_job_seconds", {"queue": "orders"}) == 0
+    assert REGISTRY.get_sample_value("order_engine_queue_depth_jobs", {"queue": "orders"}) == 1
+    assert (
+        REGISTRY.get_sample_value("order_engine_queue_oldest_job_seconds", {"queue": "orders"}) == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -130,7 +135,7 @@ def test_a_corrupt_queue_does_not_hide_the_others(
     asyncio.run(a_monitor(orders, redis_url).check_queues())
 
     failed = {"queue": "order-status-failed"}
-    assert REGISTRY.get_sample_value("queue_depth_jobs", failed) == 7
+    assert REGISTRY.get_sample_value("order_engine_queue_depth_jobs", failed) == 7
 
 
 def test_an_audit_of_a_healthy_engine_finds_nothing(
@@ -149,7 +154,7 @@ def test_an_audit_of_a_healthy_engine_finds_nothing(
 
 def total_violations() -> float:
     samples = [s for m in REGISTRY.collect() for s in m.samples]
-    return sum(s.value for s in samples if s.name == "invariant_violations_total")
+    return sum(s.value for s in samples if s.name == "order_engine_invariant_violations_total")
 
 
 @pytest.mark.parametrize(

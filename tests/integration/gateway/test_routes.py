@@ -57,15 +57,26 @@ def test_requests_are_counted_by_route_and_not_by_path(gateway: str) -> None:
 
     async def talk(http: httpx2.AsyncClient) -> None:
         order_id = await placed(http)
-        before = {code: samples("http_requests_total", code=code, **by_route) for code in CODES}
-        unknown = samples("http_requests_total", route="none", method="GET", code="404")
+        before = {
+            code: samples("order_engine_http_requests_total", code=code, **by_route)
+            for code in CODES
+        }
+        unknown = samples(
+            "order_engine_http_requests_total", route="none", method="GET", code="404"
+        )
         await http.get(f"/api/orders/{order_id}")
         await http.get(f"/api/orders/{UNKNOWN}")
         await http.get(f"/nowhere/{order_id}")
 
         for code in CODES:
-            assert samples("http_requests_total", code=code, **by_route) == before[code] + 1
-        assert samples("http_requests_total", route="none", method="GET", code="404") == unknown + 1
+            assert (
+                samples("order_engine_http_requests_total", code=code, **by_route)
+                == before[code] + 1
+            )
+        assert (
+            samples("order_engine_http_requests_total", route="none", method="GET", code="404")
+            == unknown + 1
+        )
         labels = {
             value
             for metric in REGISTRY.collect()

@@ -36,7 +36,7 @@ def test_without_redis_orders_are_still_accepted(shared_databases: Databases) ->
 
 
 def test_without_postgresql_requests_are_answered_503(redis_url: str) -> None:
-    acknowledged = samples("orders_placed_total")
+    acknowledged = samples("order_engine_orders_placed_total")
 
     async def talk(http: httpx2.AsyncClient) -> None:
         answers = await asyncio.gather(post(http), http.get(f"/api/orders/{UNKNOWN}"))
@@ -50,7 +50,7 @@ def test_without_postgresql_requests_are_answered_503(redis_url: str) -> None:
         away = f"postgresql://nobody@127.0.0.1:{port}/orders"
         run_alone(some_settings(database_url=away, redis_url=redis_url), talk)
 
-    assert samples("orders_placed_total") == acknowledged
+    assert samples("order_engine_orders_placed_total") == acknowledged
 
 
 def test_an_order_is_placed_by_a_retry_when_postgresql_is_back(
@@ -80,11 +80,14 @@ def test_a_request_waits_for_postgresql_during_a_short_absence(
     async def talk(http: httpx2.AsyncClient, shared_databases: Databases) -> None:
         await placed(http)
         shut(stores, shared_databases)
-        repeats = samples("commit_repeats_total", statement="place", reason="lost")
+        repeats = samples("order_engine_commit_repeats_total", statement="place", reason="lost")
         waiting = asyncio.create_task(post(http))
         await asyncio.to_thread(
             wait_until,
-            lambda: samples("commit_repeats_total", statement="place", reason="lost") > repeats,
+            lambda: (
+                samples("order_engine_commit_repeats_total", statement="place", reason="lost")
+                > repeats
+            ),
             timeout_s=5,
         )
         open_again(stores, shared_databases)

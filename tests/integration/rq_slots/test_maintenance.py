@@ -287,7 +287,7 @@ def test_rq_cleans_no_registry_that_we_do_not() -> None:
 
 
 def expelled() -> float:
-    return REGISTRY.get_sample_value("jobs_expelled_total", {"queue": QUEUE}) or 0.0
+    return REGISTRY.get_sample_value("rq_slots_jobs_expelled_total", {"queue": QUEUE}) or 0.0
 
 
 def test_a_job_leaves_quarantine_after_a_day_with_all_that_is_left_of_it(

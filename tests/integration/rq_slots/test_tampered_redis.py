@@ -254,7 +254,7 @@ def test_a_key_of_a_wrong_type_counts_as_redis_being_away_until_it_is_flushed(
 
 
 def unusable() -> float:
-    return REGISTRY.get_sample_value("redis_unusable", {"queue": QUEUE}) or 0.0
+    return REGISTRY.get_sample_value("rq_slots_redis_unusable", {"queue": QUEUE}) or 0.0
 
 
 def test_a_redis_that_is_only_down_is_not_unusable(client: redis.Redis, redis_url: str) -> None:

@@ -44,19 +44,19 @@ def test_no_more_waits_to_be_written_than_there_are_slots(
             proxy.cut(Loss.REQUEST, lambda _: True, for_good=True)
             gate.set()
             await until(lambda: worker.without_redis)
-            await until(lambda: sample("jobs_unwritten") == 3)
-            most = sample("jobs_unwritten")
+            await until(lambda: sample("rq_slots_jobs_unwritten") == 3)
+            most = sample("rq_slots_jobs_unwritten")
             proxy.mend()
             await until(lambda: len(ran) == 20)
-            await until(lambda: sample("jobs_unwritten") == 0)
+            await until(lambda: sample("rq_slots_jobs_unwritten") == 0)
 
-    before = sample("redis_calls_failed_total")
+    before = sample("rq_slots_redis_calls_failed_total")
     with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
         asyncio.run(work(behind_proxy))
 
     assert most == 3
     assert sorted(ran) == list(range(20))
-    assert sample("redis_calls_failed_total") > before
+    assert sample("rq_slots_redis_calls_failed_total") > before
 
 
 # What is left to do when it stops

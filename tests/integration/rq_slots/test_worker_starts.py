@@ -68,7 +68,7 @@ def test_a_job_that_could_not_begin_goes_back_with_its_token(client: redis.Redis
         return not away
 
     def returned() -> float:
-        return REGISTRY.get_sample_value("jobs_returned_total", {"queue": QUEUE}) or 0.0
+        return REGISTRY.get_sample_value("rq_slots_jobs_returned_total", {"queue": QUEUE}) or 0.0
 
     before = returned()
 

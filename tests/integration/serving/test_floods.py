@@ -116,7 +116,9 @@ async def read_to_end(connection: Connection) -> bytes:
 
 
 def ended(bound: str) -> float:
-    return REGISTRY.get_sample_value("connections_ended_total", {"bound": bound}) or 0.0
+    return (
+        REGISTRY.get_sample_value("order_engine_connections_ended_total", {"bound": bound}) or 0.0
+    )
 
 
 @pytest.fixture

@@ -108,11 +108,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("sent", [b"", b"G", HEAD, HEAD + b"Upgrade: websocket\r\n"])
 def test_a_late_head_ends_the_connection(sent: bytes) -> None:
     async def work() -> None:
-        before = count("connections_late_total")
+        before = count("order_engine_connections_late_total")
         async with asyncio.timeout(30), a_server() as port, a_connection(port) as (reader, writer):
             writer.write(sent)
             assert await is_ended(reader)
-        assert count("connections_late_total") == before + 1
+        assert count("order_engine_connections_late_total") == before + 1
 
     asyncio.run(work())
 
@@ -148,7 +148,7 @@ def test_a_late_head_of_a_later_request_ends_the_connection() -> None:
 @pytest.mark.usefixtures("_soon")
 def test_a_connection_may_be_idle_between_requests_and_a_websocket_after_its_handshake() -> None:
     async def work() -> None:
-        before = count("connections_late_total")
+        before = count("order_engine_connections_late_total")
         async with (
             asyncio.timeout(30),
             a_server() as port,
@@ -163,7 +163,7 @@ def test_a_connection_may_be_idle_between_requests_and_a_websocket_after_its_han
             await reader.readuntil(b"hello")
             await idle.send("still here")
             assert await idle.recv() == "still here"
-        assert count("connections_late_total") == before + 1
+        assert count("order_engine_connections_late_total") == before + 1
 
     asyncio.run(work())
 
@@ -172,7 +172,7 @@ def test_a_connection_may_be_idle_between_requests_and_a_websocket_after_its_han
 @pytest.mark.parametrize("path", ["/flood-and-leave", "/flood-and-close", "/flood-and-listen"])
 def test_a_client_that_does_not_read_is_cut_off(path: str) -> None:
     async def work() -> None:
-        before, flooded = count("ws_connections_cut_off_total"), asyncio.Event()
+        before, flooded = count("order_engine_ws_connections_cut_off_total"), asyncio.Event()
         async with asyncio.timeout(60), a_server(flooded) as port:
             with await asyncio.to_thread(a_client_that_does_not_read, port, path) as client:
                 await flooded.wait()
@@ -180,7 +180,7 @@ def test_a_client_that_does_not_read_is_cut_off(path: str) -> None:
                     client.shutdown(socket.SHUT_WR)
                 await asyncio.to_thread(
                     wait_until,
-                    lambda: count("ws_connections_cut_off_total") == before + 1,
+                    lambda: count("order_engine_ws_connections_cut_off_total") == before + 1,
                     timeout_s=30,
                 )
 
@@ -198,7 +198,10 @@ def test_a_message_whose_fragments_are_late_ends_the_websocket(
             await asyncio.sleep(SOON_S / 4)
 
     async def work() -> None:
-        ended = REGISTRY.get_sample_value("connections_ended_total", {"bound": "message"}) or 0.0
+        ended = (
+            REGISTRY.get_sample_value("order_engine_connections_ended_total", {"bound": "message"})
+            or 0.0
+        )
         async with (
             asyncio.timeout(30),
             a_server() as port,
@@ -212,9 +215,9 @@ def test_a_message_whose_fragments_are_late_ends_the_websocket(
             assert dripping.close_code == 1008
             await whole.send(["still ", "here"])
             assert await whole.recv() == "still here"
-        assert REGISTRY.get_sample_value("connections_ended_total", {"bound": "message"}) == (
-            ended + 1
-        )
+        assert REGISTRY.get_sample_value(
+            "order_engine_connections_ended_total", {"bound": "message"}
+        ) == (ended + 1)
 
     asyncio.run(work())
 

@@ -347,7 +347,7 @@ def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
 ) -> None:
     async def work(address: str) -> None:
         key = await a_key(keys)
-        refused = samples("ws_connections_refused_total", limit=limit)
+        refused = samples("order_engine_ws_connections_refused_total", limit=limit)
         async with AsyncExitStack() as stack:
             sockets = [
                 await stack.enter_async_context(a_multiplexed_socket(address, **bearer(key)))
@@ -356,11 +356,11 @@ def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
             for socket in sockets:
                 await ask(socket, "subscribe", "x")
                 await next_frames(socket, 1)
-            open_sockets = samples("ws_connections")
+            open_sockets = samples("order_engine_ws_connections")
             assert await close_code(a_multiplexed_socket(address, **bearer(key))) == 4429
-            assert samples("ws_connections_refused_total", limit=limit) == refused + 1
+            assert samples("order_engine_ws_connections_refused_total", limit=limit) == refused + 1
             await sockets[0].close()
-            await until(lambda: samples("ws_connections") == open_sockets - 1)
+            await until(lambda: samples("order_engine_ws_connections") == open_sockets - 1)
             async with a_multiplexed_socket(address, **bearer(key)) as socket:
                 await ask(socket, "subscribe", "x")
                 await next_frames(socket, 1)

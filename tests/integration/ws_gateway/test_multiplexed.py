@@ -309,7 +309,7 @@ def test_a_socket_follows_no_more_orders_than_one_may(
             for life in lives[:3]:
                 await ask(socket, "subscribe", life.order_id)
             await next_frames(socket, 3)
-            before = samples("ws_subscriptions")
+            before = samples("order_engine_ws_subscriptions")
             await ask(socket, "subscribe", lives[3].order_id)
             refused = an_error("too_many_subscriptions", lives[3].order_id)
             assert await next_frames(socket, 1) == [refused]
@@ -318,7 +318,7 @@ def test_a_socket_follows_no_more_orders_than_one_may(
             await ask(socket, "unsubscribe", lives[0].order_id)
             await ask(socket, "subscribe", lives[3].order_id)
             assert await next_seqs(socket, 1) == [1]
-            assert samples("ws_subscriptions") == before
+            assert samples("order_engine_ws_subscriptions") == before
 
     with streaming(
         databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S, ws_subscriptions_max=3
@@ -369,14 +369,14 @@ def test_a_client_that_vanishes_follows_nothing_any_more(
 ) -> None:
     async def work() -> None:
         lives = await asyncio.gather(*(a_life(orders) for _ in range(5)))
-        before = samples("ws_subscriptions")
+        before = samples("order_engine_ws_subscriptions")
         async with a_multiplexed_socket(listening) as socket:
             for life in lives:
                 await ask(socket, "subscribe", life.order_id)
             await next_frames(socket, 5)
-            assert samples("ws_subscriptions") == before + 5
+            assert samples("order_engine_ws_subscriptions") == before + 5
             socket.transport.abort()
-            await until(lambda: samples("ws_subscriptions") == before)
+            await until(lambda: samples("order_engine_ws_subscriptions") == before)
             followed = {channel(life.order_id).encode() for life in lives}
             await until(lambda: followed.isdisjoint(broker.pubsub_channels()))
 

@@ -44,7 +44,7 @@ QUERIES_MAX = 20
 def queries() -> float:
     """What ran in PostgreSQL for clients that come."""
     statements = ("history", "look_key", "note_key_use", "redeem_stream_token")
-    return sum(samples("commit_seconds_count", statement=name) for name in statements)
+    return sum(samples("order_engine_commit_seconds_count", statement=name) for name in statements)
 
 
 @pytest.mark.parametrize("orders_followed", [1, CLIENTS])

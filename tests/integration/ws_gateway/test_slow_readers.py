@@ -80,11 +80,11 @@ def a_deaf_client(address: str) -> Iterator[DeafClient]:
 
 
 def slow_readers() -> float:
-    return sum(samples("ws_slow_readers_total", bound=bound) for bound in BOUNDS)
+    return sum(samples("order_engine_ws_slow_readers_total", bound=bound) for bound in BOUNDS)
 
 
 def closed(code: int) -> float:
-    return samples("ws_connections_closed_total", code=str(code))
+    return samples("order_engine_ws_connections_closed_total", code=str(code))
 
 
 async def flood(client: DeafClient, lives: list[Life]) -> None:
@@ -104,7 +104,7 @@ def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
 ) -> None:
     async def work() -> None:
         lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        cut_off, told = samples("ws_connections_cut_off_total"), closed(4408)
+        cut_off, told = samples("order_engine_ws_connections_cut_off_total"), closed(4408)
         other = await a_life(orders)
         with a_deaf_client(listening) as deaf:
             async with (
@@ -119,7 +119,9 @@ def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
                 assert await to_the_end(one) == ([1, 2, 3, 4, 5], 1000)
                 await flooding
                 await until(lambda: closed(4408) == told + 1)
-                await until(lambda: samples("ws_connections_cut_off_total") == cut_off + 1)
+                await until(
+                    lambda: samples("order_engine_ws_connections_cut_off_total") == cut_off + 1
+                )
                 await asyncio.to_thread(deaf.read_to_the_end)
                 for life in lives:
                     await announcer.announce(*await life.lead(to=S.CONFIRMED))
@@ -152,12 +154,12 @@ def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
 ) -> None:
     async def work() -> None:
         lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        before = samples("ws_frames_sent_total")
+        before = samples("order_engine_ws_frames_sent_total")
         with a_deaf_client(listening) as deaf:
             await flood(deaf, lives)
 
         # 64 KiB that the kernel doubles, 16 KiB of ours, some KiB of the client's, by 150 a frame
-        assert samples("ws_frames_sent_total") - before < 3_000
+        assert samples("order_engine_ws_frames_sent_total") - before < 3_000
 
     run(work())
 

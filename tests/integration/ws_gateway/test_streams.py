@@ -369,9 +369,9 @@ def test_a_client_that_vanishes_takes_nothing_from_the_others(
         ):
             for socket in (staying, leaving):
                 await next_frames(socket, 1)
-            open_sockets = samples("ws_connections")
+            open_sockets = samples("order_engine_ws_connections")
             leaving.transport.abort()
-            await until(lambda: samples("ws_connections") == open_sockets - 1)
+            await until(lambda: samples("order_engine_ws_connections") == open_sockets - 1)
             await announcer.announce(*await life.lead(to=S.CONFIRMED))
 
             assert await to_the_end(staying) == ([2, 3, 4, 5], 1000)

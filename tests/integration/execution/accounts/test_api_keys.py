@@ -41,7 +41,7 @@ def run(databases: Databases, work: Callable[[ApiKeys], Awaitable[None]]) -> Non
 
 def statements_of(name: str) -> float:
     labels = {"statement": name}
-    return REGISTRY.get_sample_value("commit_seconds_count", labels) or 0.0
+    return REGISTRY.get_sample_value("order_engine_commit_seconds_count", labels) or 0.0
 
 
 def test_a_key_identifies_its_account_and_scopes(databases: Databases) -> None:

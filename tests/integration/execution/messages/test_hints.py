@@ -37,7 +37,7 @@ def arguments_of(client: redis.Redis, job_id: str) -> list[Any]:
 
 
 def dropped(queue: str) -> float:
-    return REGISTRY.get_sample_value("hints_dropped_total", {"queue": queue}) or 0.0
+    return REGISTRY.get_sample_value("order_engine_hints_dropped_total", {"queue": queue}) or 0.0
 
 
 def test_an_order_that_waits_is_a_job_of_the_order_queue(client: redis.Redis) -> None:

@@ -217,7 +217,7 @@ def conflicts_of_placements() -> float:
         sample.value
         for metric in REGISTRY.collect()
         for sample in metric.samples
-        if sample.name == "commit_repeats_total"
+        if sample.name == "order_engine_commit_repeats_total"
         and sample.labels["statement"] == "place"
         and sample.labels["reason"] != "lost"
     )
@@ -365,7 +365,7 @@ def test_an_error_in_encoding_or_reading_one_call_fails_alone(
 def test_concurrent_writes_share_statements(databases: Databases) -> None:
     def statements() -> float:
         labels = {"statement": "place"}
-        return REGISTRY.get_sample_value("commit_seconds_count", labels) or 0.0
+        return REGISTRY.get_sample_value("order_engine_commit_seconds_count", labels) or 0.0
 
     async def work() -> None:
         with orders_at(databases.orders_url) as orders:

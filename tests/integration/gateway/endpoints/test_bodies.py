@@ -103,11 +103,12 @@ def test_a_client_that_disconnects_during_its_request_is_not_counted_as_an_error
             sample.value
             for metric in REGISTRY.collect()
             for sample in metric.samples
-            if sample.name == "http_requests_total" and labels.items() <= sample.labels.items()
+            if sample.name == "order_engine_http_requests_total"
+            and labels.items() <= sample.labels.items()
         )
 
     def failed() -> float:
-        return REGISTRY.get_sample_value("http_requests_total", FAILED) or 0.0
+        return REGISTRY.get_sample_value("order_engine_http_requests_total", FAILED) or 0.0
 
     placed, before, failures = count(databases), counted(), failed()
 

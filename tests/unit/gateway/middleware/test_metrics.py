@@ -39,7 +39,7 @@ async def has_started(scope: Scope, receive: Receive, send: Send) -> None:
 
 def answers(code: int) -> float:
     labels: dict[str, Any] = {"route": "none", "method": "POST", "code": str(code)}
-    return REGISTRY.get_sample_value("http_requests_total", labels) or 0.0
+    return REGISTRY.get_sample_value("order_engine_http_requests_total", labels) or 0.0
 
 
 def test_a_request_that_is_cancelled_by_the_stop_is_answered_503() -> None:
