@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from order_engine.execution import deployables
+
 Sources = Mapping[str, str]
 Rule = Callable[[Sources], list[str]]
 
@@ -13,8 +15,10 @@ ENGINE = "order_engine"
 CORE = f"{ENGINE}.execution"
 SERVER = f"{ENGINE}.serving"
 LIBRARY = "rq_slots"
-DEPLOYABLES = tuple(
-    f"{ENGINE}.{name}" for name in ("gateway", "order_worker", "status_dispatcher", "ws_gateway")
+DEPLOYABLES = tuple(  # without `migrate`, which is a part of the core
+    deployable.module.rpartition(".")[0]
+    for deployable in deployables.DEPLOYABLES
+    if not deployable.module.startswith(f"{CORE}.")
 )
 CLIENT = f"{ENGINE}.client"
 TOOLS = (f"{ENGINE}.cli", f"{ENGINE}.local")
@@ -32,16 +36,23 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
 CLIENT_MAY_IMPORT = {f"{CORE}.domain.status", f"{CORE}.messages.streams"}
 STORES_MAY_IMPORT = {f"{CORE}.domain.errors"}  # of the domain
 
-# docs/architecture.md, "never opens": neither directly nor through another module.
+# What no deployable loads, directly or through another module, without the URL of the store.
 POSTGRES = {f"{CORE}.stores.postgres", f"{CORE}.orders.repository", "psycopg2", "sqlalchemy"}
 QUEUES = {f"{CORE}.messages.hints", f"{LIBRARY}.worker", f"{LIBRARY}.enqueue", "rq"}
-PUBSUB = {f"{CORE}.messages.pubsub"}
+NEEDS_URL: Mapping[str, set[str]] = {
+    "DATABASE_URL": POSTGRES,
+    "REDIS_URL": {"redis"},
+    "REDIS_QUEUE_URL": QUEUES,
+    "REDIS_PUBSUB_URL": {f"{CORE}.messages.pubsub"},
+}
 NEVER_OPENS: Mapping[str, set[str]] = {
-    f"{ENGINE}.gateway": PUBSUB,
-    f"{ENGINE}.order_worker": PUBSUB,
-    f"{ENGINE}.status_dispatcher": POSTGRES,
-    f"{ENGINE}.ws_gateway": QUEUES,
-    f"{CORE}.migrations": {"redis", *QUEUES},
+    deployable.module.rpartition(".")[0]: {
+        module
+        for url, modules in NEEDS_URL.items()
+        if url not in deployable.urls
+        for module in modules
+    }
+    for deployable in deployables.DEPLOYABLES
 }
 
 PURE_MODULES = {
