@@ -4,12 +4,12 @@ Each deployable reads a class that lists only what it may know; a dispatcher has
 Names and defaults of the predecessor, a Node engine, are unchanged. `0` lifts a limit or a latency.
 """
 
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from order_engine.execution.accounts.open_mode import is_loopback
 from order_engine.execution.store_urls import checked_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -112,14 +112,14 @@ class PublicServerSettings(EngineSettings):
     @property
     def is_open(self) -> bool:
         """Whether every client may do everything, as the account `local`."""
-        return self.auth == "open" or (self.auth == "" and _is_loopback(self.host))
+        return self.auth == "open" or (self.auth == "" and is_loopback(self.host))
 
     @property
     def is_for_this_machine(self) -> bool:
         """Open because only this machine can connect. A Host header with another name then comes from
         a page that uses DNS rebinding.
         """
-        return self.auth == "" and _is_loopback(self.host)
+        return self.auth == "" and is_loopback(self.host)
 
     @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
@@ -254,16 +254,6 @@ class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicS
 
 class MigrateSettings(CommonSettings, ChainSettings):
     pass
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this machine can connect to what listens at `host`."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 Read = TypeVar("Read", bound=EngineSettings)
