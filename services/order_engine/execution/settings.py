@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from order_engine.execution.accounts.open_mode import is_loopback
+from order_engine.execution.open_mode import is_loopback
 from order_engine.execution.store_urls import checked_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]

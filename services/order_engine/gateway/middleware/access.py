@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from order_engine.execution.accounts.api_keys import ApiKeys
-from order_engine.execution.accounts.open_mode import names_this_machine
 from order_engine.execution.domain.accounts import ANYONE, Caller, Scope
+from order_engine.execution.open_mode import names_this_machine
 from order_engine.gateway.contract.problems import Forbidden, ForeignPage, Unauthorized
 from order_engine.gateway.middleware.rate_limits import RequestLimits
 from order_engine.serving.bearer import bearer_key

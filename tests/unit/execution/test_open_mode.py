@@ -1,6 +1,6 @@
 import pytest
 
-from order_engine.execution.accounts.open_mode import is_loopback, names_this_machine
+from order_engine.execution.open_mode import is_loopback, names_this_machine
 from order_engine.execution.settings import PublicServerSettings
 
 
