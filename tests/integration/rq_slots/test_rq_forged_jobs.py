@@ -95,11 +95,12 @@ def enqueue_call(client: redis.Redis, job_id: str, name: str, instance: object) 
     client.rpush(LIST, job_id)
 
 
-INTRUDERS = [("os.getpid", None), ("upper", "text")]
+INTRUDERS = [("os.cpu_count", None), ("upper", "text")]
 
 
 @pytest.mark.parametrize(
-    ("name", "instance", "result"), [("os.getpid", None, os.getpid()), ("upper", "text", "TEXT")]
+    ("name", "instance", "result"),
+    [("os.cpu_count", None, os.cpu_count()), ("upper", "text", "TEXT")],
 )
 def test_a_stock_worker_calls_whatever_a_hash_names(
     client: redis.Redis, stock: redis.Redis, name: str, instance: object, result: object
