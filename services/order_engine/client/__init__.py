@@ -1,4 +1,4 @@
-"""The engine's typed client: `from client import EngineClient`."""
+"""The engine's typed client: `from order_engine.client import EngineClient`."""
 
 from order_engine.client.answers import Acknowledgement, Cancellation, Health, OrderView
 from order_engine.client.api import EngineClient

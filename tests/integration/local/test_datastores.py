@@ -23,7 +23,7 @@ from support.waiting import wait_until
 ASKS_AND_STAYS = """
 import sys, time
 from pathlib import Path
-from local.datastores import embedded
+from order_engine.local.datastores import embedded
 with embedded(sys.argv[1], Path(sys.argv[2])) as datastore:
     print(datastore.url, flush=True)
     time.sleep(600)

@@ -208,8 +208,8 @@ def test_no_job_waits_in_the_intermediate_list_while_all_slots_are_busy(
 
     async def work() -> None:
         enqueue(client, 5)
-        async with working(client, wait_at_gate, slots=2) as worker:
-            await until(lambda: worker.slots.free == 0)
+        async with working(client, wait_at_gate, slots=2):
+            await until(lambda: client.zcard(STARTED) == 2)
             await stays_in_the_list(client, 3)
             gate.set()
             await until(lambda: not client.exists(LIST))
