@@ -13,7 +13,6 @@ from order_engine.serving.addresses import client_network
 from order_engine.serving.bearer import bearer_key
 from order_engine.serving.origins import is_allowed_origin
 from order_engine.ws_gateway.close_codes import Close, Refused
-from order_engine.ws_gateway.coalescing import Turns
 
 
 class Door:
@@ -31,7 +30,6 @@ class Door:
         self._keys = keys
         self._tokens = tokens
         self._origins = origins
-        self._turns = Turns()
         self._looks: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def admit(self, websocket: WebSocket) -> Caller:
@@ -54,10 +52,8 @@ class Door:
         authorization = websocket.headers.get("authorization", "")
         shown, token = bearer_key(authorization), websocket.query_params.get("token")
         if shown is not None:
-            await self._turns.turn()
             return await self._look(shown, keys)
         if not authorization and token is not None:
-            await self._turns.turn()
             return await self._tokens.redeem(token)
         return None
 

@@ -23,7 +23,6 @@ from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import FINAL
 from order_engine.execution.messages.frames import frame
 from order_engine.execution.orders.repository import Orders
-from order_engine.ws_gateway.coalescing import Turns
 from order_engine.ws_gateway.incoming import Published
 from order_engine.ws_gateway.subscriptions import Subscriptions
 
@@ -133,7 +132,6 @@ class Feeds:
         self._subscriptions = subscriptions
         self._check_s = check_s
         self._feeds: dict[OrderId, Feed] = {}
-        self._turns = Turns()
 
     async def join(self, order_id: OrderId, follower: Follower) -> Feed:
         """The feed of an order, subscribed to and then loaded; it tells the follower until `leave`.
@@ -145,7 +143,6 @@ class Feeds:
         try:
             await self._subscriptions.subscribe(order_id)
             if not feed.is_complete:
-                await self._turns.turn()
                 await feed.loaded()
         except BaseException:
             self.leave(feed, follower)
