@@ -12,30 +12,16 @@ from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
-from websockets.frames import CloseCode
 
 from order_engine.client.errors import EngineError, OrderNotFound, StreamLost, StreamRefused
 from order_engine.client.frames import MESSAGE, Aside, StatusFrame
 from order_engine.client.outage import Outage
 from order_engine.client.wire import parsed
+from order_engine.execution.messages.streams import REFUSALS, Close
 
 CLOSE_TIMEOUT_S = 1.0  # everything wanted has arrived by then; a rude end loses nothing
 
-NOT_FOUND = 4404
-# malformed, no known key, not allowed, and ours below that: broken, too many, or too big
-REFUSALS = frozenset(
-    {
-        4400,
-        4401,
-        4403,
-        CloseCode.PROTOCOL_ERROR,
-        CloseCode.INVALID_DATA,
-        CloseCode.POLICY_VIOLATION,
-        CloseCode.MESSAGE_TOO_BIG,
-    }
-)
-TOO_MANY = 4429
-TOO_MANY_REQUESTS = 429  # below 500, and yet it passes
+TOO_MANY_REQUESTS = 429  # a status below 500 after which a retry may succeed
 TOO_MANY_PAUSE_S = 1.0
 
 
@@ -121,7 +107,7 @@ class Subscription:
         """Whether the caller had the final status before, so that nothing was left to send."""
         return (
             closed.rcvd is not None
-            and closed.rcvd.code == CloseCode.NORMAL_CLOSURE
+            and closed.rcvd.code == Close.END
             and self._last == self._after > 0
         )
 
@@ -139,11 +125,13 @@ def error_of_close(closed: ConnectionClosed) -> EngineError:
     if closed.rcvd is None or closed.rcvd_then_sent is False:  # or told by us, and echoed
         return ConnectionLost(str(closed))
     code, reason = closed.rcvd.code, closed.rcvd.reason
-    if code == NOT_FOUND:
+    if code == Close.NOT_FOUND:
         return OrderNotFound(reason or "no such order")
     if code in REFUSALS:
         return StreamRefused(reason or f"closed with {code}", code=code)
-    return ConnectionLost(str(closed), pause_min_s=TOO_MANY_PAUSE_S if code == TOO_MANY else 0.0)
+    return ConnectionLost(
+        str(closed), pause_min_s=TOO_MANY_PAUSE_S if code == Close.TOO_MANY else 0.0
+    )
 
 
 def error_of_handshake(error: OSError | WebSocketException) -> EngineError:

@@ -35,6 +35,7 @@ from order_engine.execution.domain.errors import OrderNotFound, Overloaded, Stor
 from order_engine.execution.domain.ids import OrderId, order_id_in
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.messages.seals import Seal
+from order_engine.execution.messages.streams import Close
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -44,7 +45,7 @@ from order_engine.serving.bounds import CLOSE_WITHIN_S
 from order_engine.serving.health import health_response
 from order_engine.serving.websocket import WIRE, WebSocketConnection
 from order_engine.ws_gateway.admission import Door, address_of
-from order_engine.ws_gateway.close_codes import CLIENT_CODES, Close, Refused
+from order_engine.ws_gateway.close_codes import CLIENT_CODES, Refused
 from order_engine.ws_gateway.command_loop import listen_to_nothing, listen_to_requests
 from order_engine.ws_gateway.commands import after_of
 from order_engine.ws_gateway.feeds import Feeds

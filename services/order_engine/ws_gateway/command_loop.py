@@ -17,17 +17,18 @@ from order_engine.execution.domain.errors import (
     StoreUnavailable,
 )
 from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.messages.streams import StreamErrorCode
 from order_engine.ws_gateway.commands import BadRequest, Subscribe, echo_of, fields_of, request_of
 from order_engine.ws_gateway.sockets import Socket, TooManySubscriptions
 
 JOINING_MAX = 200
 
-ERROR_CODES: Mapping[type[ExecutionError], str] = {
-    BadRequest: "bad_request",
-    OrderNotFound: "order_not_found",
-    TooManySubscriptions: "too_many_subscriptions",
-    StoreUnavailable: "store_unavailable",
-    Overloaded: "store_unavailable",
+ERROR_CODES: Mapping[type[ExecutionError], StreamErrorCode] = {
+    BadRequest: StreamErrorCode.BAD_REQUEST,
+    OrderNotFound: StreamErrorCode.ORDER_NOT_FOUND,
+    TooManySubscriptions: StreamErrorCode.TOO_MANY_SUBSCRIPTIONS,
+    StoreUnavailable: StreamErrorCode.STORE_UNAVAILABLE,
+    Overloaded: StreamErrorCode.STORE_UNAVAILABLE,
 }
 
 

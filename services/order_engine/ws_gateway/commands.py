@@ -12,9 +12,8 @@ from typing import Any
 
 from order_engine.execution.domain.errors import ExecutionError, OrderNotFound
 from order_engine.execution.domain.ids import OrderId, order_id_in
+from order_engine.execution.messages.streams import AFTER_MAX, ORDER_ID_CHARS_MAX
 
-AFTER_MAX = 999_999_999
-ID_ECHO_MAX = 64
 SURROGATE = re.compile(
     "[\ud800-\udfff]"
 )  # half a character: strict parsers refuse the whole message
@@ -69,6 +68,6 @@ def after_of(text: str) -> int | None:
 def echo_of(fields: Mapping[str, Any]) -> Mapping[str, str]:
     """The orderId as the client wrote it, to be sent back with an error; nothing for a monster."""
     text = fields.get("orderId")
-    if not isinstance(text, str) or len(text) > ID_ECHO_MAX or SURROGATE.search(text):
+    if not isinstance(text, str) or len(text) > ORDER_ID_CHARS_MAX or SURROGATE.search(text):
         return {}
     return {"orderId": text}

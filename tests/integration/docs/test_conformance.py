@@ -20,7 +20,8 @@ from websockets.exceptions import ConnectionClosed
 
 from order_engine.client import EngineClient, OrderNotFound, StatusFrame, StreamRefused
 from order_engine.execution.domain.status import FINAL
-from order_engine.gateway.contract.asyncapi import CLOSE_CODES, document
+from order_engine.execution.messages.streams import CLOSE_MEANINGS
+from order_engine.gateway.contract.asyncapi import document
 from support.fleet import INSTANT, running_fleet
 from support.stores import Databases
 
@@ -66,7 +67,7 @@ def test_every_frame_and_ping_is_one_of_the_engine(path: Path) -> None:
 def test_every_close_code_is_one_of_the_engine(path: Path) -> None:
     codes = {line["closed"] for line in lines_of(path) if "closed" in line}
 
-    assert codes <= {*CLOSE_CODES, LOST}
+    assert codes <= {*CLOSE_MEANINGS, LOST}
 
 
 @every_recording
@@ -93,7 +94,7 @@ def delivered(path: Path) -> list[tuple[int, list[Line]]]:
 def test_together_they_hold_every_close_code_of_a_stream() -> None:
     codes = {line["closed"] for path in RECORDINGS for line in lines_of(path) if "closed" in line}
 
-    assert set(CLOSE_CODES) <= codes
+    assert set(CLOSE_MEANINGS) <= codes
 
 
 # The reference followers

@@ -2,7 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from order_engine.ws_gateway.close_codes import Close, Refused
+from order_engine.execution.messages.streams import Close
+from order_engine.ws_gateway.close_codes import Refused
 from order_engine.ws_gateway.registry import Register, may_stay
 
 

@@ -1,7 +1,7 @@
-"""What travels over the two streams, as AsyncAPI 3.0; `docs/streams.md` says the same in words.
+"""The messages of the two streams as AsyncAPI 3.0; `docs/streams.md` explains them.
 
-The streams are ws-gateway's. This process describes them, so that everything there is to know about
-the engine is found at one door; tests hold the real frames against these schemas.
+The ws-gateway serves the streams. The gateway describes them, so that both documents are found at
+one address. Tests hold the real frames to these schemas.
 """
 
 import json
@@ -16,54 +16,37 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.streams import (
+    AFTER_MAX,
+    CLOSE_MEANINGS,
+    ERROR_MEANINGS,
+    ORDER_ID_CHARS_MAX,
+    SINGLE_ORDER_ONLY,
+    Close,
+    StreamErrorCode,
+)
 from order_engine.gateway.contract.answers import Answer, Id, Price, Timestamp
 from order_engine.gateway.contract.schemas import REF, Schemas
 
 ABOUT = """
 Every status of an order, in order, each once, from any `seq` on.
 
-A connection may end at any time: connect again with `after` = the last `seq` that you have. Ignore
-messages of a `type`, and fields, that you do not know.
+A connection may end at any time: reconnect with `after` set to the last `seq` that you received. Ignore
+messages with a `type`, and fields, that you do not know.
 """
 
-CLOSE_CODES: Mapping[int, str] = {
-    1000: "The final status has been sent: do not come back.",
-    1002: "You sent what is no WebSocket: a mistake of the client.",
-    1007: "You sent a text that is not UTF-8: a mistake of the client.",
-    1008: "A message took more than 10 seconds from its first fragment to its last: a mistake of the"
-    " client.",
-    1009: "Your message was above 16 KiB: a mistake of the client.",
-    1011: "The engine failed, or its ping was not answered in time: come again with the last seq.",
-    1012: "The engine restarts, or could not read the order now: come again with the last seq.",
-    4400: "`after` is malformed: a mistake of the client.",
-    4401: "No API key, or a wrong or revoked one: get another first.",
-    4403: "The key lacks the scope `read`, or the page is of a foreign origin.",
-    4404: "No such order, or not one of this account.",
-    4408: "You read too slowly; nothing is lost: come again with the last seq.",
-    4429: "Too many connections of this key or address, or in all: come again later.",
-}
-OF_ONE_ORDER = frozenset({1000, 4400, 4404})  # the multiplexed stream has errors and ends instead
-
-ERROR_CODES: Mapping[str, str] = {
-    "bad_request": "not JSON, or none of the messages described here",
-    "order_not_found": "no such order, or not one of this account",
-    "too_many_subscriptions": "this connection follows as many orders as one may",
-    "store_unavailable": "the order could not be read now: ask again",
-}
-
 Value = TypeVar("Value")
-# A field that is there once it is known.
+# A field that is absent until its value is known.
 Known = Annotated[
     Value | SkipJsonSchema[None], Field(json_schema_extra=lambda schema: schema.pop("default"))
 ]
 
-AFTER_MAX = 999_999_999
 AFTER: Mapping[str, Any] = {
     "type": "integer",
     "minimum": 0,
     "maximum": AFTER_MAX,
     "default": 0,
-    "description": "The `seq` of the last status that you have; 0 for all.",
+    "description": "The `seq` of the last status that you received; 0 for all.",
 }
 
 
@@ -78,46 +61,48 @@ class StatusFrame(Answer):
     executed_price: Annotated[
         Known[Price], Field(description="At `confirmed`: what one `tokenIn` brought, after fees.")
     ] = None
-    error_code: Annotated[Known[str], Field(description="At `failed`: a stable name.")] = None
-    error_reason: Annotated[Known[str], Field(description="At `failed`: the same in words.")] = None
+    error_code: Annotated[Known[str], Field(description="At `failed`: a stable code.")] = None
+    error_reason: Annotated[Known[str], Field(description="At `failed`: the reason as a text.")] = (
+        None
+    )
 
 
 class Ping(Answer):
-    """The stream is alive, and there was no news for 20 seconds."""
+    """The stream is alive; nothing was sent for 20 seconds."""
 
     type: Literal["ping"]
 
 
 class StreamError(Answer):
-    """What you asked for was not done, and changed nothing; the connection stays as it was."""
+    """A request failed and changed nothing; the connection stays open."""
 
     type: Literal["error"]
     code: Annotated[
         str,
         Field(
-            description="; ".join(f"`{code}`: {words}" for code, words in ERROR_CODES.items())
+            description="; ".join(f"`{code}`: {words}" for code, words in ERROR_MEANINGS.items())
             + ". Others may be added.",
-            examples=list(ERROR_CODES),
+            examples=[str(code) for code in StreamErrorCode],
         ),
     ]
     order_id: Annotated[
         Known[str],
         Field(
-            description="As you wrote it; absent where you wrote none, and where it is above 64"
-            " characters or holds half a character (a lone surrogate)."
+            description="As you sent it; absent when you sent none, and when it has more than"
+            f" {ORDER_ID_CHARS_MAX} characters or an unpaired surrogate."
         ),
     ] = None
 
 
 class End(Answer):
-    """The final status of this order has been sent; it is followed no more."""
+    """The final status of this order has been sent, and its subscription has ended."""
 
     type: Literal["end"]
     order_id: Id
 
 
 class Subscribe(Answer):
-    """Follow an order; where it is followed already, have it sent again from `after` on."""
+    """Follow an order; when it is followed already, its stream restarts after `after`."""
 
     op: Literal["subscribe"]
     order_id: Id
@@ -125,7 +110,7 @@ class Subscribe(Answer):
 
 
 class Unsubscribe(Answer):
-    """Follow an order no longer. What was on its way may still arrive."""
+    """Stop following an order. Messages that were already sent may still arrive."""
 
     op: Literal["unsubscribe"]
     order_id: Id
@@ -144,15 +129,15 @@ SECURITY_SCHEMES = {
     "apiKey": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key with the scope `read`, in the handshake's Authorization header."
-        " An engine in open mode asks for none.",
+        "description": "An API key with the scope `read` in the Authorization header of the"
+        " handshake. An engine in open mode needs none.",
     },
     "streamToken": {
         "type": "httpApiKey",
         "in": "query",
         "name": "token",
-        "description": "For browsers: what `POST /api/stream-tokens` answered, good for one"
-        " connection within a minute.",
+        "description": "For browsers: a token from `POST /api/stream-tokens`. It opens one"
+        " connection, within a minute.",
     },
 }
 SECURITY = [{"$ref": f"#/components/securitySchemes/{name}"} for name in SECURITY_SCHEMES]
@@ -191,8 +176,10 @@ def _order_stream() -> Mapping[str, Any]:
     return {
         "address": "/api/orders/{orderId}/stream",
         "title": "One order",
-        "description": "Begins with whatever has happened, goes on live, ends with the order.",
-        "parameters": {"orderId": {"description": "The order, as its acknowledgement named it."}},
+        "description": "Sends the statuses so far, then new ones as they happen, and ends with the order.",
+        "parameters": {
+            "orderId": {"description": "The `orderId` of the answer that accepted the order."}
+        },
         "messages": _messages("status", "ping"),
         "bindings": _bindings(after=AFTER),
         "x-close-codes": _close_codes(),
@@ -202,16 +189,18 @@ def _order_stream() -> Mapping[str, Any]:
 def _multiplexed_stream() -> Mapping[str, Any]:
     return {
         "address": "/api/stream",
-        "title": "Many orders over one connection",
-        "description": "Say which orders to follow, and which no longer, at any time.",
+        "title": "Many orders",
+        "description": "Subscribe to orders and unsubscribe at any time.",
         "messages": _messages(*MESSAGES),
         "bindings": _bindings(),
-        "x-close-codes": _close_codes(except_for=OF_ONE_ORDER),
+        "x-close-codes": _close_codes(except_for=SINGLE_ORDER_ONLY),
     }
 
 
-def _close_codes(*, except_for: Collection[int] = ()) -> Mapping[str, str]:
-    return {str(code): words for code, words in CLOSE_CODES.items() if code not in except_for}
+def _close_codes(*, except_for: Collection[Close] = ()) -> Mapping[str, str]:
+    return {
+        str(int(code)): words for code, words in CLOSE_MEANINGS.items() if code not in except_for
+    }
 
 
 def _bindings(**query: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -15,7 +15,8 @@ from websockets.exceptions import ConnectionClosed
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.gateway.contract.asyncapi import CLOSE_CODES, document
+from order_engine.execution.messages.streams import CLOSE_MEANINGS
+from order_engine.gateway.contract.asyncapi import document
 from support.doors import orders_in, running_gateway
 from support.lives import a_life
 from support.stores import Databases, Stores, fresh_databases
@@ -124,7 +125,7 @@ def test_a_refusal_has_a_code_that_is_described(door: str, path: str, code: int)
             assert await heard(socket) == ([], code)
 
     run(work())
-    assert code in CLOSE_CODES
+    assert code in CLOSE_MEANINGS
 
 
 def test_the_multiplexed_stream_says_nothing_that_is_not_described(
