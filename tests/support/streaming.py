@@ -75,7 +75,7 @@ def streaming(database_url: str, redis_url: str, **settings: Any) -> Iterator[st
         before = subscribers(client, HEARTBEAT_CHANNEL)
         with unsubscribed(database_url, redis_url, **settings) as (address, app):
             wait_until(lambda: subscribers(client, HEARTBEAT_CHANNEL) > before, timeout_s=10)
-            wait_until(lambda: is_unlocked(app.state.seal), timeout_s=10)
+            wait_until(lambda: is_unlocked(app.state.services.seal), timeout_s=10)
             yield address
 
 

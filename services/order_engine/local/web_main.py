@@ -20,10 +20,9 @@ log = structlog.get_logger()
 async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -> None:
     stop = stop_signal()
     gateway, streams = gateway_app(settings), ws_gateway_app(stream_settings)
-    register = streams.state.register
     checks = {
         "postgres": lambda: gateway.state.services.orders.answers(),
-        "accepting": register.accepts,
+        "accepting": lambda: streams.state.services.registry.accepts(),
     }
     async with (
         serving_public(
@@ -38,7 +37,9 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
         log.info("started", host=settings.host, port=settings.port)
         await stop.wait()
         log.info("stopping")
-        await register.drain(over_s=0)  # no other ws-gateway could be overrun by its clients
+        await streams.state.services.registry.drain(
+            over_s=0
+        )  # there is no other ws-gateway to overload
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Who may open a stream: an API key, a stream token, or anybody where the engine is open."""
+"""Decides which clients get a stream: by API key, by stream token, or without either in open mode."""
 
 import asyncio
 from collections.abc import Collection
@@ -16,8 +16,8 @@ from order_engine.serving.origins import is_allowed_origin
 from order_engine.ws_gateway.close_codes import Refused
 
 
-class Door:
-    """`keys` is None where the engine is open."""
+class Admission:
+    """`keys` is None in open mode."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class Door:
         self._keys = keys
         self._tokens = tokens
         self._origins = origins
-        self._looks: dict[str, asyncio.Task[Caller | None]] = {}
+        self._lookups: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def admit(self, websocket: WebSocket) -> Caller:
-        """Who has come; raises Refused, and StoreUnavailable or Overloaded where nobody can tell."""
+        """The caller. Raises Refused, and StoreUnavailable or Overloaded when PostgreSQL is away."""
         origin, host = websocket.headers.get("origin"), websocket.headers.get("host", "")
         if origin is not None and not is_allowed_origin(origin, host, origins=self._origins):
             raise Refused(Close.FORBIDDEN)
@@ -51,25 +51,25 @@ class Door:
 
     async def _caller(self, websocket: WebSocket, keys: ApiKeys) -> Caller | None:
         authorization = websocket.headers.get("authorization", "")
-        shown, token = bearer_key(authorization), websocket.query_params.get("token")
-        if shown is not None:
-            return await self._look(shown, keys)
+        key, token = bearer_key(authorization), websocket.query_params.get("token")
+        if key is not None:
+            return await self._look_up(key, keys)
         if not authorization and token is not None:
             return await self._tokens.redeem(token)
         return None
 
-    async def _look(self, key: str, keys: ApiKeys) -> Caller | None:
-        """Who shows this key, by a look that begins after this call, which others may share."""
-        look = self._looks.get(key)
-        if look is None:
-            look = self._looks[key] = asyncio.create_task(self._begin_look(key, keys))
-        return await asyncio.shield(look)
+    async def _look_up(self, key: str, keys: ApiKeys) -> Caller | None:
+        """The caller with this key, by a lookup that starts after this call; others may share it."""
+        lookup = self._lookups.get(key)
+        if lookup is None:
+            lookup = self._lookups[key] = asyncio.create_task(self._start_lookup(key, keys))
+        return await asyncio.shield(lookup)
 
-    async def _begin_look(self, key: str, keys: ApiKeys) -> Caller | None:
-        del self._looks[key]  # who comes from now on needs another: a key may be revoked meanwhile
+    async def _start_lookup(self, key: str, keys: ApiKeys) -> Caller | None:
+        del self._lookups[key]  # later calls need another lookup: the key may be revoked meanwhile
         return await keys.caller(key)
 
 
 def address_of(websocket: WebSocket) -> str:
-    """Whose limit a socket counts against; empty where the server does not say who is there."""
+    """The address that a socket is counted by; empty when the server does not know it."""
     return client_network(websocket.client.host) if websocket.client else ""

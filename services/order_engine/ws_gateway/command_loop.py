@@ -1,6 +1,6 @@
-"""What clients say is read, and on the multiplexed stream done.
+"""Reads what clients send, and runs the commands of the multiplexed stream.
 
-A client that asks for more than is done, or than it reads the answers of, is not read for a while.
+Reading pauses while too many commands of a client are in progress, or too many answers are unread.
 """
 
 import asyncio
@@ -18,10 +18,16 @@ from order_engine.execution.domain.errors import (
 )
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.streams import StreamErrorCode
-from order_engine.ws_gateway.commands import BadRequest, Subscribe, echo_of, fields_of, request_of
+from order_engine.ws_gateway.commands import (
+    BadRequest,
+    Subscribe,
+    echoed_id,
+    parse_command,
+    parse_object,
+)
 from order_engine.ws_gateway.sockets import Socket, TooManySubscriptions
 
-JOINING_MAX = 200
+FOLLOWING_MAX = 200
 
 ERROR_CODES: Mapping[type[ExecutionError], StreamErrorCode] = {
     BadRequest: StreamErrorCode.BAD_REQUEST,
@@ -32,51 +38,51 @@ ERROR_CODES: Mapping[type[ExecutionError], StreamErrorCode] = {
 }
 
 
-async def listen_to_nothing(websocket: WebSocket) -> None:
-    """A client of one order has nothing to say; reading notices that it has left."""
+async def discard_messages(websocket: WebSocket) -> None:
+    """Reads until the client disconnects: a stream of one order takes no commands."""
     while True:
         await _message(websocket)
 
 
-async def listen_to_requests(websocket: WebSocket, socket: Socket) -> None:
-    """Does what the client asks for; a request that fails is answered, and ends nothing."""
-    joining: set[asyncio.Task[None]] = set()
+async def run_commands(websocket: WebSocket, socket: Socket) -> None:
+    """Runs the commands of a client. A command that fails is answered with an error."""
+    following: set[asyncio.Task[None]] = set()
     try:
         while True:
             message = await _message(websocket)
             fields: Mapping[str, Any] = {}
             try:
-                fields = fields_of(message)
-                request = request_of(fields)
-                if not isinstance(request, Subscribe):
-                    socket.unfollow(request.order_id)
-                elif socket.wants(request.order_id, after=request.after):
-                    task = asyncio.create_task(_join(socket, request.order_id, fields))
-                    joining.add(task)
-                    task.add_done_callback(joining.discard)
+                fields = parse_object(message)
+                command = parse_command(fields)
+                if not isinstance(command, Subscribe):
+                    socket.unfollow(command.order_id)
+                elif socket.begin_follow(command.order_id, after=command.after):
+                    task = asyncio.create_task(_follow(socket, command.order_id, fields))
+                    following.add(task)
+                    task.add_done_callback(following.discard)
             except ExecutionError as error:
-                _say_error(socket, error, fields)
-            if len(joining) >= JOINING_MAX:
+                _send_error(socket, error, fields)
+            if len(following) >= FOLLOWING_MAX:
                 metrics.READS_HELD.inc()
-                await asyncio.wait(joining, return_when=asyncio.FIRST_COMPLETED)
-            await socket.room()
+                await asyncio.wait(following, return_when=asyncio.FIRST_COMPLETED)
+            await socket.wait_for_capacity()
     finally:
-        for task in joining:
+        for task in following:
             task.cancel()
-        await asyncio.gather(*joining, return_exceptions=True)
+        await asyncio.gather(*following, return_exceptions=True)
 
 
-async def _join(socket: Socket, order_id: OrderId, fields: Mapping[str, Any]) -> None:
+async def _follow(socket: Socket, order_id: OrderId, fields: Mapping[str, Any]) -> None:
     try:
-        await socket.join(order_id)
+        await socket.finish_follow(order_id)
     except ExecutionError as error:
-        _say_error(socket, error, fields)
+        _send_error(socket, error, fields)
 
 
-def _say_error(socket: Socket, error: ExecutionError, fields: Mapping[str, Any]) -> None:
+def _send_error(socket: Socket, error: ExecutionError, fields: Mapping[str, Any]) -> None:
     code = ERROR_CODES[type(error)]
     metrics.ERRORS_SENT.labels(code=code).inc()
-    socket.say({"type": "error", "code": code, **echo_of(fields)})
+    socket.send_soon({"type": "error", "code": code, **echoed_id(fields)})
 
 
 async def _message(websocket: WebSocket) -> Mapping[str, Any]:

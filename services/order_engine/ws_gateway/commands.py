@@ -1,6 +1,6 @@
-"""What a client of the multiplexed stream may say.
+"""The commands that a client of the multiplexed stream may send.
 
-{"op": "subscribe", "orderId": "...", "after": 3}     `after` may be left out: from the first on
+{"op": "subscribe", "orderId": "...", "after": 3}     without `after`: all statuses
 {"op": "unsubscribe", "orderId": "..."}
 """
 
@@ -14,13 +14,11 @@ from order_engine.execution.domain.errors import ExecutionError, OrderNotFound
 from order_engine.execution.domain.ids import OrderId, order_id_in
 from order_engine.execution.messages.streams import AFTER_MAX, ORDER_ID_CHARS_MAX
 
-SURROGATE = re.compile(
-    "[\ud800-\udfff]"
-)  # half a character: strict parsers refuse the whole message
+SURROGATE = re.compile("[\ud800-\udfff]")  # unpaired: strict parsers refuse the whole message
 
 
 class BadRequest(ExecutionError):
-    """Not JSON, or not one of these."""
+    """The message is not JSON, or not a command."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,39 +32,39 @@ class Unsubscribe:
     order_id: OrderId
 
 
-def fields_of(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The JSON object in a message from the client; raises BadRequest where there is none."""
+def parse_object(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The JSON object in a message. Raises BadRequest when it has none."""
     try:
         fields = json.loads(message.get("text") or "")
     except (ValueError, RecursionError):
         raise BadRequest("not JSON") from None
     if not isinstance(fields, dict):
-        raise BadRequest("not an object")
+        raise BadRequest("not a JSON object")
     return fields
 
 
-def request_of(fields: Mapping[str, Any]) -> Subscribe | Unsubscribe:
-    """Raises BadRequest, and OrderNotFound where the id is none."""
+def parse_command(fields: Mapping[str, Any]) -> Subscribe | Unsubscribe:
+    """Raises BadRequest, and OrderNotFound when `orderId` is not an id."""
     op, text, after = fields.get("op"), fields.get("orderId"), fields.get("after", 0)
     if op not in ("subscribe", "unsubscribe") or not isinstance(text, str):
-        raise BadRequest("an op and an orderId are needed")
+        raise BadRequest("op must be subscribe or unsubscribe, and orderId a string")
     if type(after) is not int or not 0 <= after <= AFTER_MAX:
-        raise BadRequest("after is not a seq")
+        raise BadRequest(f"after must be an integer from 0 to {AFTER_MAX}")
     order_id = order_id_in(text)
     if order_id is None:
-        raise OrderNotFound("not the id of an order")
+        raise OrderNotFound("orderId is not the id of an order")
     if op == "unsubscribe":
         return Unsubscribe(order_id=order_id)
     return Subscribe(order_id=order_id, after=after)
 
 
-def after_of(text: str) -> int | None:
-    """The seq in a query; None for what is none."""
+def parse_after(text: str) -> int | None:
+    """The seq in a query parameter; None when it is not one."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def echo_of(fields: Mapping[str, Any]) -> Mapping[str, str]:
-    """The orderId as the client wrote it, to be sent back with an error; nothing for a monster."""
+def echoed_id(fields: Mapping[str, Any]) -> Mapping[str, str]:
+    """The orderId as the client sent it, for an error; empty when it is not a short, valid string."""
     text = fields.get("orderId")
     if not isinstance(text, str) or len(text) > ORDER_ID_CHARS_MAX or SURROGATE.search(text):
         return {}

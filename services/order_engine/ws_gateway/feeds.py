@@ -1,9 +1,9 @@
 """The events of the orders that clients follow: one shared list for each order.
 
-Pub/sub brings news early and promises nothing. Each event carries its seq, so whatever is lost,
-repeated or out of order is seen at once: the next one is appended, an old one dropped, and a gap
-filled from PostgreSQL, where every event was committed before it was published. A position check
-finds what pub/sub never brought. A socket is only a cursor into the list, told when it grows.
+Pub/sub delivers events early and guarantees nothing. Each event has its seq, so a feed notices what
+is lost, repeated or out of order: it appends the next event, drops old ones, and fills a gap from
+PostgreSQL, where every event was committed before it was published. A position check finds events
+that pub/sub never delivered. A socket is a cursor into the list and is notified when it grows.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from order_engine.ws_gateway.incoming import Published
 from order_engine.ws_gateway.subscriptions import Subscriptions
 
 POSITIONS_CHUNK = 5_000
-STARVED_CHECK_S = 0.5
+DISCONNECTED_CHECK_S = 0.5
 
 log = structlog.get_logger()
 
 
 class Follower(Protocol):
-    def told(self, feed: "Feed") -> None:
-        """The feed has grown. Called from within it: must return at once, and never raise."""
+    def feed_grew(self, feed: "Feed") -> None:
+        """Called by the feed: must return at once and never raise."""
 
 
 class Feed:
-    """One order's events from seq 1 on, serialized once for all its sockets.
+    """The events of one order from seq 1 on, serialized once for all its sockets.
 
-    Sockets of any account may follow it while it finds out whose it is: `account_id` is None until
-    then, and stays so where there is no such order.
+    `account_id` is None until the order has been read, and when there is no such order. Sockets of
+    any account may wait for it.
     """
 
     def __init__(self, order_id: OrderId, orders: Orders) -> None:
@@ -51,7 +51,7 @@ class Feed:
         self.frames: list[str] = []
         self.final = False
         self._orders = orders
-        self._newest = 0  # the highest seq that pub/sub has told of
+        self._newest = 0  # the highest seq that pub/sub has delivered
         self._loading: asyncio.Task[None] | None = None
 
     @property
@@ -61,11 +61,11 @@ class Feed:
 
     @property
     def is_complete(self) -> bool:
-        """Nothing is left to read: pub/sub alone may bring every event, but not whose they are."""
+        """Nothing is left to read. Pub/sub alone may deliver every event, but not the account."""
         return self.final and self.account_id is not None
 
     def offer(self, published: Published) -> None:
-        """Takes an event that pub/sub brought."""
+        """Takes an event from pub/sub."""
         seq = published.seq
         if seq <= self.last:
             metrics.EVENTS_DROPPED.labels(reason="repeated").inc()
@@ -73,28 +73,28 @@ class Feed:
             age_s = time.time() - published.committed_at.timestamp()
             metrics.FRAME_SECONDS.observe(max(0.0, age_s))
             self._append(published.text, is_final=published.is_final)
-            self._tell()
+            self._notify()
         else:
             self._newest = max(self._newest, seq)
             self.load(reason="gap")
 
     def load(self, *, reason: str) -> None:
-        """Begins to read what is missing from PostgreSQL, unless that is under way."""
+        """Starts to read the missing events from PostgreSQL, unless a read is in progress."""
         if self._loading is None and not self.is_complete:
             self._loading = asyncio.create_task(self._load(reason))
-            self._loading.add_done_callback(self._note_loaded)
+            self._loading.add_done_callback(self._log_failure)
 
     async def loaded(self) -> None:
-        """Reads what is missing; raises StoreUnavailable when PostgreSQL does not answer."""
+        """Reads the missing events. Raises StoreUnavailable when PostgreSQL does not answer."""
         self.load(reason="connect")
         if self._loading is not None:
             await asyncio.shield(self._loading)
 
     async def _load(self, reason: str) -> None:
-        """Reads until nothing newer was told of while it read: that may have been committed since."""
+        """Reads again while newer events arrive, because a read may have started before their commit."""
         try:
             while True:
-                told = self._newest
+                newest = self._newest
                 history = await self._orders.history(self.order_id, after=self.last)
                 if history is None:
                     break
@@ -104,13 +104,13 @@ class Feed:
                         metrics.EVENTS_READ.labels(reason=reason).inc()
                         text = json.dumps(frame(event), separators=(",", ":"))
                         self._append(text, is_final=event.status in FINAL)
-                self._tell()
-                if self._newest <= max(told, self.last):
+                self._notify()
+                if self._newest <= max(newest, self.last):
                     break
         finally:
             self._loading = None
 
-    def _note_loaded(self, loading: asyncio.Task[None]) -> None:
+    def _log_failure(self, loading: asyncio.Task[None]) -> None:
         error = None if loading.cancelled() else loading.exception()
         if error is not None:
             log.warning("events not read", order_id=str(self.order_id), error=str(error))
@@ -119,13 +119,13 @@ class Feed:
         self.frames.append(text)
         self.final = is_final
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for follower in self.followers:
-            follower.told(self)
+            follower.feed_grew(self)
 
 
 class Feeds:
-    """The feeds of all orders that have a socket here, and the position check that completes them."""
+    """The feeds of all orders with a socket in this process, and the position check."""
 
     def __init__(self, orders: Orders, subscriptions: Subscriptions, *, check_s: float) -> None:
         self._orders = orders
@@ -134,7 +134,7 @@ class Feeds:
         self._feeds: dict[OrderId, Feed] = {}
 
     async def join(self, order_id: OrderId, follower: Follower) -> Feed:
-        """The feed of an order, subscribed to and then loaded; it tells the follower until `leave`.
+        """The feed of an order, subscribed to and then loaded; it notifies the follower until `leave`.
 
         Raises StoreUnavailable or Overloaded when its history cannot be read.
         """
@@ -161,7 +161,7 @@ class Feeds:
             feed.offer(published)
 
     async def check_positions(self) -> None:
-        """Compares, for ever, where the feeds stand with where PostgreSQL says they should."""
+        """Compares the feeds with PostgreSQL until cancelled, and loads what they lack."""
         while True:
             await self._pause()
             open_feeds = iter([feed for feed in self._feeds.values() if not feed.final])
@@ -170,19 +170,19 @@ class Feeds:
                     await self._check(chunk)
                 except ExecutionError as error:
                     log.warning("position check failed", error=str(error))
-                except Exception:  # without this loop, streams would hang for ever
+                except Exception:  # a stopped loop would leave streams without lost events
                     log.exception("position check failed unexpectedly")
 
     async def _pause(self) -> None:
-        """Until the next check; at most half a second from when pub/sub was lost, or came back."""
-        every_s = self._check_s if self._subscriptions.connected else STARVED_CHECK_S
-        turned = False
+        """Waits for the next check: at most half a second after pub/sub was lost or is back."""
+        every_s = self._check_s if self._subscriptions.connected else DISCONNECTED_CHECK_S
+        changed = False
         with suppress(TimeoutError):
             async with asyncio.timeout(_about(every_s)):
-                await self._subscriptions.turned()
-                turned = True
-        if turned:
-            await asyncio.sleep(_about(STARVED_CHECK_S / 2))
+                await self._subscriptions.connection_changed()
+                changed = True
+        if changed:
+            await asyncio.sleep(_about(DISCONNECTED_CHECK_S / 2))
 
     async def _check(self, feeds: Sequence[Feed]) -> None:
         positions = await self._orders.positions([feed.order_id for feed in feeds])

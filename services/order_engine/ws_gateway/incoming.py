@@ -1,4 +1,4 @@
-"""What comes over pub/sub: a frame of ours, or nothing that a client would ever see."""
+"""Messages from pub/sub: only frames with a valid seal reach clients."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from order_engine.execution.messages.seals import Seal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A frame, and what a feed needs to know of it. `text` goes to clients as it came."""
+    """A frame and what a feed needs to know about it. Clients receive `text` unchanged."""
 
     seq: int
     is_final: bool
@@ -20,11 +20,11 @@ class Published:
     text: str
 
 
-def opened(message: bytes, *, order_id: OrderId, seal: Seal) -> Published | None:
-    """The frame in a message on this order's channel; None where none of ours was sent there.
+def verify_frame(message: bytes, *, order_id: OrderId, seal: Seal) -> Published | None:
+    """The frame in a message on this order's channel; None when it is not one of the engine's.
 
-    A seal says that a frame is ours, and its orderId that it belongs here: who can write to Redis
-    may still send it again, which its seq makes harmless.
+    The seal shows that the engine made the frame, and its orderId that it belongs to this channel.
+    An attacker in Redis can still repeat a frame; its seq makes that harmless.
     """
     text = seal.open(message)
     published = None if text is None else parsed(text, order_id=order_id)
@@ -35,7 +35,7 @@ def opened(message: bytes, *, order_id: OrderId, seal: Seal) -> Published | None
 
 
 def parsed(text: str, *, order_id: OrderId) -> Published | None:
-    """The frame; None for what no dispatcher of ours would publish on this order's channel."""
+    """The frame; None when it is not valid JSON of a frame of this order."""
     try:
         frame = json.loads(text)
         status = OrderStatus(frame["status"])

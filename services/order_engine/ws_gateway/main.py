@@ -1,4 +1,4 @@
-"""Holds the clients' sockets."""
+"""Runs the ws-gateway: the WebSocket streams."""
 
 import structlog
 
@@ -10,7 +10,7 @@ from order_engine.serving.process import run, stop_signal
 from order_engine.serving.server import serving_public
 from order_engine.ws_gateway.app import NAME, ws_gateway_app
 
-DRAIN_SHARE = 0.8  # of the time after SIGTERM; the rest is for closing what is left
+DRAIN_SHARE = 0.8  # of the time after SIGTERM; the rest is for closing
 
 log = structlog.get_logger()
 
@@ -18,7 +18,6 @@ log = structlog.get_logger()
 async def serve(settings: WsGatewaySettings) -> None:
     stop = stop_signal()
     app = ws_gateway_app(settings)
-    register = app.state.register
     async with (
         serving_public(
             app,
@@ -28,17 +27,22 @@ async def serve(settings: WsGatewaySettings) -> None:
             connections_max=settings.ws_connections_max + SPARE_CONNECTIONS,
         ),
         admin_port(
-            {"postgres": app.state.orders.answers, "accepting": register.accepts},
+            {
+                "postgres": app.state.services.orders.answers,
+                "accepting": app.state.services.registry.accepts,
+            },
             host=settings.admin_host,
             port=settings.admin_port,
         ),
     ):
         log.info("started", host=settings.host, port=settings.port)
         if settings.is_open:
-            log.warning("open to whoever can connect: AUTH=keys asks for API keys")
+            log.warning(
+                "authentication is off: anyone who can connect may follow orders (set AUTH=keys)"
+            )
         await stop.wait()
         log.info("stopping")
-        await register.drain(over_s=settings.drain_s * DRAIN_SHARE)
+        await app.state.services.registry.drain(over_s=settings.drain_s * DRAIN_SHARE)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The open sockets of this process: how many there may be, and what ends them from outside."""
+"""The open sockets of this process: their limits, and what ends them from outside."""
 
 import asyncio
 import math
@@ -13,83 +13,83 @@ from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.domain.errors import ExecutionError
 from order_engine.execution.messages.streams import Close
 from order_engine.ws_gateway.close_codes import Refused
-from order_engine.ws_gateway.slow_readers import LOOK_EVERY_S
+from order_engine.ws_gateway.slow_readers import CHECK_EVERY_S
 from order_engine.ws_gateway.sockets import Socket
 
-DRAIN_LOOK_S = 0.1
+DRAIN_CHECK_S = 0.1
 
 log = structlog.get_logger()
 
 
-class Register:
-    """`places` are the most sockets of one `process`, one `key`, and one `address`."""
+class SocketRegistry:
+    """`limits` are the numbers of sockets for the `process`, a `key` and an `address`."""
 
-    def __init__(self, places: Mapping[str, int]) -> None:
+    def __init__(self, limits: Mapping[str, int]) -> None:
         self.is_accepting = True
-        self._places = places
-        self._taken: Counter[tuple[str, str]] = Counter()
+        self._limits = limits
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._sockets: dict[Socket, None] = {}  # a set that keeps its order: the oldest first
 
     async def accepts(self) -> bool:
-        """Whether a new client is welcome here."""
+        """Whether new clients are accepted, for the readiness check."""
         return self.is_accepting
 
     @contextmanager
-    def place(self, whose: str, name: str = "") -> Iterator[None]:
-        """Holds a place; raises Refused where all are taken."""
-        if self._taken[whose, name] >= self._places[whose]:
-            metrics.SOCKETS_REFUSED.labels(limit=whose).inc()
+    def counted(self, limit: str, name: str = "") -> Iterator[None]:
+        """Counts a socket towards a limit. Raises Refused when the limit is reached."""
+        if self._counts[limit, name] >= self._limits[limit]:
+            metrics.SOCKETS_REFUSED.labels(limit=limit).inc()
             raise Refused(Close.TOO_MANY)
-        self._taken[whose, name] += 1
+        self._counts[limit, name] += 1
         try:
             yield
         finally:
-            self._taken[whose, name] -= 1
-            if self._taken[whose, name] == 0:
-                del self._taken[whose, name]
+            self._counts[limit, name] -= 1
+            if self._counts[limit, name] == 0:
+                del self._counts[limit, name]
 
     @contextmanager
-    def entered(self, socket: Socket) -> Iterator[None]:
-        """The socket can be ended from outside while the context is open."""
+    def registered(self, socket: Socket) -> Iterator[None]:
+        """The registry may end the socket while the context is open."""
         self._sockets[socket] = None
         try:
             yield
         finally:
             del self._sockets[socket]
 
-    async def watch_readers(self) -> None:
-        """Ends, for ever, the sockets of clients that do not read."""
+    async def close_slow_readers(self) -> None:
+        """Ends the sockets of clients that do not read, until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(CHECK_EVERY_S)
             for socket in list(self._sockets):
-                bound = socket.look()
+                bound = socket.exceeded_bound()
                 if bound is not None:
                     metrics.SLOW_READERS.labels(bound=bound).inc()
                     socket.end(Close.SLOW_READER)
 
-    async def check_keys(self, keys: ApiKeys, *, every_s: float) -> None:
-        """Ends, for ever, the sockets whose key has been revoked: one query for all of them."""
+    async def close_revoked(self, keys: ApiKeys, *, every_s: float) -> None:
+        """Ends the sockets whose key was revoked, until cancelled. One query checks all keys."""
         while True:
             await asyncio.sleep(every_s)
-            shown = {socket.caller.key_id for socket in self._sockets} - {None}
-            if not shown:
+            used = {socket.caller.key_id for socket in self._sockets} - {None}
+            if not used:
                 continue
             try:
-                valid = await keys.valid([key_id for key_id in shown if key_id is not None])
+                valid = await keys.valid([key_id for key_id in used if key_id is not None])
             except ExecutionError as error:
                 log.warning("keys not checked", error=str(error))
                 continue
-            except Exception:  # without this loop, a revoked key would go on
+            except Exception:  # a stopped loop would leave revoked keys in use
                 log.exception("keys not checked")
                 continue
             for socket in list(self._sockets):
-                if socket.caller.key_id in shown - valid:
+                if socket.caller.key_id in used - valid:
                     socket.end(Close.UNAUTHORIZED)
 
     async def drain(self, *, over_s: float) -> None:
-        """Sends all clients away to come again, evenly spread, and lets no other in.
+        """Closes all sockets with RESTART, evenly over `over_s` seconds, and accepts no others.
 
-        Returns when the last has left, and at the latest a little after `over_s`.
+        Returns when the last one is closed, at the latest shortly after `over_s`.
         """
         self.is_accepting = False
         loop = asyncio.get_running_loop()
@@ -99,12 +99,12 @@ class Register:
             staying = may_stay(count, left_s=left_s, over_s=over_s)
             for socket in list(self._sockets)[: max(len(self._sockets) - staying, 0)]:
                 socket.end(Close.RESTART)
-            if left_s < -DRAIN_LOOK_S:
+            if left_s < -DRAIN_CHECK_S:
                 break
-            await asyncio.sleep(DRAIN_LOOK_S)
+            await asyncio.sleep(DRAIN_CHECK_S)
 
 
 def may_stay(count: int, *, left_s: float, over_s: float) -> int:
-    """How many of `count` sockets are still to be open when `left_s` of `over_s` are left."""
+    """How many of `count` sockets may still be open when `left_s` of `over_s` seconds are left."""
     share = min(max(left_s / over_s, 0.0), 1.0) if over_s > 0 else 0.0
     return math.floor(count * share)

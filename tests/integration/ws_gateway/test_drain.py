@@ -31,23 +31,24 @@ def test_clients_are_sent_away_one_by_one_and_the_others_go_on(
 
     async def work() -> None:
         app, port = ws_gateway_app(settings), free_port()
-        register, address = app.state.register, f"127.0.0.1:{port}"
+        address = f"127.0.0.1:{port}"
         life = await a_life(orders)
         async with serving(app, host="127.0.0.1", port=port, lifespan=True):
+            registry = app.state.services.registry
             sockets = [await a_socket(address, life.order_id) for _ in range(3)]
             for socket in sockets:
                 await next_seqs(socket, 1)
-            assert await register.accepts()
-            draining = asyncio.create_task(register.drain(over_s=3600))
+            assert await registry.accepts()
+            draining = asyncio.create_task(registry.drain(over_s=3600))
             assert await to_the_end(sockets[0]) == ([], 1012)
-            assert not await register.accepts()
+            assert not await registry.accepts()
             assert await close_code(a_socket(address, life.order_id)) == 1012
             assert await close_code(a_multiplexed_socket(address)) == 1012
             await life.move(S.ROUTING)
             for socket in sockets[1:]:
                 assert await next_seqs(socket, 1) == [2]
             draining.cancel()
-            await register.drain(over_s=0)
+            await registry.drain(over_s=0)
             for socket in sockets[1:]:
                 assert await to_the_end(socket) == ([], 1012)
 

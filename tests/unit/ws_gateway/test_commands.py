@@ -12,10 +12,10 @@ from order_engine.ws_gateway.commands import (
     BadRequest,
     Subscribe,
     Unsubscribe,
-    after_of,
-    echo_of,
-    fields_of,
-    request_of,
+    echoed_id,
+    parse_after,
+    parse_command,
+    parse_object,
 )
 
 TEXT = "019c0000-0000-7000-8000-000000000abc"
@@ -37,7 +37,7 @@ ORDER_ID = OrderId(UUID(TEXT))
 def test_a_request_is_understood(
     fields: Mapping[str, Any], request_: Subscribe | Unsubscribe
 ) -> None:
-    assert request_of(fields_of({"text": json.dumps(fields)})) == request_
+    assert parse_command(parse_object({"text": json.dumps(fields)})) == request_
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_a_request_is_understood(
 )
 def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]) -> None:
     with pytest.raises(BadRequest):
-        fields_of(message)
+        parse_object(message)
 
 
 @pytest.mark.parametrize("op", ["subscribe", "unsubscribe"])
@@ -55,17 +55,17 @@ def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]
 )
 def test_an_id_that_is_none_is_no_order(op: str, text: str) -> None:
     with pytest.raises(OrderNotFound):
-        request_of({"op": op, "orderId": text})
+        parse_command({"op": op, "orderId": text})
 
 
 @pytest.mark.parametrize(("text", "after"), [("0", 0), ("007", 7), ("999999999", AFTER_MAX)])
 def test_a_seq_is_read(text: str, after: int) -> None:
-    assert after_of(text) == after
+    assert parse_after(text) == after
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "1e3", "x", "٣", "1234567890", "1_0"])
 def test_what_is_no_seq_is_not(text: str) -> None:
-    assert after_of(text) is None
+    assert parse_after(text) is None
 
 
 @pytest.mark.parametrize(
@@ -84,4 +84,4 @@ def test_what_is_no_seq_is_not(text: str) -> None:
 def test_an_error_names_the_order_unless_it_is_a_monster(
     order_id: object, echo: Mapping[str, str]
 ) -> None:
-    assert echo_of({"orderId": order_id}) == echo
+    assert echoed_id({"orderId": order_id}) == echo

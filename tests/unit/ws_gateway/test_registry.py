@@ -4,7 +4,7 @@ import pytest
 
 from order_engine.execution.messages.streams import Close
 from order_engine.ws_gateway.close_codes import Refused
-from order_engine.ws_gateway.registry import Register, may_stay
+from order_engine.ws_gateway.registry import SocketRegistry, may_stay
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 2_000])
@@ -22,10 +22,14 @@ def test_a_drain_without_time_keeps_nobody() -> None:
 
 
 def test_a_place_is_free_again_when_its_holder_has_left() -> None:
-    register = Register({"key": 1})
-    with register.place("key", "a"), register.place("key", "b"), pytest.raises(Refused) as refused:
-        register.place("key", "a").__enter__()
-    with register.place("key", "a"):
+    registry = SocketRegistry({"key": 1})
+    with (
+        registry.counted("key", "a"),
+        registry.counted("key", "b"),
+        pytest.raises(Refused) as refused,
+    ):
+        registry.counted("key", "a").__enter__()
+    with registry.counted("key", "a"):
         pass
 
     assert refused.value.code is Close.TOO_MANY

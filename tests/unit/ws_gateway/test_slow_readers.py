@@ -1,8 +1,8 @@
 import pytest
 
 from order_engine.ws_gateway.slow_readers import (
-    SLOW_LOOKS,
-    STUCK_LOOKS,
+    SLOW_CHECKS,
+    STUCK_CHECKS,
     WAITING_BYTES_MAX,
     WAITING_FRAMES_MAX,
     Progress,
@@ -14,39 +14,41 @@ MANY = Waiting(frames=WAITING_FRAMES_MAX + 1, size_bytes=150)
 MUCH = Waiting(frames=1, size_bytes=WAITING_BYTES_MAX + 1)
 
 
-def standing_still(looks: int) -> Progress:
+def without_progress(checks: int) -> Progress:
     progress = Progress().at("here")
-    for _ in range(looks):
+    for _ in range(checks):
         progress = progress.at("here")
     return progress
 
 
 @pytest.mark.parametrize(
-    ("looks", "waiting", "bound"),
+    ("checks", "waiting", "bound"),
     [
-        (SLOW_LOOKS - 1, MANY, None),
-        (SLOW_LOOKS, MANY, "frames"),
-        (SLOW_LOOKS - 1, MUCH, None),
-        (SLOW_LOOKS, MUCH, "bytes"),
-        (SLOW_LOOKS, LITTLE, None),
-        (STUCK_LOOKS - 1, LITTLE, None),
-        (STUCK_LOOKS, LITTLE, "time"),
+        (SLOW_CHECKS - 1, MANY, None),
+        (SLOW_CHECKS, MANY, "frames"),
+        (SLOW_CHECKS - 1, MUCH, None),
+        (SLOW_CHECKS, MUCH, "bytes"),
+        (SLOW_CHECKS, LITTLE, None),
+        (STUCK_CHECKS - 1, LITTLE, None),
+        (STUCK_CHECKS, LITTLE, "time"),
     ],
 )
-def test_who_stands_still_breaks_a_bound(looks: int, waiting: Waiting, bound: str | None) -> None:
-    assert standing_still(looks).broken_bound(lambda: waiting) == bound
+def test_a_client_without_progress_exceeds_a_bound(
+    checks: int, waiting: Waiting, bound: str | None
+) -> None:
+    assert without_progress(checks).exceeded_bound(lambda: waiting) == bound
 
 
 @pytest.mark.parametrize("mark", ["there", None])
 def test_who_moves_or_has_all_breaks_none(mark: object) -> None:
-    progress = standing_still(STUCK_LOOKS).at(mark)
+    progress = without_progress(STUCK_CHECKS).at(mark)
 
-    assert progress.broken_bound(lambda: MANY) is None
+    assert progress.exceeded_bound(lambda: MANY) is None
 
 
 def test_who_has_all_may_stand_still_for_ever() -> None:
     progress = Progress()
-    for _ in range(10 * STUCK_LOOKS):
+    for _ in range(10 * STUCK_CHECKS):
         progress = progress.at(None)
 
-    assert progress.broken_bound(lambda: MANY) is None
+    assert progress.exceeded_bound(lambda: MANY) is None
