@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import redis
 
-from order_engine.execution.stores.redis_clients import redis_client
 from support.stores import (
     Databases,
     Stores,
@@ -45,5 +44,8 @@ def redis_url(stores: Stores) -> str:
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
+    # imported here, because the tests of rq_slots run without the engine
+    from order_engine.execution.stores.redis_clients import redis_client
+
     with redis_client(redis_url) as client:
         yield client

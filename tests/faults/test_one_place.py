@@ -15,8 +15,7 @@ import pytest
 import redis
 
 from rq_slots.rate_window import WINDOW_S, RateWindow
-from support.cutting_proxy import Command, CuttingProxy, cutting_proxy
-from support.lossy_proxy import Loss
+from support.cutting_proxy import Command, CuttingProxy, Loss, cutting_proxy
 from support.rq import (
     FAILED,
     FIRST_SEEN,
@@ -31,6 +30,7 @@ from support.rq import (
     enqueue,
     places,
     queue_of,
+    redis_at,
     until,
     working,
 )
@@ -43,6 +43,13 @@ AN_HOUR_S = 3600
 MALFORMED, LATE = 3, 4
 NOT_BEGUN = {"list", "intermediate", "quarantine"}
 LAST_PLACES = {"finished", "failed", "quarantine"}
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[redis.Redis]:
+    """A client that waits for a Redis that shares its processor with other tests."""
+    with redis_at(redis_url, timeout_s=10) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from enum import Enum
 
 import hiredis
 from redis.connection import parse_url
 
-from support.lossy_proxy import Loss
-
 Command = Sequence[bytes]
 Where = Callable[[Command], bool]
+
+
+class Loss(Enum):
+    REQUEST = "the request never arrives"
+    REPLY = "it is done, and the reply is lost"
 
 
 class CuttingProxy:

@@ -4,15 +4,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from enum import Enum
 from urllib.parse import urlsplit, urlunsplit
 
 from psycopg2.extensions import parse_dsn
 
-
-class Loss(Enum):
-    REQUEST = "the request never arrives"
-    REPLY = "it is done, and the reply is lost"
+from support.cutting_proxy import Loss as Loss
 
 
 class LossyProxy:

@@ -58,10 +58,10 @@ class NotBegun(Exception):
     """Raised by a job's function that could not begin."""
 
 
-def redis_at(url: str) -> redis.Redis:
-    """A client whose calls take at most 1 s and are never repeated."""
+def redis_at(url: str, *, timeout_s: float = 1.0) -> redis.Redis:
+    """A client that bounds each call by `timeout_s` and never repeats one."""
     return redis.Redis.from_url(
-        url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+        url, socket_timeout=timeout_s, socket_connect_timeout=timeout_s, retry=Retry(NoBackoff(), 0)
     )
 
 

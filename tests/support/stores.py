@@ -1,5 +1,7 @@
 """Real PostgreSQL and Redis for the tests: containers when a Docker engine answers, else the
 embedded servers that `make run` uses. TEST_STORES=docker or =embedded chooses.
+
+The engine is imported when a server starts: the tests of rq_slots run without it.
 """
 
 import os
@@ -12,10 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import psycopg2
 import redis
 
-from order_engine.execution.migrations.main import migrate
 from support.ports import free_port
 
 TEMPLATES = {"orders": "template_orders", "chain": "template_chain"}
@@ -65,6 +65,8 @@ def _docker_answers() -> bool:
 
 @contextmanager
 def running_stores(kind: str, directory: Path) -> Iterator[Stores]:
+    from order_engine.execution.migrations.main import migrate
+
     with ExitStack() as stack:
         if kind == "docker":
             from support.containers import postgres_container, redis_container
@@ -107,6 +109,8 @@ def database(url: str, name: str) -> str:
 
 
 def execute(url: str, sql: str) -> None:
+    import psycopg2
+
     connection = psycopg2.connect(url)
     connection.autocommit = True
     try:

@@ -95,12 +95,13 @@ def enqueue_call(client: redis.Redis, job_id: str, name: str, instance: object) 
     client.rpush(LIST, job_id)
 
 
-INTRUDERS = [("os.cpu_count", None), ("upper", "text")]
+INTRUDERS = [("os.getpid", None), ("upper", "text")]
 
 
 @pytest.mark.parametrize(
     ("name", "instance", "result"),
-    [("os.cpu_count", None, os.cpu_count()), ("upper", "text", "TEXT")],
+    [("os.getpid", None, os.getpid()), ("upper", "text", "TEXT")],
+    ids=["function", "method"],
 )
 def test_a_stock_worker_calls_whatever_a_hash_names(
     client: redis.Redis, stock: redis.Redis, name: str, instance: object, result: object

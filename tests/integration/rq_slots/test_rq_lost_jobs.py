@@ -11,8 +11,7 @@ from rq.registry import StartedJobRegistry
 from rq.serializers import JSONSerializer
 
 from rq_slots.worker import SlotWorker
-from support.cutting_proxy import CuttingProxy, is_call
-from support.lossy_proxy import Loss
+from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.rq import (
     AN_HOUR_S,
     INTERMEDIATE,

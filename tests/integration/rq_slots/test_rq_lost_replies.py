@@ -7,8 +7,7 @@ import redis
 from rq import Callback
 
 from rq_slots.rate_window import RateWindow
-from support.cutting_proxy import CuttingProxy, is_call
-from support.lossy_proxy import Loss
+from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.redis_process import RedisProcess
 from support.rq import (
     FAILED,

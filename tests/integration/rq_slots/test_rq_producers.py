@@ -9,8 +9,7 @@ from rq import Callback, Repeat, Retry
 from rq.rate_limit import RateLimit
 from rq.results import Result
 
-from support.cutting_proxy import CuttingProxy, cutting_proxy, is_call
-from support.lossy_proxy import Loss
+from support.cutting_proxy import CuttingProxy, Loss, cutting_proxy, is_call
 from support.rq import (
     DEFERRED,
     FAILED,

@@ -19,8 +19,7 @@ from rq_slots.allowlist import allowlisted
 from rq_slots.job_data import CALL_BYTES_MAX
 from rq_slots.rate_window import WINDOW_S, RateWindow
 from rq_slots.worker import SlotWorker
-from support.cutting_proxy import cutting_proxy
-from support.lossy_proxy import Loss
+from support.cutting_proxy import Loss, cutting_proxy
 from support.rq import (
     INTERMEDIATE,
     LIST,

@@ -7,8 +7,7 @@ from contextlib import asynccontextmanager
 import redis
 
 from rq_slots.worker import SlotWorker
-from support.cutting_proxy import cutting_proxy, is_call
-from support.lossy_proxy import Loss
+from support.cutting_proxy import Loss, cutting_proxy, is_call
 from support.rq import (
     FAILED,
     STARTED,

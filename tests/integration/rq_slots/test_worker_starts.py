@@ -7,8 +7,7 @@ import redis
 from prometheus_client import REGISTRY
 
 from rq_slots.scripts import lua
-from support.cutting_proxy import cutting_proxy, is_call
-from support.lossy_proxy import Loss
+from support.cutting_proxy import Loss, cutting_proxy, is_call
 from support.rq import (
     FAILED,
     LIST,
