@@ -24,7 +24,6 @@ from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua
 
-LEASE_S = 20
 WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
 UNANSWERED_MAX = 100
 CHECKED_MAX = 1_000  # entries that are no jobs, dropped by one claim
@@ -45,6 +44,7 @@ class JobQueue:
         executions_key: str,
         stale_after_s: float,
         hint_prefix: str,
+        lease_s: int,
     ) -> None:
         self.queue = queue
         self.key = Queue.redis_queue_namespace_prefix + queue
@@ -57,6 +57,7 @@ class JobQueue:
         self.first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
         self._stale_after_s = stale_after_s
         self.hint_prefix = hint_prefix
+        self._lease_s = lease_s
         self._worker_name = worker_name
         self._worker_key = worker_key
         self._client = client
@@ -134,7 +135,7 @@ class JobQueue:
                 own.reserved,
                 self._window.limit,
                 WINDOW_S,
-                LEASE_S,
+                self._lease_s,
                 claim_id,
                 self._worker_name,
                 held,
@@ -212,7 +213,7 @@ class JobQueue:
 
     def _put_back(self, members: Sequence[bytes], *, is_unanswered: bool = False) -> int:
         # of what nobody has run or beaten for, the lease tells the moment of the token
-        arguments: list[Any] = [RQ_KEY_PREFIX, LEASE_S if is_unanswered else 0]
+        arguments: list[Any] = [RQ_KEY_PREFIX, self._lease_s if is_unanswered else 0]
         for member in members:
             job_id, _, execution = member.rpartition(b":")
             token = job_id if job_id.startswith(self.hint_prefix.encode()) else member

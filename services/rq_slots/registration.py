@@ -21,7 +21,7 @@ from rq.worker.base import WorkerStatus
 
 from rq_slots.allowlist import allowlisted
 from rq_slots.executions import EndedJob, StartedJob
-from rq_slots.job_queue import LEASE_S, JobQueue
+from rq_slots.job_queue import JobQueue
 
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
@@ -44,7 +44,9 @@ class RqRegistration(BaseWorker):
 
     death_penalty_class = TimerDeathPenalty  # RQ's other one needs the main thread
 
-    def __init__(self, queue: str, *, client: redis.Redis, functions: Container[str]) -> None:
+    def __init__(
+        self, queue: str, *, client: redis.Redis, functions: Container[str], lease_s: int
+    ) -> None:
         super().__init__(
             [queue],
             # RQ refuses the name of a killed worker for 480 s
@@ -56,6 +58,7 @@ class RqRegistration(BaseWorker):
             worker_ttl=WORKER_TTL_S,
             prepare_for_work=False,  # would ask Redis, which may be away
         )
+        self._lease_s = lease_s
         self.hostname, self.pid = socket.gethostname(), os.getpid()
 
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
@@ -67,14 +70,14 @@ class RqRegistration(BaseWorker):
             self.connection.delete(self.key)  # what counters have left there is no worker to RQ
             self.ip_address = str(self.connection.client_info()["addr"])
             self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
-        expires_at = time.time() + LEASE_S
+        expires_at = time.time() + self._lease_s
         with self.connection.pipeline(transaction=False) as pipeline:
             self.heartbeat(pipeline=pipeline)
             state = WorkerStatus.BUSY if busy else WorkerStatus.IDLE
             pipeline.hset(self.key, "state", state.value)
             for job in running:
                 pipeline.zadd(jobs.started_key, {job.member: expires_at}, xx=True)
-                pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, LEASE_S)
+                pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, self._lease_s)
             pipeline.execute()
 
     def finish_as_rq(self, ended: EndedJob) -> None:

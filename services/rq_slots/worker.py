@@ -32,7 +32,8 @@ from rq_slots.unreported import UnreportedResults
 IDLE_BLOCK_S = 0.5
 CALL_INTERVAL_S = 0.5
 PAUSE_MIN_S = 0.05
-BEAT_EVERY_S = 5.0
+JOB_LEASE_S = 20
+BEATS_PER_LEASE = 4
 CANCELLED_WITHIN_S = 1.0
 RECORD_AFTER_S = 0.1  # a job that is over by then never has the record that RQ's tools look for
 
@@ -50,7 +51,8 @@ class SlotWorker:
     begun: its job goes back to the head, and no other is claimed until `store_answers`.
     `recent_starts` gives job ids and ages in seconds for a shared window that Redis has lost.
 
-    An idle worker waits for a job for `idle_block_s`, a busy one calls Redis every
+    A started job is protected for `job_lease_s` after its worker stops renewing, which it does four
+    times in that time. An idle worker waits for a job for `idle_block_s`, a busy one calls Redis every
     `call_interval_s`; both bound how late it sees `stop`.
     """
 
@@ -67,10 +69,13 @@ class SlotWorker:
         not_begun: tuple[type[Exception], ...] = (),
         store_answers: Callable[[], Awaitable[bool]] | None = None,
         recent_starts: RecentStarts | None = None,
+        job_lease_s: int = JOB_LEASE_S,
         idle_block_s: float = IDLE_BLOCK_S,
         call_interval_s: float = CALL_INTERVAL_S,
     ) -> None:
-        self.registration = RqRegistration(queue, client=client, functions=functions)
+        self.registration = RqRegistration(
+            queue, client=client, functions=functions, lease_s=job_lease_s
+        )
         self.slots = slots
         self.last_claim: ClaimedJobs | None = None
         self._window = window
@@ -84,6 +89,7 @@ class SlotWorker:
             executions_key=self.registration.executions_key,
             stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
+            lease_s=job_lease_s,
         )
         metrics.SLOTS.labels(queue=queue).set(slots.count)
         self._maintenance = Maintenance(self.registration, self._jobs)
@@ -101,6 +107,7 @@ class SlotWorker:
         self._unreported = UnreportedResults()
         self._store_is_away = False
         self._redis = RedisState(queue)
+        self._beat_every_s = job_lease_s / BEATS_PER_LEASE
         self._next_beat = 0.0
 
     @property
@@ -232,7 +239,7 @@ class SlotWorker:
             if now >= self._next_beat:
                 running = self._running.jobs
                 self.registration.beat(self._jobs, running, busy=bool(running))
-                self._next_beat = now + BEAT_EVERY_S
+                self._next_beat = now + self._beat_every_s
             self._settle()
         ended = list(self._unreported.ended)
         unrecorded = self._unreported.unrecorded(claimed_before=now - RECORD_AFTER_S)

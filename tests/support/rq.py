@@ -23,7 +23,7 @@ from rq_slots.executions import JobFunction
 from rq_slots.job_queue import JobQueue
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
-from rq_slots.worker import CALL_INTERVAL_S, RecentStarts, SlotWorker
+from rq_slots.worker import CALL_INTERVAL_S, JOB_LEASE_S, RecentStarts, SlotWorker
 
 Scores = list[tuple[bytes, float]]
 
@@ -95,6 +95,7 @@ def a_worker(
     recent_starts: RecentStarts | None = None,
     stale_after_s: float = 0,
     clock: Callable[[], float] = time.monotonic,
+    job_lease_s: int = JOB_LEASE_S,
     idle_block_s: float = 0.05,
     call_interval_s: float = CALL_INTERVAL_S,
 ) -> SlotWorker:
@@ -113,6 +114,7 @@ def a_worker(
         store_answers=store_answers,
         recent_starts=recent_starts,
         stale_after_s=stale_after_s,
+        job_lease_s=job_lease_s,
         idle_block_s=idle_block_s,
         call_interval_s=call_interval_s,
     )
@@ -176,6 +178,7 @@ def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
         executions_key="rq:worker:dead:executions",
         stale_after_s=0,
         hint_prefix=HINT_PREFIX,
+        lease_s=JOB_LEASE_S,
     )
 
 

@@ -53,6 +53,7 @@ async def serve(settings: OrderWorkerSettings) -> None:
             not_begun=(StoreUnavailable, Overloaded),
             store_answers=partial(_store_answers, running.orders, stop),
             recent_starts=partial(_recent_starts, running.orders, stop),
+            job_lease_s=settings.queue_job_lease_s,
         )
 
         async def redis_keys_are_usable() -> bool:

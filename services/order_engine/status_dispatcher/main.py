@@ -47,6 +47,7 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
         window=_window(client, settings),
         hint_prefix=STATUS_HINT_PREFIX,
         stale_after_s=STALE_AFTER_S,
+        job_lease_s=settings.queue_job_lease_s,
     )
 
     async def redis_answers() -> bool:

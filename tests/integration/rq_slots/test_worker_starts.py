@@ -18,6 +18,7 @@ from support.rq import (
     a_worker,
     claims_again,
     enqueue,
+    lease_s,
     queue_of,
     redis_at,
     running,
@@ -162,3 +163,37 @@ def test_a_window_is_united_again_when_the_worker_was_without_redis_for_a_moment
 
     with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
         asyncio.run(work(behind_proxy))
+
+
+@pytest.mark.parametrize("job_lease_s", [20, 60])
+def test_a_started_job_has_the_lease_of_the_setting(client: redis.Redis, job_lease_s: int) -> None:
+    gate = asyncio.Event()
+
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, hold, job_lease_s=job_lease_s):
+            await until(lambda: client.zcard(STARTED))
+            assert job_lease_s - 5 < lease_s(client) <= job_lease_s
+            gate.set()
+
+    asyncio.run(work())
+
+
+def test_a_lease_is_renewed_before_it_ends(client: redis.Redis) -> None:
+    gate = asyncio.Event()
+
+    async def hold(_: int) -> None:
+        await gate.wait()
+
+    async def work() -> None:
+        enqueue(client, 1)
+        async with working(client, hold, job_lease_s=2):
+            await until(lambda: client.zcard(STARTED))
+            ((_, first),) = client.zrange(STARTED, 0, -1, withscores=True)
+            await until(lambda: client.zrangebyscore(STARTED, first + 2, "+inf"))
+            gate.set()
+
+    asyncio.run(work())
