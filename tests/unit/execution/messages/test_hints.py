@@ -1,13 +1,8 @@
 import json
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
-import redis
-from rq.job import Job, JobStatus
-from rq.serializers import JSONSerializer
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.status import OrderStatus
@@ -22,26 +17,9 @@ from order_engine.execution.messages.hints import (
     status_queue,
 )
 from order_engine.execution.messages.seals import Seal
-from rq_slots.enqueue import NewJob, job_hash
 from support.builders import NOON, ORDER_ID, an_event
 
 SEAL = Seal(b"s" * 32)
-ENQUEUED_AT = NOON + timedelta(milliseconds=3)
-
-
-def restored(hint: NewJob, *, enqueued_at: datetime = ENQUEUED_AT) -> Job:
-    """The job that RQ restores from the hash. Nothing is sent to Redis."""
-    job = Job(hint.job_id, connection=redis.Redis(), serializer=JSONSerializer)
-    job.restore(as_stored(job_hash(hint, now=enqueued_at)))
-    return job
-
-
-def as_stored(fields: Mapping[Any, Any]) -> dict[bytes, bytes]:
-    """The fields as Redis returns them."""
-    return {
-        str(name).encode(): value if isinstance(value, bytes) else str(value).encode()
-        for name, value in fields.items()
-    }
 
 
 def test_there_is_one_queue_for_orders_and_one_for_each_status() -> None:
@@ -110,21 +88,21 @@ def test_a_hint_contains_the_time_of_the_commit() -> None:
     assert [hint.meta["created_at"] for hint in (order, status)] == [NOON.timestamp()] * 2
 
 
-def test_rq_reads_an_order_hint_as_a_call() -> None:
-    job = restored(order_hint(ORDER_ID, created_at=NOON))
+def test_a_hint_names_its_function() -> None:
+    order = order_hint(ORDER_ID, created_at=NOON)
+    status = status_hint(an_event(), SEAL)
 
-    assert (job.func_name, job.args, job.kwargs) == (EXECUTE, [str(ORDER_ID)], {})
+    assert (order.function, status.function) == (EXECUTE, PUBLISH)
 
 
-def test_rq_reads_a_status_hint_as_a_call() -> None:
+def test_a_status_hint_contains_the_order_the_frame_and_the_time() -> None:
     event = an_event(status=OrderStatus.CONFIRMED, payload={"txHash": "0xfeed"})
-    job = restored(status_hint(event, SEAL))
     text = json.dumps(frame(event), separators=(",", ":"))
 
-    assert (job.func_name, job.args, job.kwargs) == (
-        PUBLISH,
-        [str(event.order_id), SEAL.close(text), event.occurred_at.timestamp()],
-        {},
+    assert status_hint(event, SEAL).arguments == (
+        str(event.order_id),
+        SEAL.close(text),
+        event.occurred_at.timestamp(),
     )
 
 
@@ -144,38 +122,14 @@ def test_a_stock_worker_can_import_the_function_of_a_hint(function: str) -> None
     assert callable(getattr(pytest.importorskip(module), name))
 
 
-HINTS = [
-    pytest.param(order_hint(ORDER_ID, created_at=NOON), 30, id="order"),
-    pytest.param(status_hint(an_event(occurred_at=NOON), SEAL), 3600, id="status"),
-]
+def test_a_failed_hint_is_kept_for_30_s_or_an_hour() -> None:
+    order, status = order_hint(ORDER_ID, created_at=NOON), status_hint(an_event(), SEAL)
+
+    assert (order.failure_ttl_s, status.failure_ttl_s) == (30, 3600)
 
 
-@pytest.mark.parametrize(("hint", "failure_ttl_s"), HINTS)
-def test_rq_reads_the_queue_and_the_ttl_of_a_hint(hint: NewJob, failure_ttl_s: int) -> None:
-    job = restored(hint)
+def test_a_hint_was_created_at_the_time_of_the_commit() -> None:
+    order = order_hint(ORDER_ID, created_at=NOON)
+    status = status_hint(an_event(occurred_at=NOON), SEAL)
 
-    assert job.get_status(refresh=False) is JobStatus.QUEUED
-    assert (job.origin, job.description, job.timeout) == (hint.queue, hint.job_id, 180)
-    assert (job.result_ttl, job.failure_ttl) == (0, failure_ttl_s)
-    assert job.meta == hint.meta
-
-
-@pytest.mark.parametrize(("hint", "_"), HINTS)
-def test_rq_reads_both_times_of_a_hint(hint: NewJob, _: int) -> None:
-    job = restored(hint)
-
-    assert (job.created_at, job.enqueued_at) == (NOON, ENQUEUED_AT)
-
-
-def test_a_commit_time_of_another_zone_is_written_in_utc() -> None:
-    berlin = timezone(timedelta(hours=2))
-    job = restored(order_hint(ORDER_ID, created_at=datetime(2026, 6, 1, 1, tzinfo=berlin)))
-
-    assert job.created_at == datetime(2026, 5, 31, 23, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(("hint", "_"), HINTS)
-def test_a_hint_has_no_retries(hint: NewJob, _: int) -> None:
-    job = restored(hint)
-
-    assert (job.retries_left, job.retry_intervals) == (None, None)
+    assert [hint.created_at for hint in (order, status)] == [NOON] * 2
