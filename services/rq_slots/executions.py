@@ -43,7 +43,7 @@ class ClaimedJobs:
     left: Set[bytes] = frozenset()
     suspended: bool = False
     window_unknown: bool = False
-    room: int = 0
+    tokens_left: int = 0
     wait_s: float = 0.0
     head: float | None = None
     empty: bool = False
@@ -51,7 +51,7 @@ class ClaimedJobs:
     @property
     def is_idle(self) -> bool:
         """True when jobs may start but none waits."""
-        return not self.jobs and self.room > 0
+        return not self.jobs and self.tokens_left > 0
 
 
 NOTHING = ClaimedJobs(jobs=())

@@ -1,5 +1,6 @@
 """Jobs of one RQ queue, ended and claimed in bulk: one Lua call for both, on RQ's own keys."""
 
+import json
 import time
 import uuid
 from collections import deque
@@ -8,12 +9,6 @@ from typing import Any
 
 import redis
 from rq.defaults import RQ_KEY_PREFIX
-from rq.intermediate_queue import IntermediateQueue
-from rq.queue import Queue
-from rq.registry import (
-    FailedJobRegistry,
-    StartedJobRegistry,
-)
 from rq.suspension import WORKERS_SUSPENDED
 from rq.utils import now, utcformat
 
@@ -21,12 +16,13 @@ from rq_slots import metrics
 from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S
 from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
 from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
+from rq_slots.keys import QueueKeys, WorkerKeys
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua
 
-WAIT_MAX_S = 86_400.0  # what a forged moment adds at most to the sum of all waits
+WAIT_MAX_S = 86_400.0  # the most that a forged timestamp adds to the sum of all waits
 UNANSWERED_MAX = 100
-CHECKED_MAX = 1_000  # entries that are no jobs, dropped by one claim
+ENTRIES_SKIPPED_MAX = 1_000  # entries that are not jobs, dropped by one claim
 
 
 class JobQueue:
@@ -39,63 +35,98 @@ class JobQueue:
         client: redis.Redis,
         functions: Mapping[str, JobFunction],
         window: RateWindow,
-        worker_name: str,
-        worker_key: str,
-        executions_key: str,
+        worker: WorkerKeys,
         stale_after_s: float,
         hint_prefix: str,
         lease_s: int,
     ) -> None:
         self.queue = queue
-        self.key = Queue.redis_queue_namespace_prefix + queue
-        self.started_key = StartedJobRegistry(queue, connection=client).key
-        self.intermediate_key = IntermediateQueue.get_intermediate_queue_key(self.key)
-        self.failed_key = FailedJobRegistry(queue, connection=client).key
-        self._executions_key = executions_key
-        self.quarantine_key = f"{RQ_KEY_PREFIX}:quarantine:{queue}"
-        self._probe_key = f"{RQ_KEY_PREFIX}:probe:{queue}"
-        self.first_seen_key = f"{RQ_KEY_PREFIX}:first-seen:{queue}"
-        self._stale_after_s = stale_after_s
+        self.keys = QueueKeys.of(queue)
         self.hint_prefix = hint_prefix
-        self._lease_s = lease_s
-        self._worker_name = worker_name
-        self._worker_key = worker_key
         self._client = client
         self._functions = functions
         self._window = window
+        self._worker = worker
+        self._lease_s = lease_s
         self._unanswered: deque[str] = deque(maxlen=UNANSWERED_MAX)  # claims without a reply
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
-        self._claim = client.register_script(lua("executions", "claim"))
+        self._run_claim = client.register_script(lua("executions", "claim"))
         self._run_put_back = client.register_script(lua("put_back"))
+        self._options = {
+            "rq_prefix": RQ_KEY_PREFIX,
+            "limit": window.limit,
+            "window_s": WINDOW_S,
+            "lease_s": lease_s,
+            "failure_ttl_s": FAILURE_TTL_S,
+            "worker_name": worker.name,
+            "hint_prefix": hint_prefix,
+            "stale_after_s": stale_after_s,
+            "field_bytes_max": CALL_BYTES_MAX,
+            "entries_skipped_max": ENTRIES_SKIPPED_MAX,
+        }
 
     def claim(
         self,
-        places: int,
+        slots: int,
         *,
         ended: Sequence[EndedJob] = (),
         unrecorded: Sequence[StartedJob] = (),
         held: bytes | str = "",
     ) -> ClaimedJobs:
-        """Ends plain jobs, then starts up to `places`, `held` from the intermediate list first.
+        """Ends plain jobs, then starts up to `slots`, `held` from the intermediate list first.
 
-        Those that succeeded are deleted, and failed ones kept for a while. The `unrecorded` ones run
-        on, and get the record by which RQ's tools know of it.
+        Jobs that succeeded are deleted, and failed ones kept for their `failure_ttl`. The
+        `unrecorded` jobs still run, and get the record that RQ's tools look for.
         """
         outcomes = [
             *((each.job, "succeeded" if each.error is None else "failed") for each in ended),
             *((job, "running") for job in unrecorded),
         ]
-        own, started = self._window.reserve_local(places), []
+        local = self._window.reserve_local(slots)
+        started: list[Any] = []
         claim_id = uuid.uuid4().hex
         self._unanswered.append(claim_id)
         try:
-            answer = self._claim_with(claim_id, own, outcomes, held)
+            reply = self._claim_with(claim_id, local, outcomes, held)
             self._unanswered.remove(claim_id)
-            left, state, room, wait_s, watermark, quarantined, stale, started = answer
+            started = reply[-1]
         finally:
-            started_at = self._window.settle_local(own, started=len(started))
-        moment = now().timestamp()
-        jobs = [self._job(started_at, moment, *fields) for fields in started]
+            started_at = self._window.settle_local(local, started=len(started))
+        return self._claimed(reply, started_at)
+
+    def _claim_with(
+        self,
+        claim_id: str,
+        local: LocalAllowance,
+        outcomes: Iterable[tuple[StartedJob, str]],
+        held: bytes | str,
+    ) -> list[Any]:
+        options = self._options | {
+            "wanted": local.reserved,
+            "local_tokens": local.available,
+            "local_wait_s": local.wait_s,
+            "claim_id": claim_id,
+            "now": utcformat(now()),
+        }
+        keys = self.keys
+        reply: list[Any] = self._run_claim(
+            keys=[
+                *(keys.waiting, keys.intermediate, keys.started, keys.failed, keys.quarantine),
+                *(keys.probe, WORKERS_SUSPENDED, self._worker.worker, self._worker.executions),
+                *(self._window.key, self._window.marker_key),
+            ],
+            args=[
+                json.dumps(options),
+                held,
+                *(word for job, outcome in outcomes for word in (job.id, job.execution, outcome)),
+            ],
+        )
+        return reply
+
+    def _claimed(self, reply: Sequence[Any], started_at: float) -> ClaimedJobs:
+        left, state, tokens_left, wait_s, watermark, quarantined, stale, started = reply
+        at = now().timestamp()
+        jobs = [self._job(started_at, at, *fields) for fields in started]
         metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
         metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
         metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
@@ -104,59 +135,16 @@ class JobQueue:
             left=frozenset(left),
             suspended=state == b"suspended",
             window_unknown=state == b"window_unknown",
-            room=room,
+            tokens_left=tokens_left,
             wait_s=float(wait_s),
             head=moment_in(watermark),
             empty=watermark == b"empty",
         )
 
-    def _claim_with(
-        self,
-        claim_id: str,
-        own: LocalAllowance,
-        outcomes: Iterable[tuple[StartedJob, str]],
-        held: bytes | str,
-    ) -> list[Any]:
-        answer: list[Any] = self._claim(
-            keys=[
-                self.key,
-                self.intermediate_key,
-                self.started_key,
-                self._window.key,
-                self.quarantine_key,
-                WORKERS_SUSPENDED,
-                self._executions_key,
-                self._probe_key,
-                self._window.marker_key,
-                self.failed_key,
-                self._worker_key,
-            ],
-            args=[
-                own.reserved,
-                self._window.limit,
-                WINDOW_S,
-                self._lease_s,
-                claim_id,
-                self._worker_name,
-                held,
-                utcformat(now()),
-                RQ_KEY_PREFIX,
-                self._stale_after_s,
-                self.hint_prefix,
-                own.room,
-                own.wait_s,
-                CALL_BYTES_MAX,
-                CHECKED_MAX,
-                FAILURE_TTL_S,
-                *(word for job, outcome in outcomes for word in (job.id, job.execution, outcome)),
-            ],
-        )
-        return answer
-
     def _job(
         self,
         started_at: float,
-        moment: float,
+        at: float,
         id_: bytes,
         execution: bytes,
         data: bytes,
@@ -165,8 +153,8 @@ class JobQueue:
         plain: int,
     ) -> StartedJob:
         name, arguments, keywords = call_in(data)
-        if (came := moment_in(enqueued_at)) is not None:
-            self._wait_seconds.observe(min(max(moment - came, 0.0), WAIT_MAX_S))
+        if (since := moment_in(enqueued_at)) is not None:
+            self._wait_seconds.observe(min(max(at - since, 0.0), WAIT_MAX_S))
         return StartedJob(
             id=id_,
             execution=execution,
@@ -180,10 +168,10 @@ class JobQueue:
         )
 
     def wait_for_one(self, timeout_s: float) -> ClaimedJobs:
-        """Waits for a job, for at most `timeout_s`, and starts it; holds no token meanwhile."""
+        """Waits for a job for at most `timeout_s`, and starts it. Holds no token while it waits."""
         held = self._client.blmove(
-            self.key,
-            self.intermediate_key,
+            self.keys.waiting,
+            self.keys.intermediate,
             timeout_s,  # type: ignore[arg-type]  # redis takes fractions of a second
             "LEFT",
             "RIGHT",
@@ -191,34 +179,34 @@ class JobQueue:
         return self.claim(1, held=held or "")
 
     def put_back(self, jobs: Sequence[StartedJob]) -> None:
-        """Puts jobs that could not be begun back at the head, with their tokens."""
+        """Puts jobs that could not begin back at the head, with their tokens."""
         refunded = self._put_back([job.member for job in jobs])
         self._window.refund_local([job.started_at for job in jobs])
         metrics.TOKENS_REFUNDED.labels(reason="job_not_begun").inc(refunded)
 
     def requeue_unanswered_claims(self) -> None:
-        """Puts back what claims have started whose reply was lost.
+        """Puts back the jobs of claims whose reply was lost.
 
-        A claim that Redis carries out only after this is found when its lease has run out.
+        The jobs of a claim that Redis executes after this call wait until their lease ends.
         """
         if not self._unanswered:
             return
-        started: Set[Any] = self._client.smembers(self._executions_key)
+        started: Set[Any] = self._client.smembers(self._worker.executions)
         lost = [member for member in started if _claim_of(member) in self._unanswered]
         if lost:
-            refunded = self._put_back(sorted(lost, key=_place_in_claim), is_unanswered=True)
+            refunded = self._put_back(sorted(lost, key=_number_in_claim), is_unanswered=True)
             metrics.TOKENS_REFUNDED.labels(reason="claim_not_learned").inc(refunded)
             metrics.JOBS_RECALLED.labels(queue=self.queue).inc(len(lost))
         self._unanswered.clear()
 
     def _put_back(self, members: Sequence[bytes], *, is_unanswered: bool = False) -> int:
-        # of what nobody has run or beaten for, the lease tells the moment of the token
+        # the lease of an unanswered claim was never renewed, so it gives the time of the token
         arguments: list[Any] = [RQ_KEY_PREFIX, self._lease_s if is_unanswered else 0]
         for member in members:
             job_id, _, execution = member.rpartition(b":")
             token = job_id if job_id.startswith(self.hint_prefix.encode()) else member
             arguments += [job_id, execution, token]
-        keys = [self.key, self.started_key, self._window.key, self._executions_key]
+        keys = self.keys.waiting, self.keys.started, self._window.key, self._worker.executions
         return int(self._run_put_back(keys=keys, args=arguments))
 
 
@@ -226,6 +214,6 @@ def _claim_of(member: bytes) -> str:
     return member.rpartition(b":")[2].rpartition(b"-")[0].decode(errors="replace")
 
 
-def _place_in_claim(member: bytes) -> tuple[int, bytes]:
-    place = member.rpartition(b"-")[2]
-    return (int(place) if place.isdigit() else 0, member)
+def _number_in_claim(member: bytes) -> tuple[int, bytes]:
+    number = member.rpartition(b"-")[2]
+    return (int(number) if number.isdigit() else 0, member)

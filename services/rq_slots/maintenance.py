@@ -110,8 +110,8 @@ class Maintenance:
     def _end_abandoned(self) -> bool:
         """Ends some jobs that nobody works on any more; False where there may be others."""
         abandoned = self._sweeper.abandoned()
-        self._end_each(abandoned.executions, self._jobs.started_key, self._end_execution)
-        self._end_each(abandoned.stuck, self._jobs.intermediate_key, self._end_stuck)
+        self._end_each(abandoned.executions, self._jobs.keys.started, self._end_execution)
+        self._end_each(abandoned.stuck, self._jobs.keys.intermediate, self._end_stuck)
         return abandoned.is_all
 
     def _enqueue_ready(self) -> None:

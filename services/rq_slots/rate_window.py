@@ -33,7 +33,7 @@ class LocalAllowance:
     """
 
     reserved: int
-    room: int
+    available: int
     wait_s: float = 0.0
 
 
@@ -92,16 +92,18 @@ class RateWindow:
     def reserve_local(self, wanted: int) -> LocalAllowance:
         """Room for up to `wanted` starts, to be settled with once it is known how many there were."""
         if self.limit == 0:
-            return LocalAllowance(reserved=wanted, room=NO_LIMIT)
+            return LocalAllowance(reserved=wanted, available=NO_LIMIT)
         with self._local_lock:
             horizon = self._clock() - WINDOW_S
             while self._local_starts and self._local_starts[0] <= horizon:
                 self._local_starts.popleft()
-            room = self.limit - len(self._local_starts) - self._local_reserved
-            reserved = max(min(wanted, room), 0)
+            available = self.limit - len(self._local_starts) - self._local_reserved
+            reserved = max(min(wanted, available), 0)
             self._local_reserved += reserved
-            wait_s = self._local_starts[0] - horizon if room <= 0 and self._local_starts else 0.0
-            return LocalAllowance(reserved=reserved, room=max(room, 0), wait_s=wait_s)
+            wait_s = (
+                self._local_starts[0] - horizon if available <= 0 and self._local_starts else 0.0
+            )
+            return LocalAllowance(reserved=reserved, available=max(available, 0), wait_s=wait_s)
 
     def settle_local(self, own: LocalAllowance, *, started: int) -> float:
         """Counts the starts from now on, which is later than they were; returns their moment."""

@@ -21,7 +21,7 @@ from rq.worker.base import WorkerStatus
 
 from rq_slots.allowlist import allowlisted
 from rq_slots.executions import EndedJob, StartedJob
-from rq_slots.job_queue import JobQueue
+from rq_slots.keys import QueueKeys, WorkerKeys
 
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
@@ -61,22 +61,27 @@ class RqRegistration(BaseWorker):
         self._lease_s = lease_s
         self.hostname, self.pid = socket.gethostname(), os.getpid()
 
+    @property
+    def keys(self) -> WorkerKeys:
+        return WorkerKeys(name=self.name, worker=self.key, executions=self.executions_key)
+
     def _set_connection(self, connection: redis.Redis) -> redis.Redis:
         return connection  # RQ would stretch the socket timeout to 415 s
 
-    def beat(self, jobs: JobQueue, running: Iterable[StartedJob], *, busy: bool) -> None:
+    def beat(self, running: Iterable[StartedJob], *, busy: bool) -> None:
         """Renews the worker and its jobs; registers the worker at first and after a FLUSHALL."""
         if not self.connection.hexists(self.key, "birth"):
             self.connection.delete(self.key)  # what counters have left there is no worker to RQ
             self.ip_address = str(self.connection.client_info()["addr"])
             self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
+        started = QueueKeys.of(self.queues[0].name).started
         expires_at = time.time() + self._lease_s
         with self.connection.pipeline(transaction=False) as pipeline:
             self.heartbeat(pipeline=pipeline)
             state = WorkerStatus.BUSY if busy else WorkerStatus.IDLE
             pipeline.hset(self.key, "state", state.value)
             for job in running:
-                pipeline.zadd(jobs.started_key, {job.member: expires_at}, xx=True)
+                pipeline.zadd(started, {job.member: expires_at}, xx=True)
                 pipeline.expire(f"{RQ_KEY_PREFIX}:execution:".encode() + job.member, self._lease_s)
             pipeline.execute()
 

@@ -48,11 +48,11 @@ class Sweeper:
         Skips the jobs of other producers, page by page; at most 20 pages in one call.
         """
         keys = [
-            self._jobs.started_key,
-            self._jobs.failed_key,
-            self._jobs.quarantine_key,
-            self._jobs.intermediate_key,
-            self._jobs.first_seen_key,
+            self._jobs.keys.started,
+            self._jobs.keys.failed,
+            self._jobs.keys.quarantine,
+            self._jobs.keys.intermediate,
+            self._jobs.keys.first_seen,
         ]
         bounds = [SWEEP_PATIENCE_S, SWEEP_MAX, QUARANTINE_S, QUARANTINE_MAX]
         for _ in range(SWEEP_CALLS_MAX):
@@ -68,10 +68,10 @@ class Sweeper:
         """Some of what RQ's maintenance is to end. Members that name no job are set aside at once."""
         members, stuck, quarantined, may_be_more = self._find_abandoned(
             keys=[
-                self._jobs.started_key,
-                self._jobs.intermediate_key,
-                self._jobs.quarantine_key,
-                self._jobs.first_seen_key,
+                self._jobs.keys.started,
+                self._jobs.keys.intermediate,
+                self._jobs.keys.quarantine,
+                self._jobs.keys.first_seen,
             ],
             args=[self._jobs.hint_prefix, ABANDONED_MAX, STUCK_PATIENCE_S],
         )
@@ -80,16 +80,16 @@ class Sweeper:
 
     def drop_stuck(self, job_id: bytes) -> None:
         """Takes a job out of the intermediate list."""
-        self._client.lrem(self._jobs.intermediate_key, 1, job_id)  # type: ignore[arg-type]  # takes bytes
+        self._client.lrem(self._jobs.keys.intermediate, 1, job_id)  # type: ignore[arg-type]  # takes bytes
 
     def quarantine(self, entry: bytes, *, place: str) -> None:
         """Moves an entry from the intermediate list or a registry, by its key, to quarantine."""
         seconds, _ = self._client.time()
         with self._client.pipeline(transaction=True) as pipeline:
-            if place == self._jobs.intermediate_key:
+            if place == self._jobs.keys.intermediate:
                 pipeline.lrem(place, 1, entry)  # type: ignore[arg-type]  # takes bytes
             else:
                 pipeline.zrem(place, entry)
-            pipeline.zadd(self._jobs.quarantine_key, {entry.partition(b":")[0]: seconds})
+            pipeline.zadd(self._jobs.keys.quarantine, {entry.partition(b":")[0]: seconds})
             pipeline.execute()
         metrics.JOBS_QUARANTINED.labels(queue=self._jobs.queue).inc()

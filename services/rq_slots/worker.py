@@ -84,9 +84,7 @@ class SlotWorker:
             client=client,
             functions=functions,
             window=window,
-            worker_name=self.registration.name,
-            worker_key=self.registration.key,
-            executions_key=self.registration.executions_key,
+            worker=self.registration.keys,
             stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
             lease_s=job_lease_s,
@@ -172,7 +170,7 @@ class SlotWorker:
         self._show()
         if claim.window_unknown:
             await self._merge_window()
-        if self.last_claim is None or (taken and claim.room == 0) or self._store_is_away:
+        if self.last_claim is None or (taken and claim.tokens_left == 0) or self._store_is_away:
             await asyncio.sleep(min(max(claim.wait_s, PAUSE_MIN_S), self._call_interval_s))
 
     async def _claim(self, taken: int) -> ClaimedJobs:
@@ -238,7 +236,7 @@ class SlotWorker:
         with suppress(redis.exceptions.OutOfMemoryError):  # the ends that follow make room
             if now >= self._next_beat:
                 running = self._running.jobs
-                self.registration.beat(self._jobs, running, busy=bool(running))
+                self.registration.beat(running, busy=bool(running))
                 self._next_beat = now + self._beat_every_s
             self._settle()
         ended = list(self._unreported.ended)

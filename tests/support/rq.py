@@ -21,6 +21,7 @@ from rq_slots.enqueue import NewJob
 from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.executions import JobFunction
 from rq_slots.job_queue import JobQueue
+from rq_slots.keys import WorkerKeys
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 from rq_slots.worker import CALL_INTERVAL_S, JOB_LEASE_S, RecentStarts, SlotWorker
@@ -173,9 +174,9 @@ def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
         client=client,
         functions={WORK: nothing},
         window=RateWindow(client, key=WINDOW, limit=limit),
-        worker_name="dead",
-        worker_key="rq:worker:dead",
-        executions_key="rq:worker:dead:executions",
+        worker=WorkerKeys(
+            name="dead", worker="rq:worker:dead", executions="rq:worker:dead:executions"
+        ),
         stale_after_s=0,
         hint_prefix=HINT_PREFIX,
         lease_s=JOB_LEASE_S,

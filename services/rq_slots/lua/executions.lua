@@ -1,19 +1,19 @@
--- What becomes of the executions of one worker: they are recorded, and they end.
+-- Records and ends the executions of one worker.
 
 local KEEP_MAX_S = 31536000
 
--- The record that RQ's tools show of an execution that is under way.
+-- Writes the record that RQ's tools show of a running execution.
 local function record_execution(job_id, id, prefix, worker_name, now, lease_s)
     local key, registry = prefix .. ':execution:' .. job_id .. ':' .. id, prefix .. ':executions:' .. job_id
-    local moment = string.format('%.6f', now)
-    redis.pcall('HSET', key, 'id', id, 'job_id', job_id, 'created_at', moment, 'last_heartbeat', moment,
+    local now_s = string.format('%.6f', now)
+    redis.pcall('HSET', key, 'id', id, 'job_id', job_id, 'created_at', now_s, 'last_heartbeat', now_s,
         'worker_name', worker_name)
     redis.call('EXPIRE', key, lease_s)
     redis.pcall('ZADD', registry, now + lease_s + 60, id)
     redis.call('EXPIRE', registry, lease_s + 60)
 end
 
--- Below 0: for ever, as RQ has it.
+-- How long to keep a failed job. Below 0: without end, as in RQ.
 local function seconds_to_keep(key, default_s)
     local keep_s = tonumber(redis.pcall('HGET', key, 'failure_ttl') or default_s)
     if not keep_s or keep_s ~= keep_s then keep_s = default_s end
@@ -21,23 +21,23 @@ local function seconds_to_keep(key, default_s)
 end
 
 local function fail(job_id, key, at)
-    local keep_s = seconds_to_keep(key, at.keep_s)
+    local keep_s = seconds_to_keep(key, at.failure_ttl_s)
     redis.pcall('HSET', key, 'status', 'failed', 'ended_at', at.now_text)
     if keep_s < 0 then
         redis.call('PERSIST', key)
-        redis.call('ZADD', at.failed, keep_s, job_id)  -- below every moment at which RQ looks for expired ones
+        redis.call('ZADD', at.failed, keep_s, job_id)  -- below every time at which RQ checks for expired jobs
     else
         redis.call('EXPIRE', key, keep_s)
         redis.call('ZADD', at.failed, math.floor(at.now) + keep_s, job_id)
     end
 end
 
--- Figures for `rq info`: one that is no number any more must hold up nothing.
+-- Counts for `rq info`. A count that is not a number must not fail the call.
 local function count(worker, outcome, times)
     if times > 0 then redis.pcall('HINCRBY', worker, outcome .. '_job_count', times) end
 end
 
--- The ids of those whose jobs have got dependents; one question for all: nearly always there is none.
+-- The ids of jobs that have dependents. Checks all at once, because nearly always none has any.
 local function with_dependents(executions, prefix)
     local keys, found = {}, {}
     for i, execution in ipairs(executions) do keys[i] = prefix .. ':job:' .. execution.job_id .. ':dependents' end
@@ -49,14 +49,14 @@ local function with_dependents(executions, prefix)
     return found
 end
 
--- Ends executions of plain jobs, each a job_id, id and outcome: deletes the jobs that are still in the started
--- registry, and keeps failed ones for a while. Those that are 'running' get a record: most jobs are over before,
--- and never had one.
+-- Ends executions of plain jobs, each a job_id, id and outcome. Deletes the jobs that succeeded and are still in the
+-- started registry, and keeps failed ones for a time. Executions that are 'running' get a record; most jobs end
+-- before they need one.
 --
--- `at` is where and when: prefix of RQ, keys of started and failed registry, of worker and its executions, name
--- of the worker, now in Unix seconds and as RQ writes it, seconds of a lease, and to keep what says nothing of it.
+-- `at` has: prefix of RQ's keys; keys of the started and failed registry, the worker and its executions; name of the
+-- worker; now in Unix seconds and now_text as RQ writes it; lease_s; failure_ttl_s, for jobs without a valid one.
 --
--- Returns the ids of jobs that ended and have got dependents since they were claimed: nothing is done for them.
+-- Returns the ids of jobs that ended and got dependents after they were claimed. These are left as they are.
 local function update_executions(executions, at)
     local is_left = with_dependents(executions, at.prefix)
     local left, updated, members = {}, {}, {}
@@ -71,7 +71,7 @@ local function update_executions(executions, at)
     if #updated == 0 then return left end
 
     local leases = redis.call('ZMSCORE', at.started, unpack(members))
-    local gone, ended, others, running = {}, {}, {}, {}  -- others: failed, or ended by somebody else
+    local gone, ended, others, running = {}, {}, {}, {}  -- others: failed, or already ended
     for i, execution in ipairs(updated) do
         if execution.outcome == 'running' then
             if leases[i] then running[#running + 1] = i end
@@ -86,8 +86,8 @@ local function update_executions(executions, at)
             end
         end
     end
-    -- what makes room comes first; they stay in the registry until the last of these writes, so that a call that
-    -- fails half-way can be made again
+    -- Deletions come first, because they free memory. Jobs leave the registry in the last write, so that a call that
+    -- fails half-way can be repeated.
     if #gone > 0 then redis.call('DEL', unpack(gone)) end
     local failures = 0
     for _, i in ipairs(others) do
@@ -106,7 +106,7 @@ local function update_executions(executions, at)
     end
     for _, i in ipairs(running) do
         record_execution(updated[i].job_id, updated[i].id, at.prefix, at.worker_name, at.now, at.lease_s)
-        -- who has listed the worker's executions meanwhile has taken out the one without a record
+        -- RQ removes an execution without a record from this set when it lists the worker's executions
         redis.call('SADD', at.worker_executions, members[i])
     end
     return left

@@ -222,7 +222,7 @@ def test_no_job_waits_in_the_intermediate_list_while_the_window_is_full(
     async def work() -> None:
         enqueue(client, 5)
         async with working(client, limit=2) as worker:
-            await until(lambda: worker.last_claim and worker.last_claim.room == 0)
+            await until(lambda: worker.last_claim and worker.last_claim.tokens_left == 0)
             await stays_in_the_list(client, 3)
 
     asyncio.run(work())

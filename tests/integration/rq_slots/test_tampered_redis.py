@@ -368,7 +368,7 @@ def test_a_worker_whose_window_is_deleted_again_and_again_keeps_its_limit(
                 await claims_again(worker)
 
             assert worker.last_claim is not None
-            assert worker.last_claim.room == 0
+            assert worker.last_claim.tokens_left == 0
 
     asyncio.run(work())
 
@@ -380,7 +380,7 @@ def test_a_worker_at_its_own_limit_does_not_spin_and_holds_no_job(client: redis.
     async def work() -> float:
         enqueue(client, 5)
         async with working(client, limit=2) as worker:
-            await until(lambda: worker.last_claim and worker.last_claim.room == 0)
+            await until(lambda: worker.last_claim and worker.last_claim.tokens_left == 0)
             client.delete(WINDOW)
             await claims_again(worker)
             since = time.monotonic()

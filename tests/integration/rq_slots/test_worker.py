@@ -96,7 +96,7 @@ def test_no_more_jobs_start_than_the_window_allows(client: redis.Redis) -> None:
             await until(lambda: both_have_been_refused(first, second))
 
     def both_have_been_refused(*workers: SlotWorker) -> bool:
-        return all(w.last_claim is not None and w.last_claim.room == 0 for w in workers)
+        return all(w.last_claim is not None and w.last_claim.tokens_left == 0 for w in workers)
 
     asyncio.run(work())
 
@@ -115,7 +115,9 @@ def test_a_token_that_has_left_the_window_lets_the_next_job_start(client: redis.
         enqueue(client, 3)
         client.zadd("starts", {"an hour ago": time.time() - 3600, "just now": time.time() - 1})
         async with working(client, note, limit=2) as worker:
-            await until(lambda: worker.last_claim is not None and worker.last_claim.room == 0)
+            await until(
+                lambda: worker.last_claim is not None and worker.last_claim.tokens_left == 0
+            )
             assert started == [0]
             client.zrem("starts", "just now")
             await until(lambda: len(started) == 2)

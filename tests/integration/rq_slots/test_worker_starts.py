@@ -43,7 +43,9 @@ def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_start
         async with working(
             client, note, limit=10, recent_starts=seven_of_the_last_minute
         ) as worker:
-            await until(lambda: worker.last_claim is not None and worker.last_claim.room == 0)
+            await until(
+                lambda: worker.last_claim is not None and worker.last_claim.tokens_left == 0
+            )
             await until(lambda: len(started) == 3)
             client.flushall()
             enqueue(client, 20, first=20)

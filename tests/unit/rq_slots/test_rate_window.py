@@ -33,7 +33,7 @@ def start(window: RateWindow, count: int) -> float:
 def test_no_more_is_reserved_than_the_limit(clock: Clock) -> None:
     own = a_window(clock).reserve_local(25)
 
-    assert (own.reserved, own.room) == (10, 10)
+    assert (own.reserved, own.available) == (10, 10)
 
 
 def test_what_one_call_has_reserved_another_cannot(clock: Clock) -> None:
@@ -110,7 +110,7 @@ def test_without_a_limit_nothing_is_counted(clock: Clock) -> None:
     moment = start(window, 5_000)
     window.refund_local([moment])
 
-    assert (window.reserve_local(7).reserved, window.reserve_local(7).room) == (7, NO_LIMIT)
+    assert (window.reserve_local(7).reserved, window.reserve_local(7).available) == (7, NO_LIMIT)
 
 
 def test_threads_together_start_no_more_than_the_limit(clock: Clock) -> None:
