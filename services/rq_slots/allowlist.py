@@ -1,10 +1,10 @@
-"""Which functions a job may name.
+"""Job classes that restrict what a job's hash can do.
 
-RQ imports whatever a job's hash says and calls it, with the JSON serializer as with pickle: whoever
-can write to Redis could run any importable function. A job of the class made here resolves names
-from a list and refuses all others, its callbacks included. It sends no webhooks, which would ask
-anything of anybody in the worker's name, and unpacks no data without bound. A job that cannot be
-read is to RQ one that is not there, which its maintenance passes over.
+RQ imports the function that a job's hash names and calls it, with the JSON serializer as with
+pickle: any client that can write to Redis could run any importable function. A job of the class made
+here resolves names, those of callbacks included, from a list and refuses all others. It sends no
+webhooks, which could make the worker send requests to any address, and it bounds what it unpacks.
+RQ sees a job that cannot be read as one that does not exist, which its maintenance skips.
 """
 
 import zlib
@@ -26,11 +26,36 @@ log = structlog.get_logger()
 
 
 class UnreadableJob(NoSuchJobError):
-    """There is something in the job's place that is no job, or more than one may hold."""
+    """The job's key does not hold a job, or holds more than a job may."""
+
+
+class BoundedJob(Job):
+    """A job that is read within bounds and sends no webhooks."""
+
+    def refresh(self) -> None:
+        size = self.connection.memory_usage(self.key, samples=0) or 0
+        if size > HASH_BYTES_MAX:
+            raise UnreadableJob(
+                f"{self.key} takes {size} bytes; a job takes at most {HASH_BYTES_MAX}"
+            )
+        super().refresh()  # type: ignore[no-untyped-call]  # untyped in rq
+
+    def restore(self, raw_data: dict[bytes, bytes]) -> Any:
+        try:
+            for field in (b"data", b"exc_info"):
+                with suppress(zlib.error):  # RQ uses it uncompressed
+                    inflated(raw_data.get(field, b""))
+            return super().restore(raw_data)
+        except Exception as error:
+            raise UnreadableJob(f"{self.key} cannot be read as a job") from error
+
+    def send_webhooks(self, status: object, *, exc_string: str | None = None) -> None:
+        if self.webhooks:
+            log.warning("webhooks not sent", job_id=self.id, count=len(self.webhooks))
 
 
 def allowlisted(names: Container[str]) -> type[Job]:
-    """A job class for `rq worker --job-class` and for our own workers."""
+    """A job class for `rq worker --job-class` and for SlotWorker."""
 
     def resolved(name: str | None) -> Any:
         if name is None:
@@ -39,31 +64,12 @@ def allowlisted(names: Container[str]) -> type[Job]:
             raise FunctionNotAllowed(name)
         return import_attribute(name)
 
-    class AllowlistedJob(Job):
+    class AllowlistedJob(BoundedJob):
         @property
         def func(self) -> Any:
             if self.instance is not None:
                 raise FunctionNotAllowed(f"a method of {type(self.instance)!r}")
             return resolved(self.func_name)
-
-        def refresh(self) -> None:
-            size = self.connection.memory_usage(self.key, samples=0) or 0
-            if size > HASH_BYTES_MAX:
-                raise UnreadableJob(f"no job takes {size} bytes: {self.key}")
-            super().refresh()  # type: ignore[no-untyped-call]  # untyped in rq
-
-        def restore(self, raw_data: dict[bytes, bytes]) -> Any:
-            try:
-                for field in (b"data", b"exc_info"):
-                    with suppress(zlib.error):  # RQ takes it as it is
-                        inflated(raw_data.get(field, b""))
-                return super().restore(raw_data)
-            except Exception as error:
-                raise UnreadableJob(f"no job can be read: {self.key}") from error
-
-        def send_webhooks(self, status: object, *, exc_string: str | None = None) -> None:
-            if self.webhooks:
-                log.warning("webhooks not sent", job_id=self.id, count=len(self.webhooks))
 
         @property
         def success_callback(self) -> Any:

@@ -1,7 +1,7 @@
-"""Bulk enqueue for any RQ queue, and what its producers can see of it.
+"""Bulk enqueue for any RQ queue, and the state of queues.
 
-The hashes are RQ's own, written lean: `rq info` lists the jobs, and a stock `rq worker` with the
-JSON serializer can run them.
+The hashes are RQ's own, with the fewest fields: `rq info` lists the jobs, and a stock `rq worker`
+with the JSON serializer can run them.
 """
 
 import json
@@ -18,7 +18,7 @@ from rq.job import JobStatus
 from rq.queue import Queue
 from rq.utils import utcformat
 
-from rq_slots.job_data import moment_in
+from rq_slots.job_data import time_in
 from rq_slots.scripts import lua
 
 JOB_TIMEOUT_S = 180
@@ -99,5 +99,5 @@ def queue_states(client: redis.Redis, queues: Sequence[str]) -> Mapping[str, Que
             log.warning("queue not readable", queue=queue, error=str(answer))
         else:
             depth, head = answer
-            states[queue] = QueueState(depth=depth, head=moment_in(head))
+            states[queue] = QueueState(depth=depth, head=time_in(head))
     return states

@@ -1,4 +1,4 @@
-"""Errors of the worker's own, and what an error of Redis means."""
+"""Errors that the worker raises, and what an error of Redis means."""
 
 import redis
 
@@ -8,7 +8,7 @@ class RqSlotsError(Exception):
 
 
 class JobRefused(RqSlotsError):
-    """A job that was not run, or was stopped before its end."""
+    """A job was not run, or was cancelled."""
 
 
 class FunctionNotAllowed(RqSlotsError):

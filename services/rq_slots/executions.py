@@ -9,11 +9,10 @@ JobFunction = Callable[..., Awaitable[object]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartedJob:
-    """A job in a slot. `function` is None when the job names no allowed one.
+    """A job in a slot. `function` is None when the job names none that is allowed.
 
-    A plain job has neither result, callback, dependent, repeat nor rate limit of RQ's: nothing but
-    its own keys is touched when it ends. `claimed_at` is by time.monotonic, `started_at` by the clock
-    of the process's own starts.
+    A plain job has no result, callback, dependent, repeat or rate limit of RQ: only its own keys
+    change when it ends. `claimed_at` is of time.monotonic, `started_at` of the clock of the RateWindow.
     """
 
     id: bytes
@@ -34,9 +33,10 @@ class StartedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedJobs:
-    """The result of one claim call. `head` is when the queue's oldest job was created, in Unix seconds.
+    """The result of one claim call.
 
-    `left` has the ids of ended jobs that got dependents after they started: RQ has to end these.
+    `head` is when the oldest waiting job was created, in Unix seconds. `left` has the ids of ended
+    jobs that got dependents after they started: RQ has to end these.
     """
 
     jobs: Sequence[StartedJob]

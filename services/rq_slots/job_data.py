@@ -1,4 +1,4 @@
-"""Reads the fields of a job's hash within bounds: any client of Redis may have written it."""
+"""Reads the fields of a job's hash within bounds, because any client of Redis may have written it."""
 
 import json
 import zlib
@@ -6,24 +6,26 @@ from datetime import datetime
 from typing import Any
 
 CALL_BYTES_MAX = 65_536  # a status hint takes some 600
-LAST_MOMENT_S = 253_402_300_799.0  # the end of the year 9999, and of datetime
+LATEST_S = 253_402_300_799.0  # the end of the year 9999, and of datetime
 
 
 class TooLarge(ValueError):
-    """What would come out is beyond the bound."""
+    """The data is larger than the bound when it is decompressed."""
 
 
 def inflated(packed: bytes) -> bytes:
-    """The text that was compressed; raises TooLarge, or zlib.error where it is not compressed."""
+    """The decompressed data. Raises TooLarge, or zlib.error when it is not compressed."""
     inflater = zlib.decompressobj()
     text = inflater.decompress(packed, CALL_BYTES_MAX)
     if inflater.unconsumed_tail:
-        raise TooLarge(f"a job's data takes at most {CALL_BYTES_MAX} bytes")
+        raise TooLarge(
+            f"the data of a job must be at most {CALL_BYTES_MAX} bytes when decompressed"
+        )
     return text
 
 
 def call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
-    """The function's name and its arguments in a job's data; ('', [], {}) where there is no call."""
+    """The function's name and arguments in a job's data, or ('', [], {}) when it holds no call."""
     try:
         name, _, arguments, keywords = json.loads(inflated(data))
         return str(name), list(arguments), dict(keywords)
@@ -31,7 +33,7 @@ def call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
         return "", [], {}
 
 
-def moment_in(text: bytes) -> float | None:
+def time_in(text: bytes) -> float | None:
     """Unix seconds of a number or of a timestamp as RQ writes it; None for anything else."""
     try:
         seconds = float(text)
@@ -40,4 +42,4 @@ def moment_in(text: bytes) -> float | None:
             seconds = datetime.fromisoformat(text.decode()).timestamp()
         except (ValueError, OverflowError):
             return None
-    return seconds if 0 <= seconds <= LAST_MOMENT_S else None
+    return seconds if 0 <= seconds <= LATEST_S else None

@@ -15,7 +15,7 @@ from rq.utils import now, utcformat
 from rq_slots import metrics
 from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S
 from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
-from rq_slots.job_data import CALL_BYTES_MAX, call_in, moment_in
+from rq_slots.job_data import CALL_BYTES_MAX, call_in, time_in
 from rq_slots.keys import QueueKeys, WorkerKeys
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua
@@ -137,7 +137,7 @@ class JobQueue:
             window_unknown=state == b"window_unknown",
             tokens_left=tokens_left,
             wait_s=float(wait_s),
-            head=moment_in(watermark),
+            head=time_in(watermark),
             empty=watermark == b"empty",
         )
 
@@ -153,7 +153,7 @@ class JobQueue:
         plain: int,
     ) -> StartedJob:
         name, arguments, keywords = call_in(data)
-        if (since := moment_in(enqueued_at)) is not None:
+        if (since := time_in(enqueued_at)) is not None:
             self._wait_seconds.observe(min(max(at - since, 0.0), WAIT_MAX_S))
         return StartedJob(
             id=id_,

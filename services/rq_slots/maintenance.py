@@ -1,8 +1,8 @@
-"""What keeps a queue's keys in order: sweeps of our hints, and RQ's maintenance for other producers.
+"""Periodic cleaning of a queue's keys: sweeps of hints, and RQ's maintenance for other jobs.
 
-It has a thread, and so a connection, of its own: however much there is, claims and beats go on. RQ
-ends what is abandoned in one batch, which one malformed job fails again and again; here each is
-ended by itself, and what RQ cannot end goes to quarantine.
+It runs on its own thread, with its own connection, so that it never delays claims and heartbeats.
+RQ ends abandoned jobs in one batch, which one malformed job makes fail each time. This module ends
+each job separately, and moves a job that RQ cannot end to quarantine.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from rq_slots.registration import OUTAGE, RqRegistration
 from rq_slots.sweeper import Sweeper
 
 EVERY_S = 10.0
-LOCK_S = 30  # RQ's own is held for 899 s by a worker that died under it
+LOCK_S = 30  # RQ's own lock stays for 899 s when its worker dies
 READY_MAX = 1_000
-ROUND_MAX_S = 20.0  # ends before the lock does
+ROUND_MAX_S = 20.0  # below LOCK_S
 
 log = structlog.get_logger()
 
 
 class Maintenance:
-    """Of one queue, in the name of a worker of it."""
+    """Maintains one queue on behalf of one of its workers."""
 
     def __init__(self, registration: RqRegistration, jobs: JobQueue) -> None:
         self._registration = registration
@@ -50,7 +50,7 @@ class Maintenance:
         self._sweeper = Sweeper(jobs, client=registration.connection)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """A round each 10 s until `stop` is set; the first one is made in any case."""
+        """Does a round every 10 s until `stop` is set, and at least one."""
         loop = asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, thread_name_prefix="maintenance")
         try:
@@ -63,31 +63,29 @@ class Maintenance:
         finally:
             thread.shutdown(wait=False, cancel_futures=True)
 
-    # On the thread
-
     def _round(self, is_stopping: Callable[[], bool]) -> None:
         try:
             self._sweeper.sweep()
-            if self._is_its_turn():
+            if self._takes_lock():
                 self._maintain_as_rq(is_stopping)
-        except Exception as error:  # nothing that is found in Redis may end the process
+        except Exception as error:  # no content of Redis may end the process
             known = isinstance(error, OUTAGE)
             metrics.REDIS_CALLS_FAILED.labels(queue=self._queue.name).inc()
             log.warning(
-                "maintenance failed, tries again",
+                "maintenance failed, retrying",
                 error=str(error),
                 exc_info=None if known else error,
             )
 
-    def _is_its_turn(self) -> bool:
-        """One worker of the queue at a time."""
+    def _takes_lock(self) -> bool:
+        """True for one worker of the queue at a time."""
         lock = f"{RQ_KEY_PREFIX}:maintenance:{self._queue.name}"
         return bool(
             self._registration.connection.set(lock, self._registration.name, nx=True, ex=LOCK_S)
         )
 
     def _maintain_as_rq(self, is_stopping: Callable[[], bool]) -> None:
-        """What rq.registry.clean_registries and IntermediateQueue.cleanup do, each step by itself."""
+        """Does what rq.registry.clean_registries and IntermediateQueue.cleanup do, in separate steps."""
         ends_at = time.monotonic() + ROUND_MAX_S
         while not self._end_abandoned():
             if is_stopping() or time.monotonic() > ends_at:
@@ -105,40 +103,42 @@ class Maintenance:
             except OUTAGE:
                 raise
             except Exception:
-                log.exception("a step of rq's maintenance failed", queue=self._queue.name)
+                log.exception("maintenance step failed", queue=self._queue.name)
 
     def _end_abandoned(self) -> bool:
-        """Ends some jobs that nobody works on any more; False where there may be others."""
+        """Ends some jobs whose worker died. Returns False when there may be more."""
         abandoned = self._sweeper.abandoned()
         self._end_each(abandoned.executions, self._jobs.keys.started, self._end_execution)
         self._end_each(abandoned.stuck, self._jobs.keys.intermediate, self._end_stuck)
         return abandoned.is_all
 
     def _enqueue_ready(self) -> None:
-        """Jobs that wait for nothing any more, left by a producer that died before it enqueued them."""
+        """Enqueues jobs that are ready, but whose producer died before it enqueued them."""
         ready = self._registry(ReadyJobRegistry)
         entries: list[Any] = self._registration.connection.zrange(ready.key, 0, READY_MAX - 1)
         self._end_each(entries, ready.key, lambda entry, _: ready.enqueue_jobs([entry.decode()]))
 
     def _end_each(
-        self, entries: Sequence[bytes], place: str, end: Callable[[bytes, int], object]
+        self, entries: Sequence[bytes], key: str, end: Callable[[bytes, int], object]
     ) -> None:
-        """Gives each entry and its number to `end`; where that fails, it goes to quarantine."""
+        """Calls `end` with each entry and its number. Entries for which it fails go to quarantine."""
         for number, entry in enumerate(entries, start=1):
             try:
                 end(entry, number)
             except OUTAGE:
                 raise
             except Exception as error:
-                self._sweeper.quarantine(entry, place=place)
-                log.warning("job set aside", entry=repr(entry), place=place, error=repr(error))
+                self._sweeper.quarantine(entry, key=key)
+                log.warning(
+                    "job moved to quarantine", entry=repr(entry), key=key, error=repr(error)
+                )
 
     def _end_execution(self, member: bytes, number: int) -> None:
         self._fetched(member.partition(b":")[0])
         self._registry(StartedJobRegistry).cleanup(number)
 
     def _end_stuck(self, job_id: bytes, _: int) -> None:
-        """Fails a job that was popped and never begun; drops the entry of one that has gone on."""
+        """Fails a job that was popped and never started. Removes the entry of any other job."""
         job = self._fetched(job_id)
         if job is not None and job.get_status(refresh=False) == JobStatus.QUEUED:
             self._registration.handle_job_failure(
@@ -147,7 +147,7 @@ class Maintenance:
         self._sweeper.drop_stuck(job_id)
 
     def _fetched(self, job_id: bytes) -> Job | None:
-        """The job, None where there is none; raises where something else is in its place."""
+        """The job, or None when it does not exist. Raises UnreadableJob when its key holds no job."""
         try:
             return self._registration.job_class.fetch(
                 job_id.decode(),

@@ -1,11 +1,11 @@
-"""How many jobs may start: at most `limit` in any 60 s, exact over all processes that share Redis.
+"""The rate limit: at most `limit` starts in any 60 s, over all processes that share Redis.
 
-A start is its token's moment. Jobs of the queue take theirs inside the claim script; the class
-below is for starts that come another way. A window that Redis has lost is not taken for an empty
-one: starts wait until it has been united with those that PostgreSQL remembers.
+Each start has a token, scored by its time. The claim script takes the tokens of the queue's jobs;
+`take` and `settle` are for starts that do not come from the queue. A window that Redis has lost is
+not an empty one: no job starts until the known starts of the last 60 s have been merged into it.
 
-Beneath it each process counts its own starts, whatever Redis says of them: that is the limit while
-Redis is away, and the floor that nobody who can write there lifts.
+Each process also counts its own starts. This count is the limit while Redis is away, and a client
+that writes to Redis cannot raise it.
 """
 
 import threading
@@ -27,9 +27,9 @@ NO_LIMIT = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalAllowance:
-    """What one call may start by the process's own count: `reserved` of the `room` there was.
+    """The starts that the process's own count allows one call: `reserved` of `available`.
 
-    `wait_s` is the time until there is one more, where there is none.
+    `wait_s` is the time in seconds until one more is available, when none is.
     """
 
     reserved: int
@@ -40,8 +40,8 @@ class LocalAllowance:
 class RateWindow:
     """`limit` starts in any 60 s; 0 lifts it. `key` names the window in Redis.
 
-    A shared window is one that must be united with PostgreSQL before it counts. Every call but those
-    about own starts may raise redis.RedisError; those may come from any thread. `clock` is in seconds.
+    With `shared`, known starts must be merged before the window counts. The `_local` methods are safe
+    to call from any thread; all others may raise redis.RedisError. `clock` returns seconds.
     """
 
     def __init__(
@@ -66,31 +66,31 @@ class RateWindow:
         self._local_lock = threading.Lock()
 
     def take(self, wanted: int) -> Sequence[str]:
-        """Tokens for up to `wanted` starts, to be settled with once it is known which there were."""
+        """Takes up to `wanted` tokens. Call `settle` when the starts are known."""
         prefix = f"token-{uuid.uuid4().hex}"
         keys = [self.key, self.marker_key]
         taken = int(self._take(keys=keys, args=[wanted, self.limit, WINDOW_S, prefix]))
         return [f"{prefix}-{n}" for n in range(1, taken + 1)]
 
     def settle(self, tokens: Sequence[str], *, started: Sequence[str]) -> None:
-        """Names the tokens after the jobs that started, and gives back the rest."""
+        """Names the tokens after the jobs that started, and returns the others to the window."""
         if tokens:
             self._settle(keys=[self.key], args=[len(started), *started, *tokens])
             left_over = max(len(tokens) - len(started), 0)
             metrics.TOKENS_REFUNDED.labels(reason="no_such_order").inc(left_over)
 
     def merge_known_starts(self, ages_s: Mapping[str, float]) -> None:
-        """Enters starts by job id and age; the window counts from then on."""
+        """Adds starts, given as job id and age in seconds, and marks the window as known."""
         pairs: list[str | float] = [value for entry in ages_s.items() for value in entry]
         self._merge_known_starts(keys=[self.key, self.marker_key], args=[WINDOW_S, *pairs])
 
     def forget(self) -> None:
-        """Marks the window as not known: starts were made that it has not seen."""
+        """Marks the window as not known, because it lacks some starts."""
         if self.marker_key:
             self._client.delete(self.marker_key)
 
     def reserve_local(self, wanted: int) -> LocalAllowance:
-        """Room for up to `wanted` starts, to be settled with once it is known how many there were."""
+        """Reserves up to `wanted` starts. Call `settle_local` when their number is known."""
         if self.limit == 0:
             return LocalAllowance(reserved=wanted, available=NO_LIMIT)
         with self._local_lock:
@@ -105,18 +105,18 @@ class RateWindow:
             )
             return LocalAllowance(reserved=reserved, available=max(available, 0), wait_s=wait_s)
 
-    def settle_local(self, own: LocalAllowance, *, started: int) -> float:
-        """Counts the starts from now on, which is later than they were; returns their moment."""
-        moment = self._clock()
+    def settle_local(self, allowance: LocalAllowance, *, started: int) -> float:
+        """Counts the starts with the current time, which is later than theirs, and returns it."""
+        settled_at = self._clock()
         if self.limit:
             with self._local_lock:
-                self._local_reserved -= own.reserved
-                self._local_starts.extend([moment] * started)
-        return moment
+                self._local_reserved -= allowance.reserved
+                self._local_starts.extend([settled_at] * started)
+        return settled_at
 
-    def refund_local(self, moments: Sequence[float]) -> None:
-        """Forgets starts, each by its moment, that turned out to be none."""
+    def refund_local(self, starts: Sequence[float]) -> None:
+        """Removes starts that did not happen, each given by the time that `settle_local` returned."""
         with self._local_lock:
-            for moment in moments:
+            for started_at in starts:
                 with suppress(ValueError):  # it has left the window
-                    self._local_starts.remove(moment)
+                    self._local_starts.remove(started_at)

@@ -23,10 +23,10 @@ class RedisState:
 
     @property
     def is_away(self) -> bool:
-        """True once calls have failed for a second, with no success between.
+        """True when all calls have failed for at least OUTAGE_AFTER_S.
 
-        Counted from the first failure and not from the last success: a process that was paused has
-        made no call, and is not without Redis.
+        Counted from the first failure and not from the last success: a process that was paused made
+        no call, and is not without Redis.
         """
         since = self.failing_since
         return since is not None and time.monotonic() - since > OUTAGE_AFTER_S

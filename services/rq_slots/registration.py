@@ -1,4 +1,4 @@
-"""The worker as RQ's tools see it, and the ends of jobs that only RQ's own code can write.
+"""The worker as RQ's tools see it, and the ends of jobs that RQ's own code must write.
 
 All calls here block and may raise redis.RedisError; SlotWorker makes them on its Redis thread.
 """
@@ -26,7 +26,7 @@ from rq_slots.keys import QueueKeys, WorkerKeys
 RESULT_TTL_S = 30
 WORKER_TTL_S = 30
 
-# Failures that end by themselves; any other is about what Redis holds, such as a key of a wrong type.
+# Failures that pass. Any other comes from what Redis holds, such as a key of a wrong type.
 OUTAGE = (
     redis.ConnectionError,
     redis.TimeoutError,
@@ -40,9 +40,9 @@ log = structlog.get_logger()
 
 
 class RqRegistration(BaseWorker):
-    """A worker as `rq info` lists it, for one queue: only then RQ's intermediate list is used."""
+    """A worker as `rq info` lists it. It has one queue, because RQ uses no intermediate list with more."""
 
-    death_penalty_class = TimerDeathPenalty  # RQ's other one needs the main thread
+    death_penalty_class = TimerDeathPenalty  # RQ's default needs the main thread
 
     def __init__(
         self, queue: str, *, client: redis.Redis, functions: Container[str], lease_s: int
@@ -69,9 +69,9 @@ class RqRegistration(BaseWorker):
         return connection  # RQ would stretch the socket timeout to 415 s
 
     def beat(self, running: Iterable[StartedJob], *, busy: bool) -> None:
-        """Renews the worker and its jobs; registers the worker at first and after a FLUSHALL."""
+        """Renews the worker and its jobs. Registers the worker at the start and after a FLUSHALL."""
         if not self.connection.hexists(self.key, "birth"):
-            self.connection.delete(self.key)  # what counters have left there is no worker to RQ
+            self.connection.delete(self.key)  # a hash that has only counters is not a worker to RQ
             self.ip_address = str(self.connection.client_info()["addr"])
             self.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
         started = QueueKeys.of(self.queues[0].name).started
@@ -86,20 +86,20 @@ class RqRegistration(BaseWorker):
             pipeline.execute()
 
     def finish_as_rq(self, ended: EndedJob) -> None:
-        """Results, callbacks, dependents, repeats and RQ's own rate limits are RQ's to do.
+        """Ends a job with a result, callbacks, dependents, repeats or a rate limit of RQ.
 
-        Does nothing where the execution has left the started registry: it has been ended before, by a
-        call whose reply was lost, or by maintenance that took this worker for dead.
+        Does nothing when the execution has left the started registry: a call whose reply was lost
+        has ended it, or maintenance that saw this worker as dead.
         """
         job_id, queue = ended.job.id.decode(), self.queues[0]
         if self.connection.zscore(queue.started_job_registry.key, ended.job.member) is None:
-            log.warning("job was ended by another", job_id=job_id)
+            log.warning("job already ended", job_id=job_id)
             return
         try:
             job = self.job_class.fetch(
                 job_id, connection=self.connection, serializer=self.serializer
             )
-            # made anew and not fetched: its hash may have expired while Redis was away
+            # not fetched, because its hash may have expired while Redis was away
             execution = Execution(
                 ended.job.execution.decode(), job_id, self.connection, worker_name=self.name
             )
@@ -110,7 +110,7 @@ class RqRegistration(BaseWorker):
         except OUTAGE:
             raise
         except Exception:
-            log.exception("job not ended, left to rq's maintenance", job_id=job_id)
+            log.exception("job not ended, left to maintenance", job_id=job_id)
 
 
 def _exc_info(error: Exception) -> tuple[type[Exception], Exception, Any]:

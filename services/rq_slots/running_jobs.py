@@ -11,11 +11,11 @@ CANCEL_AGAIN_AFTER_S = 1.0
 
 
 class RunningJobs:
-    """One watch for all timeouts: a timer for each job would cost more than most jobs do."""
+    """Checks all timeouts together, because a timer for each job would cost more than most jobs."""
 
     def __init__(self) -> None:
         self._tasks: dict[asyncio.Task[None], StartedJob] = {}
-        self._overdue_at: dict[bytes, float] = {}  # by execution, of those that have begun
+        self._overdue_at: dict[bytes, float] = {}  # by execution; only jobs that have begun
 
     @property
     def jobs(self) -> Sequence[StartedJob]:
@@ -28,16 +28,16 @@ class RunningJobs:
         task.add_done_callback(self._forget)
 
     def cancel_overdue(self) -> None:
-        """To be called every second or so. A task that ignores cancellation is cancelled again."""
-        moment = time.monotonic()
+        """Call about once a second. A task that ignores cancellation is cancelled again."""
+        now = time.monotonic()
         for task, job in self._tasks.items():
-            # a task that is cancelled before its first step would never end its job
-            if moment > self._overdue_at.get(job.execution, math.inf):
-                self._overdue_at[job.execution] = moment + CANCEL_AGAIN_AFTER_S
-                task.cancel(f"it outlasted its timeout of {job.timeout_s:g} s")
+            # a task that is cancelled before its first step would never report its job
+            if now > self._overdue_at.get(job.execution, math.inf):
+                self._overdue_at[job.execution] = now + CANCEL_AGAIN_AFTER_S
+                task.cancel(f"the timeout of {job.timeout_s:g} s has passed")
 
     async def end(self, *, timeout_s: float, cancelled_within_s: float) -> None:
-        """Waits for all tasks, then cancels the late ones and waits for these a little longer."""
+        """Waits for all tasks, then cancels those that still run and waits for them too."""
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=timeout_s)
             for task in late:

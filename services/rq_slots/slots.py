@@ -1,4 +1,4 @@
-"""Slots of one process, shared by all sources of work."""
+"""The slots of a process, which all its sources of work share."""
 
 import asyncio
 from collections import deque
@@ -25,7 +25,7 @@ class Slots:
             turn.cancel()
             raise
         if turn.done():
-            # slots freed since then join this claim in place of making one of their own
+            # slots freed since then are added, to save a claim of their own
             return turn.result() + self._take_now(most - turn.result())
         turn.cancel()
         return 0

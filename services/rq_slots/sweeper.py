@@ -11,7 +11,7 @@ from rq_slots.job_queue import JobQueue
 from rq_slots.scripts import lua
 
 SWEEP_PATIENCE_S = 30
-SWEEP_MAX = 500  # entries of one place in one call
+SWEEP_MAX = 500  # entries of one key in one call
 SWEEP_CALLS_MAX = 20
 STUCK_PATIENCE_S = 60
 ABANDONED_MAX = 100
@@ -21,10 +21,10 @@ QUARANTINE_MAX = 1_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abandoned:
-    """Abandoned jobs of other producers, for RQ's maintenance to end one by one.
+    """Abandoned jobs that are not hints, for RQ's maintenance to end one by one.
 
-    The leases of `executions` (members of the started registry) now ran out at 1, 2, 3 ... in Unix
-    seconds. `stuck` ids stand in the intermediate list. There may be more where `is_all` is False.
+    `executions` are members of the started registry, with leases that now end at 1, 2, 3 ... in Unix
+    seconds. `stuck` ids are in the intermediate list. When `is_all` is False there may be more.
     """
 
     executions: Sequence[bytes]
@@ -33,7 +33,7 @@ class Abandoned:
 
 
 class Sweeper:
-    """Of one queue. Every call may raise redis.RedisError."""
+    """Cleans one queue. Every call may raise redis.RedisError."""
 
     def __init__(self, jobs: JobQueue, *, client: redis.Redis) -> None:
         self._jobs = jobs
@@ -45,7 +45,7 @@ class Sweeper:
     def sweep(self) -> None:
         """Deletes abandoned hints, and jobs that have been in quarantine for a day.
 
-        Skips the jobs of other producers, page by page; at most 20 pages in one call.
+        Reads at most SWEEP_CALLS_MAX pages of each key; the next call continues from there.
         """
         keys = [
             self._jobs.keys.started,
@@ -65,7 +65,7 @@ class Sweeper:
                 return
 
     def abandoned(self) -> Abandoned:
-        """Some of what RQ's maintenance is to end. Members that name no job are set aside at once."""
+        """Finds up to ABANDONED_MAX jobs of each kind, and quarantines members that name no job."""
         members, stuck, quarantined, may_be_more = self._find_abandoned(
             keys=[
                 self._jobs.keys.started,
@@ -79,17 +79,17 @@ class Sweeper:
         return Abandoned(executions=members, stuck=stuck, is_all=not may_be_more)
 
     def drop_stuck(self, job_id: bytes) -> None:
-        """Takes a job out of the intermediate list."""
+        """Removes a job from the intermediate list."""
         self._client.lrem(self._jobs.keys.intermediate, 1, job_id)  # type: ignore[arg-type]  # takes bytes
 
-    def quarantine(self, entry: bytes, *, place: str) -> None:
-        """Moves an entry from the intermediate list or a registry, by its key, to quarantine."""
+    def quarantine(self, entry: bytes, *, key: str) -> None:
+        """Moves an entry of the intermediate list or of a registry, given by its key, to quarantine."""
         seconds, _ = self._client.time()
         with self._client.pipeline(transaction=True) as pipeline:
-            if place == self._jobs.keys.intermediate:
-                pipeline.lrem(place, 1, entry)  # type: ignore[arg-type]  # takes bytes
+            if key == self._jobs.keys.intermediate:
+                pipeline.lrem(key, 1, entry)  # type: ignore[arg-type]  # takes bytes
             else:
-                pipeline.zrem(place, entry)
+                pipeline.zrem(key, entry)
             pipeline.zadd(self._jobs.keys.quarantine, {entry.partition(b":")[0]: seconds})
             pipeline.execute()
         metrics.JOBS_QUARANTINED.labels(queue=self._jobs.queue).inc()

@@ -11,8 +11,8 @@ class UnreportedResults:
     """Filled by the event loop; the Redis thread removes an entry once it is written."""
 
     ended: list[EndedJob] = field(default_factory=list)
-    for_rq: list[EndedJob] = field(default_factory=list)  # which RQ ends in its own way
-    refused: list[StartedJob] = field(default_factory=list)  # to go back to the head of the queue
+    for_rq: list[EndedJob] = field(default_factory=list)  # RQ has to end these
+    refused: list[StartedJob] = field(default_factory=list)  # go back to the head of the queue
     _unrecorded: dict[bytes, StartedJob] = field(default_factory=dict)
 
     @property
@@ -32,7 +32,7 @@ class UnreportedResults:
         self.refused.append(job)
 
     def unrecorded(self, *, claimed_before: float) -> Sequence[StartedJob]:
-        """Those that run on without a record."""
+        """Jobs that still run and have no record yet."""
         return [j for j in list(self._unrecorded.values()) if j.claimed_at < claimed_before]
 
     def note_recorded(self, jobs: Iterable[StartedJob]) -> None:

@@ -33,9 +33,9 @@ IDLE_BLOCK_S = 0.5
 CALL_INTERVAL_S = 0.5
 PAUSE_MIN_S = 0.05
 JOB_LEASE_S = 20
-BEATS_PER_LEASE = 4
+BEATS_PER_LEASE = 4  # a job's lease is renewed this often before it would end
 CANCELLED_WITHIN_S = 1.0
-RECORD_AFTER_S = 0.1  # a job that is over by then never has the record that RQ's tools look for
+RECORD_AFTER_S = 0.1  # a job that ends earlier never has the record that RQ's tools look for
 
 RecentStarts = Callable[[], Awaitable[Mapping[str, float]]]
 
@@ -45,15 +45,15 @@ log = structlog.get_logger()
 class SlotWorker:
     """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
 
-    Jobs whose id begins with `hint_prefix` are hints, which may be deleted when they are abandoned;
-    those created `stale_after_s` (0: never) before the newest in the queue, and so
-    long ago, are dropped without a token. A function that raises one of `not_begun` has not
-    begun: its job goes back to the head, and no other is claimed until `store_answers`.
-    `recent_starts` gives job ids and ages in seconds for a shared window that Redis has lost.
+    Jobs with an id that begins with `hint_prefix` are hints, which are deleted when they are abandoned.
+    A hint that is older than `stale_after_s` (0: never), and older than the newest in the queue by as
+    much, is dropped without a token. When a function raises one of `not_begun`, its job goes back to
+    the head of the queue, and no other is claimed until `store_answers` returns True.
+    `recent_starts` returns job ids and ages in seconds for a shared window that Redis has lost.
 
-    A started job is protected for `job_lease_s` after its worker stops renewing, which it does four
-    times in that time. An idle worker waits for a job for `idle_block_s`, a busy one calls Redis every
-    `call_interval_s`; both bound how late it sees `stop`.
+    A started job is protected for `job_lease_s` after its worker stops renewing. An idle worker waits
+    for a job for `idle_block_s`, and a busy one calls Redis every `call_interval_s`; both bound how
+    late it sees `stop`.
     """
 
     def __init__(
@@ -110,31 +110,31 @@ class SlotWorker:
 
     @property
     def without_redis(self) -> bool:
-        """True once calls have failed for a second, with no success between."""
+        """True when all calls have failed for at least 1 s."""
         return self._redis.is_away
 
     @property
     def redis_is_unusable(self) -> bool:
         """True after a call that failed because of what Redis holds, such as a key of a wrong type.
 
-        Waiting does not help, FLUSHALL does. Until then Redis counts as away.
+        Waiting does not help, FLUSHALL does. Redis counts as away until then.
         """
         return self._redis.is_unusable
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Claims and runs jobs until `stop` is set; those that run then are left to `drain`."""
+        """Claims and runs jobs until `stop` is set. Call `drain` for the jobs that still run."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._maintenance.run(stop))
             while not stop.is_set():
                 await self._turn(stop)
 
     async def drain(self, *, timeout_s: float) -> None:
-        """Waits for running jobs, cancels those that outlast `timeout_s`, and signs off."""
+        """Waits for running jobs, cancels them after `timeout_s`, and unregisters the worker."""
         leases = asyncio.create_task(self._keep_leases())
         await self._running.end(timeout_s=timeout_s, cancelled_within_s=CANCELLED_WITHIN_S)
         leases.cancel()
         await asyncio.gather(leases, return_exceptions=True)
-        await self._sign_off()
+        await self._unregister()
         self._redis_thread.shutdown()
 
     async def _keep_leases(self) -> None:
@@ -143,10 +143,10 @@ class SlotWorker:
             self._running.cancel_overdue()
             await self._tried(self._exchange, 0)
 
-    async def _sign_off(self) -> None:
-        # once more: the connection may have been dropped while jobs were waited for
+    async def _unregister(self) -> None:
+        # twice, because the connection may have been closed while the jobs ended
         if not (await self._tried(self._leave) or await self._tried(self._leave)):
-            log.warning("could not sign off from redis", unwritten=self._unreported.count)
+            log.warning("worker not unregistered", unwritten=self._unreported.count)
 
     async def _tried(self, function: Callable[..., Any], *arguments: Any) -> bool:
         try:
@@ -158,7 +158,7 @@ class SlotWorker:
         return True
 
     async def _turn(self, stop: asyncio.Event) -> None:
-        """One exchange with Redis: reports what has ended, and claims jobs for free slots."""
+        """One exchange with Redis: reports ended jobs, and claims jobs for free slots."""
         self._running.cancel_overdue()
         taken = await self._take_slots()
         if stop.is_set():
@@ -167,7 +167,7 @@ class SlotWorker:
         claim = await self._claim(taken)
         for job in claim.jobs:
             self._start(job)
-        self._show()
+        self._update_gauges()
         if claim.window_unknown:
             await self._merge_window()
         if self.last_claim is None or (taken and claim.tokens_left == 0) or self._store_is_away:
@@ -182,7 +182,7 @@ class SlotWorker:
                 self.slots.give_back(taken - 1)
                 taken = 1
                 claim = await self._call(self._jobs.wait_for_one, self._idle_block_s)
-            if self.without_redis:  # or has begun to be while a slot or the answer was awaited
+            if self.without_redis:  # this may have changed during the call
                 await self._call(self._window.forget)
             self._redis.note_success()
             self.last_claim = claim
@@ -192,7 +192,7 @@ class SlotWorker:
             self.slots.give_back(taken - len(claim.jobs))
         return claim
 
-    def _show(self) -> None:
+    def _update_gauges(self) -> None:
         self._redis.show()
         metrics.SLOTS_BUSY.labels(queue=self._jobs.queue).set(self.slots.count - self.slots.free)
         metrics.JOBS_UNWRITTEN.labels(queue=self._jobs.queue).set(self._unreported.count)
@@ -202,7 +202,7 @@ class SlotWorker:
         self.last_claim = None
 
     async def _take_slots(self) -> int:
-        """Slots taken for a claim; none for a probe, while Redis or the store is away."""
+        """Takes free slots for a claim; 0 for a probe while Redis or the store is away."""
         if self.without_redis:
             return 0
         if self._store_is_away:
@@ -210,7 +210,7 @@ class SlotWorker:
                 return 0
             self._store_is_away = False
         taken = await self.slots.take(self.slots.count, timeout_s=self._call_interval_s)
-        # the mode has begun, or the job that gave its slot back has found out, meanwhile
+        # Redis or the store may have gone away while this waited
         if self.without_redis or self._store_is_away:
             self.slots.give_back(taken)
             return 0
@@ -229,11 +229,11 @@ class SlotWorker:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._redis_thread, function, *arguments)
 
-    def _exchange(self, places: int) -> ClaimedJobs:
+    def _exchange(self, slots: int) -> ClaimedJobs:
         now = time.monotonic()
         if self._redis.failing_since is not None:
             self._jobs.requeue_unanswered_claims()
-        with suppress(redis.exceptions.OutOfMemoryError):  # the ends that follow make room
+        with suppress(redis.exceptions.OutOfMemoryError):  # the claim below frees memory
             if now >= self._next_beat:
                 running = self._running.jobs
                 self.registration.beat(running, busy=bool(running))
@@ -241,7 +241,7 @@ class SlotWorker:
             self._settle()
         ended = list(self._unreported.ended)
         unrecorded = self._unreported.unrecorded(claimed_before=now - RECORD_AFTER_S)
-        claim = self._jobs.claim(places, ended=ended, unrecorded=unrecorded)
+        claim = self._jobs.claim(slots, ended=ended, unrecorded=unrecorded)
         self._unreported.for_rq += [each for each in ended if each.job.id in claim.left]
         del self._unreported.ended[: len(ended)]
         self._unreported.note_recorded(unrecorded)
@@ -253,14 +253,14 @@ class SlotWorker:
         self.registration.register_death()  # type: ignore[no-untyped-call]  # untyped in rq
 
     def _settle(self) -> None:
-        """Writes what no claim call writes."""
+        """Writes the results that a claim call does not write."""
         while self._unreported.for_rq:
             self.registration.finish_as_rq(self._unreported.for_rq[0])
             del self._unreported.for_rq[0]
-        if returning := list(self._unreported.refused):
-            self._jobs.put_back(returning)
-            metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(returning))
-            del self._unreported.refused[: len(returning)]
+        if refused := list(self._unreported.refused):
+            self._jobs.put_back(refused)
+            metrics.JOBS_RETURNED.labels(queue=self._jobs.queue).inc(len(refused))
+            del self._unreported.refused[: len(refused)]
 
     def _start(self, job: StartedJob) -> None:
         self._unreported.start(job)
@@ -275,9 +275,9 @@ class SlotWorker:
             self._unreported.refuse(job)
             self._store_is_away = True
         except asyncio.CancelledError as cancelled:
-            overdue = str(cancelled)
-            error = TimeoutError(overdue) if overdue else JobRefused("the worker stopped")
-            log.warning("job cut off", job_id=repr(job.id), reason=str(error))
+            reason = str(cancelled)
+            error = TimeoutError(reason) if reason else JobRefused("the worker stopped")
+            log.warning("job cancelled", job_id=repr(job.id), reason=str(error))
             self._end(EndedJob(job=job, error=error))
             raise
         except Exception as error:
@@ -289,7 +289,7 @@ class SlotWorker:
 
     async def _result(self, job: StartedJob) -> object:
         if job.function is None:
-            raise JobRefused("it names no allowed function")
+            raise JobRefused("the job names no allowed function")
         return await job.function(*job.arguments, **job.keywords)
 
     def _end(self, ended: EndedJob) -> None:

@@ -1,4 +1,4 @@
--- Enters starts that PostgreSQL remembers into the rate window, and marks the window as known.
+-- Adds known starts to the rate window, and marks the window as known.
 --
 -- KEYS  1 rate window  2 marker
 -- ARGV  1 window seconds, then for each start: member, its age in seconds
@@ -6,7 +6,7 @@ local window_s = tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 for i = 2, #ARGV, 2 do
-    -- a start that is known here keeps the moment of its token
+    -- a start that the window has keeps the time of its token
     redis.call('ZADD', KEYS[1], 'NX', string.format('%.6f', now - tonumber(ARGV[i + 1])), ARGV[i])
 end
 redis.call('EXPIRE', KEYS[1], window_s)

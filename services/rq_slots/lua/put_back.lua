@@ -1,22 +1,22 @@
 -- Puts started jobs back at the head of their queue, oldest first, together with their tokens.
 --
 -- KEYS  1 queue list  2 started registry  3 rate window  4 this worker's executions
--- ARGV  1 key prefix of RQ  2 seconds of a lease, where only a token of the lease's own moment goes back: any
---       other is of another start of the same job; 0 where any does
+-- ARGV  1 key prefix of RQ  2 seconds of a lease, when a token must be as old as its lease to go back, because a
+--       newer one belongs to another start of the same job; 0 when any token goes back
 --       then for each job: id, execution id, its member of the window
 --
 -- Returns how many tokens went back.
 local prefix, lease_s, refunded = ARGV[1], tonumber(ARGV[2]), 0
 
--- where a key has another type, before anything has moved
+-- fails when a key has a wrong type, before a job has moved
 redis.call('LLEN', KEYS[1])
 redis.call('ZCARD', KEYS[2])
 redis.call('ZCARD', KEYS[3])
 redis.call('SCARD', KEYS[4])
 
 local function is_of_this_start(token, lease)
-    local moment = redis.call('ZSCORE', KEYS[3], token)
-    return moment and (lease_s == 0 or math.abs(moment + lease_s - lease) < 0.00001)
+    local token_s = redis.call('ZSCORE', KEYS[3], token)
+    return token_s and (lease_s == 0 or math.abs(token_s + lease_s - lease) < 0.00001)
 end
 
 for i = #ARGV - 2, 3, -3 do

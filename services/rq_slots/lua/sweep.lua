@@ -1,20 +1,21 @@
--- Deletes hints that nobody will finish: for each, the row in PostgreSQL decides what becomes of it.
--- Jobs of other producers are left to RQ's own maintenance; those in quarantine for some time.
+-- Deletes abandoned hints, whose work another store remembers, and jobs that have been in quarantine too long. Other
+-- abandoned jobs are left to RQ's maintenance, see abandoned.lua.
 --
 -- KEYS  1 started registry  2 failed registry  3 quarantine  4 intermediate list  5 first seen
--- ARGV  1 key prefix of RQ  2 prefix of a hint's id  3 seconds of patience  4 most to look at in each place
+-- ARGV  1 key prefix of RQ  2 prefix of a hint's id  3 seconds after which a hint is abandoned  4 most entries to read of
+--       each key
 --       5 seconds to keep a job in quarantine  6 most jobs in quarantine
---       7 to 10 rank to look from in each of the places 1 to 4
+--       7 to 10 rank to start from in each of the keys 1 to 4
 --
--- Returns how many hints were deleted, how many jobs of the quarantine, and the four ranks to go on from:
--- 0 where a place was seen to its end.
+-- Returns how many hints were deleted, how many jobs left the quarantine, and the four ranks to continue from:
+-- 0 when a key was read to its end.
 local started, failed, quarantine, intermediate, seen = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local prefix, own, patience_s, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local prefix, hint_prefix, patience_s, most = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local keep_s, quarantine_max = tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = tonumber(redis.call('TIME')[1])
 local deleted, purged = 0, 0
 
-local function is_own(id) return begins_with(id, own) end
+local function is_hint(id) return begins_with(id, hint_prefix) end
 
 local function delete(id)
     redis.call('UNLINK', prefix .. ':job:' .. id, prefix .. ':executions:' .. id)
@@ -24,7 +25,7 @@ local function sweep(set, before, from)
     local members = redis.call('ZRANGEBYSCORE', set, '-inf', before, 'LIMIT', from, most)
     local kept = 0
     for _, member in ipairs(members) do
-        if is_own(member) then
+        if is_hint(member) then
             redis.call('ZREM', set, member)
             redis.call('DEL', prefix .. ':execution:' .. member)
             delete(string.match(member, '^(.*):[^:]*$') or member)
@@ -43,7 +44,7 @@ local function sweep_intermediate(from)
         local is_late = first and tonumber(first) <= now - patience_s
         if not is_job_id(id) then
             redis.call('LREM', intermediate, 1, id)
-        elseif is_own(id) and is_late then
+        elseif is_hint(id) and is_late then
             redis.call('LREM', intermediate, 1, id)
             redis.call('ZREM', seen, id)
             delete(id)
@@ -55,7 +56,7 @@ local function sweep_intermediate(from)
         end
     end
     if from == 0 and #ids < most then
-        -- what has left the list, and comes again, is seen for the first time then
+        -- an id that has left the list is seen for the first time when it returns
         for _, id in ipairs(redis.call('ZRANGE', seen, 0, most - 1)) do
             if not present[id] then redis.call('ZREM', seen, id) end
         end

@@ -1,9 +1,10 @@
--- Takes up to `wanted` tokens of a sliding window for starts that come by another way than the queue.
+-- Takes up to `wanted` tokens of the rate window for starts that do not come from the queue.
 --
 -- KEYS  1 rate window  2 marker of a known window
 -- ARGV  1 wanted  2 limit  3 window seconds  4 prefix of the members
 --
--- Returns how many were taken; the members are prefix-1 to prefix-n. None from a window that is not known.
+-- Returns how many were taken; the members are prefix-1 to prefix-n. Takes none when the
+-- window is not known.
 local wanted, limit, window_s = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
 local time = redis.call('TIME')

@@ -4,7 +4,7 @@ import zlib
 
 import pytest
 
-from rq_slots.job_data import CALL_BYTES_MAX, LAST_MOMENT_S, TooLarge, call_in, inflated, moment_in
+from rq_slots.job_data import CALL_BYTES_MAX, LATEST_S, TooLarge, call_in, inflated, time_in
 
 NO_CALL = ("", [], {})
 
@@ -72,11 +72,11 @@ def test_what_is_no_call_is_none(data: bytes) -> None:
         (b"1700000000.5", 1_700_000_000.5),
         (b"2023-11-14T22:13:20.000000Z", 1_700_000_000.0),
         (b"0", 0.0),
-        (b"253402300799", LAST_MOMENT_S),
+        (b"253402300799", LATEST_S),
     ],
 )
 def test_a_moment_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None:
-    assert moment_in(text) == moment
+    assert time_in(text) == moment
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_a_moment_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None
     ],
 )
 def test_what_no_clock_would_say_is_no_moment(text: bytes) -> None:
-    assert moment_in(text) is None
+    assert time_in(text) is None

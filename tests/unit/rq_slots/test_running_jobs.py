@@ -74,7 +74,7 @@ def test_a_job_that_swallows_its_cancellation_is_cancelled_again() -> None:
 
     run(test())
 
-    assert asked == ["it outlasted its timeout of 0 s"] * 2
+    assert asked == ["the timeout of 0 s has passed"] * 2
 
 
 def test_a_job_within_its_timeout_is_left_alone() -> None:
