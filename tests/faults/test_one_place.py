@@ -1,8 +1,7 @@
-"""At every instant a job is in exactly one place, and no start goes beyond the window.
+"""A job is always in exactly one place, and starts never exceed the window.
 
-A worker is killed between any two calls that it makes: once so that the next one never arrives,
-once so that it is done and its reply is lost. Then each job must stand in one place or have ended,
-and a second worker must bring each to its end.
+A worker is killed between any two of its calls: once when the next call is lost, and once when its
+reply is lost. Then each job must be in one place or have ended, and a second worker must end all.
 """
 
 import asyncio
@@ -47,7 +46,7 @@ LAST_PLACES = {"finished", "failed", "quarantine"}
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
-    """A client that waits for a Redis that shares its processor with other tests."""
+    """A client with a long timeout, because Redis may be slow while other tests run."""
     with redis_at(redis_url, timeout_s=10) as client:
         yield client
 
@@ -60,14 +59,14 @@ def shop() -> Iterator[Workshop]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Jobs by number. `ends` tells where each stands when all is over: nowhere, where it is gone."""
+    """Jobs by number. `ends` has the places of each job at the end, none for a deleted one."""
 
     prefix: str
     enqueue: Callable[[redis.Redis, int], None]
     ends: dict[int, list[str]]
 
     def begin(self, client: redis.Redis) -> None:
-        """On an empty Redis, all jobs but the late one."""
+        """Empties Redis and enqueues all jobs but the late one."""
         client.flushall()
         for n in self.ends.keys() - {LATE}:
             self.enqueue(client, n)
@@ -82,7 +81,7 @@ class Work:
 
 
 def enqueue_guest(client: redis.Redis, n: int) -> None:
-    """As a stock producer does, who wants the result."""
+    """Enqueues as a stock producer that needs the result does."""
     queue_of(client).enqueue(WORK, n, job_id=f"guest-{n}")
 
 
@@ -99,7 +98,7 @@ GUESTS = Work(
 
 
 def at_call(number: int) -> Callable[[Command], bool]:
-    """True of the call that comes after `number` others. What a transaction holds is no call."""
+    """True for the call after `number` others. The commands of a transaction are one call."""
     counted = itertools.count()
     within = False
 
@@ -130,9 +129,9 @@ def work_on(
     *,
     after_cut: int,
 ) -> None:
-    """Works until all has ended, or until the cut and `after_cut` more waits for a job; then dies.
+    """Runs a worker until all jobs have ended, or until the cut and `after_cut` more waits for a job.
 
-    The late job comes when the worker waits for one at first.
+    The late job is enqueued when the worker first waits for one.
     """
     is_late_there = False
     waits_at_cut: int | None = None
@@ -162,15 +161,15 @@ def cuts(
     *,
     after_cut: int = 0,
 ) -> Iterator[tuple[int, list[int]]]:
-    """Cuts later and later, until there is nothing left to cut: how many calls passed, what ran.
+    """Cuts one call later each time, until none is left: how many calls passed, and which jobs ran.
 
-    The cut is for good, or a single loss where the worker is to wait for jobs again after it.
+    The cut is permanent, or a single loss when the worker has to wait for jobs again after it.
     """
     for passed in itertools.count(-2):
         runs = directory / f"runs-{passed}"
         work.begin(client)
         with cutting_proxy(redis_url) as proxy:
-            # maintenance calls too, so that a number alone might never hit the wait or what follows
+            # by number alone, a call of maintenance might always take the place of the wait
             places = {-2: at_waiting, -1: after_waiting(proxy)}
             proxy.cut(loss, places.get(passed) or at_call(passed), for_good=after_cut == 0)
             work_on(client, proxy, shop, work, runs, after_cut=after_cut)
@@ -180,7 +179,7 @@ def cuts(
 
 
 def time_passes(client: redis.Redis) -> None:
-    """Leases, patience and RQ's own maintenance lock have run out."""
+    """Ends all leases, waiting times and the lock of the last maintenance."""
     for key in (STARTED, QUARANTINE):
         for member, score in client.zrange(key, 0, -1, withscores=True):
             client.zadd(key, {member: score - AN_HOUR_S})
@@ -190,7 +189,7 @@ def time_passes(client: redis.Redis) -> None:
 
 
 def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
-    """Which jobs it ran until all had come to an end."""
+    """The jobs that it ran until all had ended."""
     ran: list[int] = []
 
     async def note(n: int) -> None:
@@ -209,7 +208,7 @@ def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_no_hint_is_lost_or_doubled_wherever_its_worker_is_killed(
+def test_killing_a_worker_loses_and_doubles_no_hint(
     client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
 ) -> None:
     seen: set[str] = set()
@@ -234,7 +233,7 @@ def test_no_hint_is_lost_or_doubled_wherever_its_worker_is_killed(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_no_job_of_a_stock_producer_is_lost_wherever_its_worker_is_killed(
+def test_killing_a_worker_loses_no_job_of_a_stock_producer(
     client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
 ) -> None:
     seen: set[str] = set()
@@ -260,14 +259,14 @@ def test_no_job_of_a_stock_producer_is_lost_wherever_its_worker_is_killed(
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_no_hint_is_lost_or_doubled_whichever_call_of_its_worker_is_lost(
+def test_losing_a_call_loses_and_doubles_no_hint(
     client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
 ) -> None:
-    """The worker lives on, and calls back what it started without hearing of it.
+    """The worker continues, and requeues the jobs of its unanswered claims.
 
-    What it was handed while it waited may be another worker's: that stays where it is, for the sweep.
+    A job that it moved while it waited may belong to another worker, so it is left to the sweep.
     """
-    unheard: set[str] = set()
+    unanswered: set[str] = set()
 
     for passed, ran in cuts(client, redis_url, shop, HINTS, loss, tmp_path, after_cut=2):
         for n, found in HINTS.where(client).items():
@@ -276,17 +275,17 @@ def test_no_hint_is_lost_or_doubled_whichever_call_of_its_worker_is_lost(
             assert len(found) == HINTS.exists(client, n), state
             assert is_unanswered or found == HINTS.ends[n], state
             assert ran.count(n) == (0 if is_unanswered or n == MALFORMED else 1), state
-            unheard |= is_unanswered
+            unanswered |= is_unanswered
 
-    assert unheard == {"intermediate"}
+    assert unanswered == {"intermediate"}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_no_job_of_a_stock_producer_is_lost_whichever_call_of_its_worker_is_lost(
+def test_losing_a_call_loses_no_job_of_a_stock_producer(
     client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
 ) -> None:
-    """The worker lives on. RQ itself gives up a failure that it cannot write: it stays started."""
+    """The worker continues. RQ drops a failure that it cannot write: the job stays started."""
     for passed, ran in cuts(client, redis_url, shop, GUESTS, loss, tmp_path, after_cut=2):
         for n, found in GUESTS.where(client).items():
             state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
@@ -297,10 +296,10 @@ def test_no_job_of_a_stock_producer_is_lost_whichever_call_of_its_worker_is_lost
 
 @pytest.mark.parametrize("place", ["intermediate", "failed", "quarantine"])
 @pytest.mark.parametrize(("stood_s", "is_swept"), [(20, False), (31, True)])
-def test_a_hint_that_nobody_will_end_is_swept_from_where_it_stands(
+def test_an_abandoned_hint_is_swept_from_every_place(
     client: redis.Redis, place: str, stood_s: float, is_swept: bool
 ) -> None:
-    """In the failed registry it stands for its own `failure_ttl`, which is 30 s."""
+    """In the failed registry it is kept for its `failure_ttl` of 30 s."""
     since = client.time()[0] - stood_s
     enqueue(client, 1)
     client.delete(LIST)
@@ -326,15 +325,15 @@ def test_a_hint_that_nobody_will_end_is_swept_from_where_it_stands(
 
 
 def leave_window(client: redis.Redis, count: int) -> None:
-    """The oldest starts are a window's length ago."""
+    """Makes the oldest starts older than the window."""
     for member, moment in client.zrange(WINDOW, 0, count - 1, withscores=True):
         client.zadd(WINDOW, {member: moment - WINDOW_S})
 
 
-def test_as_many_start_as_have_left_the_window_over_two_workers(client: redis.Redis) -> None:
+def test_two_workers_start_as_many_jobs_as_leave_the_window(client: redis.Redis) -> None:
     limit, leaving = 10, (10, 1, 4, 10, 7, 8)
     started: list[int] = []
-    looks = itertools.count(step=WINDOW_S)  # no worker's own count says anything here
+    clock = itertools.count(step=WINDOW_S)  # no worker's own count has effect
 
     async def note(n: int) -> None:
         started.append(n)
@@ -342,8 +341,8 @@ def test_as_many_start_as_have_left_the_window_over_two_workers(client: redis.Re
     async def work() -> None:
         enqueue(client, 5 * limit)
         async with (
-            working(client, note, limit=limit, clock=looks.__next__) as first,
-            working(client, note, limit=limit, clock=looks.__next__) as second,
+            working(client, note, limit=limit, clock=clock.__next__) as first,
+            working(client, note, limit=limit, clock=clock.__next__) as second,
         ):
             allowed = limit
             for left in (0, *leaving):
@@ -360,7 +359,7 @@ def test_as_many_start_as_have_left_the_window_over_two_workers(client: redis.Re
     assert sorted(started) == list(range(5 * limit))
 
 
-def test_starts_that_come_another_way_take_from_the_same_window(client: redis.Redis) -> None:
+def test_starts_outside_the_queue_use_the_same_window(client: redis.Redis) -> None:
     limit = 10
     window = RateWindow(client, key=WINDOW, limit=limit, shared=True)
     started: list[int] = []

@@ -1,4 +1,4 @@
-"""A way to a Redis that is cut between two commands, or between a command and its reply."""
+"""A proxy to Redis that cuts a connection between two commands, or between a command and its reply."""
 
 import socket
 import threading
@@ -19,14 +19,14 @@ class Loss(Enum):
 
 
 class CuttingProxy:
-    """Hands over command by command, the pipelined ones too, until the one that it is to cut at."""
+    """Forwards each command, also of a pipeline, until the one to cut at."""
 
     def __init__(self, redis_url: str) -> None:
         self._server = parse_url(redis_url)  # type: ignore[no-untyped-call]
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.passed: list[Command] = []  # in the order in which the server got them
+        self.passed: list[Command] = []  # in the order of the server
         self.was_cut = threading.Event()
         self._turn = threading.Lock()
         self._wires: list[_Wire] = []
@@ -36,14 +36,14 @@ class CuttingProxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, loss: Loss, where: Where, *, for_good: bool = False) -> None:
-        """The first command that `where` is true of meets this loss, and its connection ends.
+        """Loses the first command for which `where` is true, or its reply, and ends its connection.
 
-        `for_good` ends the others too and refuses any further one, until `mend`.
+        `for_good` ends the other connections too and refuses new ones, until `restore`.
         """
         self.was_cut.clear()
         self._cut, self._for_good = (loss, where), for_good
 
-    def mend(self) -> None:
+    def restore(self) -> None:
         self._is_closed = False
 
     def has_passed(self, name: bytes) -> bool:
@@ -71,7 +71,7 @@ class CuttingProxy:
                 threading.Thread(target=wire.carry_replies, args=(self,), daemon=True).start()
 
     def verdict(self, command: Command) -> Loss | None:
-        """What becomes of the command, asked once for each, in turn."""
+        """The loss of this command, or None. Called once for each command, in order."""
         with self._turn:
             if self._is_closed:
                 return Loss.REQUEST
@@ -100,7 +100,7 @@ class CuttingProxy:
 
 
 class _Wire:
-    """One connection: its two ends, and which of its replies is to be lost."""
+    """One connection: its two ends, and the number of the reply to lose."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self._client = client
@@ -157,7 +157,7 @@ def cutting_proxy(redis_url: str) -> Iterator[CuttingProxy]:
 
 
 def is_call(command: Command, name: bytes, *words: bytes) -> bool:
-    """True of the command of that name that has all the words among its arguments."""
+    """True when the command has this name and all the words among its arguments."""
     return command[0].upper() == name and all(word in command[1:] for word in words)
 
 

@@ -1,4 +1,4 @@
-"""A queue with a worker of ours on it, and what it takes to see RQ's own beside it."""
+"""A queue with a slot worker, and stock RQ beside it."""
 
 import asyncio
 import time
@@ -100,7 +100,7 @@ def a_worker(
     idle_block_s: float = 0.05,
     call_interval_s: float = CALL_INTERVAL_S,
 ) -> SlotWorker:
-    """`clock` is that of the starts that the worker counts itself."""
+    """`clock` is the clock of the rate window."""
     window = RateWindow(
         client, key=WINDOW, limit=limit, shared=recent_starts is not None, clock=clock
     )
@@ -123,7 +123,7 @@ def a_worker(
 
 @asynccontextmanager
 async def running(worker: SlotWorker) -> AsyncIterator[SlotWorker]:
-    """The worker at its work, and stopped in order when the context ends."""
+    """Runs the worker until the context ends, then stops it and waits for its jobs."""
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:
@@ -138,9 +138,19 @@ async def running(worker: SlotWorker) -> AsyncIterator[SlotWorker]:
 async def working(
     client: redis.Redis, function: JobFunction | None = None, **options: Any
 ) -> AsyncIterator[SlotWorker]:
-    """A worker of ours, made with the options of `a_worker` and running."""
+    """A running slot worker, made with the options of `a_worker`."""
     async with running(a_worker(client, function, **options)) as worker:
         yield worker
+
+
+def recorder() -> tuple[list[Any], JobFunction]:
+    """A list, and a job function that appends its argument to it."""
+    ran: list[Any] = []
+
+    async def note(argument: object) -> None:
+        ran.append(argument)
+
+    return ran, note
 
 
 async def nothing(*_: object) -> None:
@@ -154,8 +164,8 @@ async def until(fact: Callable[[], object], *, timeout_s: float = 10) -> None:
 
 
 async def claims_again(worker: SlotWorker) -> None:
-    """Returns once the worker has written what had ended, and has seen Redis as it is now."""
-    for _ in range(2):  # one exchange may have been on its way
+    """Returns when the worker has written its results and read the current state of Redis."""
+    for _ in range(2):  # the first exchange may have begun before this call
         await until(partial(_has_claimed_since, worker, worker.last_claim))
 
 
@@ -164,11 +174,11 @@ def _has_claimed_since(worker: SlotWorker, before: object) -> bool:
 
 
 async def fail(*_: object) -> None:
-    raise RuntimeError("as it was asked to")
+    raise RuntimeError("as requested")
 
 
 def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
-    """The queue as a worker of ours sees it."""
+    """The queue as a slot worker sees it."""
     return JobQueue(
         QUEUE,
         client=client,
@@ -183,20 +193,20 @@ def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
     )
 
 
-def claimed_by_a_worker_that_died(client: redis.Redis, most: int) -> None:
-    """Jobs started as ours starts them, and nobody there to end them."""
+def claimed_by_a_dead_worker(client: redis.Redis, most: int) -> None:
+    """Starts jobs as a slot worker does, and never ends them."""
     jobs_of(client).claim(most)
 
 
 def lease_s(client: redis.Redis) -> float:
-    """What is left of the lease of the one job that is started."""
+    """The seconds left of the lease of the only started job."""
     ((_, until),) = cast(Scores, client.zrange(STARTED, 0, -1, withscores=True))
     seconds, microseconds = client.time()
     return until - seconds - microseconds / 1e6
 
 
-def time_passes(client: redis.Redis) -> None:
-    """Leases have run out, and the last maintenance was long ago."""
+def expire_leases(client: redis.Redis) -> None:
+    """Ends all leases and the lock of the last maintenance."""
     for member, score in cast(Scores, client.zrange(STARTED, 0, -1, withscores=True)):
         client.zadd(STARTED, {member: score - AN_HOUR_S})
     client.delete(f"rq:maintenance:{QUEUE}")
@@ -227,9 +237,9 @@ def queue_of(client: redis.Redis) -> Queue:
 
 
 class StockWorker(SimpleWorker):
-    """RQ's own, as it runs where there are no signals: pytest's timeout has the alarm.
+    """RQ's worker without signal handlers, because pytest's timeout uses SIGALRM.
 
-    It listens to no commands, so that no thread of it outlives a connection that a test cuts.
+    It does not listen for commands, so that no thread of it outlives a connection that a test cuts.
     """
 
     death_penalty_class = TimerDeathPenalty
@@ -242,13 +252,13 @@ class StockWorker(SimpleWorker):
 
 
 def stock_worker(client: redis.Redis, **options: Any) -> StockWorker:
-    """RQ's worker on the queue. It changes the timeout of its client: give it one of its own."""
+    """RQ's worker on the queue. It changes the timeout of its client, so give it a client of its own."""
     queues = options.pop("queues", [QUEUE])
     return StockWorker(queues, connection=client, serializer=JSONSerializer, **options)
 
 
 def places(client: redis.Redis, job_id: str) -> list[str]:
-    """Where a job is, as often as it is there; empty for one that has ended or is lost."""
+    """The keys that hold a job, once for each entry; empty when it has ended or is lost."""
     found: list[str] = []
     for place, key in {"list": LIST, "intermediate": INTERMEDIATE}.items():
         found += [place for entry in client.lrange(key, 0, -1) if entry == job_id.encode()]

@@ -1,4 +1,4 @@
-"""What jobs of a stock producer name: RQ imports them from here, and notes go to a list in Redis."""
+"""Functions of a stock producer's jobs, which RQ imports. Notes go to a list in Redis."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ON_STOP = f"{__name__}.on_stop"
 
 
 def note(*words: object) -> None:
-    """For RQ's workers; ours run the coroutine of this name that they were given."""
+    """For RQ's workers. A slot worker runs the coroutine that it has for this name."""
     job = get_current_job()
     assert job is not None
     job.connection.rpush(NOTES, " ".join(map(str, words)))
@@ -28,7 +28,7 @@ def add(first: int, second: int) -> int:
 
 
 def fail(*_: object) -> None:
-    raise RuntimeError("as it was asked to")
+    raise RuntimeError("as requested")
 
 
 def on_success(job: Job, connection: redis.Redis, result: object) -> None:

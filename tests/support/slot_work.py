@@ -1,8 +1,8 @@
-"""A worker of ours in a process of its own, there to be killed.
+"""A slot worker in its own process, which a test kills.
 
-Run as a program, it forks such a process for each line `url file` that it reads, kills it at the
-next line, and answers both, so that a worker costs no new interpreter. Which job ran is written to
-the file: it outlives the worker and asks no Redis.
+As a program, this module forks a worker for each line `url file` that it reads, kills it at the next
+line, and replies to both lines: a fork is faster than a new interpreter. The worker writes which jobs
+ran to the file, which does not depend on Redis.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ FAILING, AWAY_AT_FIRST = 1, 2
 
 
 class Workshop:
-    """Where workers are started and killed, one at a time."""
+    """Starts and kills workers, one at a time."""
 
     def __init__(self, program: "subprocess.Popen[str]") -> None:
         self._program = program
 
     @contextmanager
     def worker(self, redis_url: str, runs: Path) -> Iterator[None]:
-        """A worker that is killed, and surely dead, when the context ends."""
-        self._tell(f"{redis_url} {runs}")
+        """Runs a worker, which is dead when the context ends."""
+        self._send(f"{redis_url} {runs}")
         try:
             yield
         finally:
-            self._tell("kill")
+            self._send("kill")
 
-    def _tell(self, line: str) -> None:
+    def _send(self, line: str) -> None:
         assert self._program.stdin is not None
         assert self._program.stdout is not None
         print(line, file=self._program.stdin, flush=True)
@@ -55,11 +55,11 @@ def workshop() -> Iterator[Workshop]:
         cwd=Path(__file__).parents[1],
         text=True,
     ) as program:
-        yield Workshop(program)  # the end of its input ends it
+        yield Workshop(program)  # it ends at the end of its input
 
 
 def runs_in(runs: Path) -> list[int]:
-    """Which jobs ran, by number, in the order in which they began."""
+    """The numbers of the jobs that ran, in the order of their starts."""
     return [int(line) for line in runs.read_text().splitlines()] if runs.exists() else []
 
 
@@ -70,11 +70,11 @@ async def _work(redis_url: str, runs: Path) -> None:
         nonlocal was_away
         if n == AWAY_AT_FIRST and not was_away:
             was_away = True
-            raise NotBegun("as it was asked to")
+            raise NotBegun("as requested")
         with runs.open("a") as lines:
             lines.write(f"{n}\n")
         if n == FAILING:
-            raise RuntimeError("as it was asked to")
+            raise RuntimeError("as requested")
 
     with redis_at(redis_url) as client:
         worker = a_worker(client, note, slots=SLOTS, limit=LIMIT, store_answers=_store_answers)

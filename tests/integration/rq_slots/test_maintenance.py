@@ -1,4 +1,4 @@
-"""What is abandoned comes to its end, whoever left it there and whatever stands beside it."""
+"""Maintenance of the slot worker: abandoned jobs end, one by one."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ def abandon(client: redis.Redis, job_id: str, **fields: Any) -> None:
 
 
 def maintained(client: redis.Redis) -> None:
-    """One round, by a worker that stops after it."""
+    """Runs one round, by a worker that then stops."""
 
     async def work() -> None:
         async with working(client):
@@ -63,7 +63,7 @@ def maintained(client: redis.Redis) -> None:
     ("field", "value", "error"),
     [("created_at", "garbage", ValueError), ("timeout", "abc", AssertionError)],
 )
-def test_stock_maintenance_is_ended_by_one_job_that_cannot_be_read(
+def test_one_unreadable_job_stops_stock_maintenance(
     client: redis.Redis, field: str, value: str, error: type[Exception]
 ) -> None:
     abandon(client, "bad", **{field: value})
@@ -88,7 +88,7 @@ def test_stock_maintenance_is_ended_by_one_job_that_cannot_be_read(
     ],
     ids=lambda fields: " ".join(fields),
 )
-def test_an_abandoned_job_that_cannot_be_read_is_set_aside_alone(
+def test_only_the_unreadable_abandoned_job_goes_to_quarantine(
     client: redis.Redis, fields: dict[str, Any]
 ) -> None:
     abandon(client, "bad", **fields)
@@ -100,7 +100,7 @@ def test_an_abandoned_job_that_cannot_be_read_is_set_aside_alone(
 
 
 @pytest.mark.parametrize("key", ["rq:job:bad", "rq:job:bad:dependents"])
-def test_an_abandoned_job_with_a_key_of_a_wrong_type_is_set_aside_alone(
+def test_only_the_abandoned_job_with_a_key_of_a_wrong_type_goes_to_quarantine(
     client: redis.Redis, key: str
 ) -> None:
     abandon(client, "bad")
@@ -114,7 +114,7 @@ def test_an_abandoned_job_with_a_key_of_a_wrong_type_is_set_aside_alone(
 
 
 @pytest.mark.parametrize("member", [b"\xff:1", b"bad", b"a:b:c", b"", b"x" * 100_000 + b":1"])
-def test_a_started_entry_that_names_no_job_is_set_aside_alone(
+def test_only_the_started_entry_that_names_no_job_goes_to_quarantine(
     client: redis.Redis, member: bytes
 ) -> None:
     client.zadd(STARTED, {member: time.time() - 2 * AN_HOUR_S})
@@ -126,7 +126,7 @@ def test_a_started_entry_that_names_no_job_is_set_aside_alone(
     assert places(client, "good") == ["failed"]
 
 
-def test_a_lease_before_all_time_has_run_out_too(client: redis.Redis) -> None:
+def test_a_lease_of_minus_infinity_has_ended(client: redis.Redis) -> None:
     abandon(client, "old")
     client.zadd(STARTED, {"old:dead": "-inf"})
     maintained(client)
@@ -134,7 +134,7 @@ def test_a_lease_before_all_time_has_run_out_too(client: redis.Redis) -> None:
     assert places(client, "old") == ["failed"]
 
 
-def test_an_abandoned_entry_whose_job_is_gone_is_dropped(client: redis.Redis) -> None:
+def test_an_abandoned_entry_without_a_job_is_dropped(client: redis.Redis) -> None:
     abandon(client, "gone")
     client.delete("rq:job:gone")
     maintained(client)
@@ -142,7 +142,7 @@ def test_an_abandoned_entry_whose_job_is_gone_is_dropped(client: redis.Redis) ->
     assert places(client, "gone") == []
 
 
-def test_a_job_that_is_worked_on_is_left_alone(client: redis.Redis) -> None:
+def test_a_job_with_a_current_lease_stays_started(client: redis.Redis) -> None:
     abandon(client, "lively")
     client.zadd(STARTED, {"lively:dead": time.time() + 10})
     maintained(client)
@@ -157,7 +157,7 @@ def popped_and_never_begun(client: redis.Redis, job_id: str, **fields: Any) -> N
     client.hset(f"rq:job:{job_id}", mapping={"status": "queued", **fields})
 
 
-def test_a_job_that_was_popped_and_never_begun_fails_after_a_minute(client: redis.Redis) -> None:
+def test_a_job_that_was_popped_and_not_started_fails_after_60_s(client: redis.Redis) -> None:
     popped_and_never_begun(client, "stuck")
     maintained(client)
     assert places(client, "stuck") == ["intermediate"]
@@ -167,7 +167,7 @@ def test_a_job_that_was_popped_and_never_begun_fails_after_a_minute(client: redi
     assert places(client, "stuck") == ["failed"]
 
 
-def test_a_popped_job_that_cannot_be_read_is_set_aside_alone(client: redis.Redis) -> None:
+def test_only_the_unreadable_popped_job_goes_to_quarantine(client: redis.Redis) -> None:
     popped_and_never_begun(client, "bad", created_at="garbage")
     client.rpush(INTERMEDIATE, b"\xff")
     popped_and_never_begun(client, "good")
@@ -185,7 +185,7 @@ def test_a_popped_job_that_cannot_be_read_is_set_aside_alone(client: redis.Redis
     assert places(client, "gone-on") == places(client, "gone") == []
 
 
-def test_a_job_that_comes_to_the_intermediate_list_again_has_its_minute_again(
+def test_a_job_that_returns_to_the_intermediate_list_has_60_s_again(
     client: redis.Redis,
 ) -> None:
     popped_and_never_begun(client, "twice")
@@ -196,12 +196,12 @@ def test_a_job_that_comes_to_the_intermediate_list_again_has_its_minute_again(
     assert client.zscore(FIRST_SEEN, "twice") is None
 
 
-# Others' entries in the way
+# Other entries
 
 
-def test_our_hints_are_swept_behind_any_number_of_others(client: redis.Redis) -> None:
+def test_hints_behind_many_other_entries_are_swept(client: redis.Redis) -> None:
     long_ago = time.time() - AN_HOUR_S
-    client.zadd(FAILED, {f"foreign-{n}": -1 for n in range(1_200)})  # failures kept for ever
+    client.zadd(FAILED, {f"foreign-{n}": -1 for n in range(1_200)})  # failures that never expire
     client.zadd(FAILED, {"job-1": long_ago})
     client.zadd(STARTED, {b"\xff-%d:1" % n: 5 for n in range(1_200)})
     client.zadd(STARTED, {"job-2:2": long_ago})
@@ -220,7 +220,7 @@ def places_of_hints(client: redis.Redis) -> list[bytes]:
     return [entry for entry in entries if entry.startswith(b"job-")]
 
 
-def test_a_sweep_goes_on_where_the_last_one_ended(
+def test_a_sweep_continues_where_the_last_one_ended(
     client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounds, "SWEEP_MAX", 10)
@@ -236,18 +236,18 @@ def test_a_sweep_goes_on_where_the_last_one_ended(
     asyncio.run(work())
 
 
-# RQ's maintenance, where nothing is abandoned
+# RQ's maintenance without abandoned jobs
 
 
 @pytest.mark.parametrize("key", [FINISHED, FAILED])
-def test_what_has_expired_leaves_its_registry(client: redis.Redis, key: str) -> None:
+def test_expired_entries_leave_their_registry(client: redis.Redis, key: str) -> None:
     client.zadd(key, {"foreign": time.time() - 1000, "kept": time.time() + 1000})
     maintained(client)
 
     assert client.zrange(key, 0, -1) == [b"kept"]
 
 
-def test_a_dependent_that_its_producer_left_ready_is_enqueued(client: redis.Redis) -> None:
+def test_a_ready_dependent_of_a_dead_producer_is_enqueued(client: redis.Redis) -> None:
     queue_of(client).enqueue(WORK, job_id="dependent")
     client.delete(LIST)
     client.hset("rq:job:dependent", "status", "ready_to_enqueue")
@@ -260,7 +260,7 @@ def test_a_dependent_that_its_producer_left_ready_is_enqueued(client: redis.Redi
     assert places(client, "bad") == ["quarantine"]
 
 
-def test_a_step_that_fails_keeps_back_no_other(client: redis.Redis) -> None:
+def test_a_failed_step_does_not_stop_the_others(client: redis.Redis) -> None:
     client.set(READY, "text")
     client.sadd("rq:workers", "rq:worker:gone")
     client.sadd(f"rq:workers:{QUEUE}", "rq:worker:gone")
@@ -269,8 +269,8 @@ def test_a_step_that_fails_keeps_back_no_other(client: redis.Redis) -> None:
     assert not client.sismember(f"rq:workers:{QUEUE}", "rq:worker:gone")
 
 
-def test_rq_cleans_no_registry_that_we_do_not() -> None:
-    """One that a later RQ adds is to be looked at here."""
+def test_maintenance_cleans_every_registry_that_rq_cleans() -> None:
+    """A registry that a later RQ adds has to be added to the maintenance."""
     named = {name for name in registry.clean_registries.__code__.co_names if "Registry" in name}
 
     assert named == {
@@ -290,7 +290,7 @@ def expelled() -> float:
     return REGISTRY.get_sample_value("rq_slots_jobs_expelled_total", {"queue": QUEUE}) or 0.0
 
 
-def test_a_job_leaves_quarantine_after_a_day_with_all_that_is_left_of_it(
+def test_a_job_in_quarantine_is_deleted_after_a_day(
     client: redis.Redis,
 ) -> None:
     for job_id, age_s in {"old": bounds.QUARANTINE_S + 10, "young": 10}.items():
@@ -304,7 +304,7 @@ def test_a_job_leaves_quarantine_after_a_day_with_all_that_is_left_of_it(
     assert expelled() == before + 1
 
 
-def test_the_oldest_leave_a_quarantine_that_is_full(client: redis.Redis) -> None:
+def test_the_oldest_jobs_leave_a_full_quarantine(client: redis.Redis) -> None:
     now = time.time()
     client.zadd(QUARANTINE, {f"bad-{n}": now + n for n in range(bounds.QUARANTINE_MAX + 300)})
     maintained(client)
@@ -313,10 +313,10 @@ def test_the_oldest_leave_a_quarantine_that_is_full(client: redis.Redis) -> None
     assert client.zscore(QUARANTINE, "bad-299") is None
 
 
-# Beside the claims
+# Beside claims
 
 
-def test_claims_go_on_while_much_is_cleaned(client: redis.Redis) -> None:
+def test_claims_continue_during_a_long_maintenance_round(client: redis.Redis) -> None:
     call = zlib.compress(json.dumps([WORK, None, [1], {}]).encode())
     now = time.time()
     with client.pipeline(transaction=False) as pipeline:
@@ -341,7 +341,7 @@ def test_claims_go_on_while_much_is_cleaned(client: redis.Redis) -> None:
     assert claims > 1
 
 
-def test_a_failed_job_says_why(client: redis.Redis) -> None:
+def test_an_abandoned_job_that_failed_has_a_reason(client: redis.Redis) -> None:
     abandon(client, "good")
     maintained(client)
     result = Job.fetch("good", connection=client, serializer=JSONSerializer).latest_result()

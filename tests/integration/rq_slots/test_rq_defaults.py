@@ -1,4 +1,4 @@
-"""Names, timeouts and time to live: RQ 3.0.0 beside the slot worker."""
+"""Names, timeouts and times to live of RQ 3.0.0 and of the slot worker."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ from support.rq_functions import ADD, FAIL
 # A killed worker's name is refused
 
 
-def test_a_stock_worker_may_not_take_the_name_of_one_that_was_killed_for_480_s(
+def test_a_stock_worker_cannot_take_the_name_of_a_killed_one_for_480_s(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
     stock_worker(stock, name="pod-0").register_birth()
@@ -34,7 +34,7 @@ def test_a_stock_worker_may_not_take_the_name_of_one_that_was_killed_for_480_s(
     assert 470 < client.ttl("rq:worker:pod-0") <= 480
 
 
-def test_a_worker_of_ours_starts_beside_what_is_left_of_one_that_was_killed(
+def test_a_slot_worker_starts_beside_the_keys_of_a_killed_one(
     client: redis.Redis,
 ) -> None:
     killed = a_worker(client).registration
@@ -60,13 +60,13 @@ def test_a_stock_worker_stretches_the_socket_timeout_to_415_s(redis_url: str) ->
         assert client.connection_pool.connection_kwargs["socket_timeout"] == 415
 
 
-def test_a_worker_of_ours_leaves_the_socket_timeout_at_1_s(client: redis.Redis) -> None:
+def test_a_slot_worker_keeps_the_socket_timeout_of_1_s(client: redis.Redis) -> None:
     worker = a_worker(client)
 
     assert worker.registration.connection.connection_pool.connection_kwargs["socket_timeout"] == 1
 
 
-def test_ours_notices_a_redis_that_does_not_answer(own_redis: RedisProcess) -> None:
+def test_a_slot_worker_notices_a_redis_that_does_not_answer(own_redis: RedisProcess) -> None:
     async def work(client: redis.Redis) -> float:
         async with working(client) as worker:
             await until(lambda: worker.last_claim)
@@ -95,7 +95,7 @@ def test_stock_rq_keeps_a_result_for_500_s_and_a_failure_for_a_year(
     assert client.ttl("rq:job:bad") > 360 * 24 * AN_HOUR_S
 
 
-def test_a_hint_that_succeeded_leaves_nothing_of_itself(client: redis.Redis) -> None:
+def test_a_hint_that_succeeded_leaves_no_keys(client: redis.Redis) -> None:
     async def work() -> None:
         enqueue(client, 1)
         async with working(client):

@@ -18,12 +18,12 @@ from support.rq import (
     QUEUE,
     STARTED,
     WORK,
-    claimed_by_a_worker_that_died,
+    claimed_by_a_dead_worker,
+    expire_leases,
     places,
     queue_of,
     result_of,
     stock_worker,
-    time_passes,
     until,
     working,
 )
@@ -46,7 +46,7 @@ def test_one_malformed_job_ends_stock_workers_and_stops_their_maintenance_for_89
     assert 880 < client.ttl(f"rq:clean_registries:{QUEUE}") <= 899
 
 
-def test_one_malformed_job_goes_to_quarantine_and_ours_goes_on(client: redis.Redis) -> None:
+def test_a_slot_worker_quarantines_a_malformed_job_and_continues(client: redis.Redis) -> None:
     ran: list[object] = []
 
     async def note(word: str) -> None:
@@ -66,16 +66,18 @@ def test_one_malformed_job_goes_to_quarantine_and_ours_goes_on(client: redis.Red
     assert places(client, "bad") == ["quarantine"]
 
 
-def test_one_malformed_job_does_not_end_our_maintenance_for_others(client: redis.Redis) -> None:
-    """It stands in the intermediate list, where RQ's maintenance stumbles over it."""
+def test_a_malformed_job_does_not_stop_the_maintenance_of_a_slot_worker(
+    client: redis.Redis,
+) -> None:
+    """It is in the intermediate list, where it stops RQ's maintenance."""
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, job_id="bad")
         queue_of(client).enqueue(WORK, job_id="abandoned")
         client.lmove(LIST, INTERMEDIATE, "LEFT", "RIGHT")
         client.hset("rq:job:bad", "status", "zzz")
-        claimed_by_a_worker_that_died(client, 1)
-        time_passes(client)
+        claimed_by_a_dead_worker(client, 1)
+        expire_leases(client)
         async with working(client):
             await until(lambda: places(client, "abandoned") == ["failed"])
 
@@ -88,7 +90,7 @@ def test_one_malformed_job_does_not_end_our_maintenance_for_others(client: redis
 
 
 def enqueue_call(client: redis.Redis, job_id: str, name: str, instance: object) -> None:
-    """A job as somebody writes it who can reach Redis and does not ask RQ."""
+    """Writes a job without RQ."""
     call = json.dumps([name, instance, [], {}])
     fields = {"status": "queued", "origin": QUEUE, "data": zlib.compress(call.encode())}
     client.hset(f"rq:job:{job_id}", mapping=fields)
@@ -103,7 +105,7 @@ INTRUDERS = [("os.getpid", None), ("upper", "text")]
     [("os.getpid", None, os.getpid()), ("upper", "text", "TEXT")],
     ids=["function", "method"],
 )
-def test_a_stock_worker_calls_whatever_a_hash_names(
+def test_a_stock_worker_calls_any_function_that_a_hash_names(
     client: redis.Redis, stock: redis.Redis, name: str, instance: object, result: object
 ) -> None:
     enqueue_call(client, "intruder", name, instance)
@@ -113,7 +115,7 @@ def test_a_stock_worker_calls_whatever_a_hash_names(
 
 
 @pytest.mark.parametrize(("name", "instance"), INTRUDERS)
-def test_ours_calls_only_what_is_on_its_list(
+def test_a_slot_worker_calls_only_allowed_functions(
     client: redis.Redis, name: str, instance: object
 ) -> None:
     async def work() -> None:
@@ -127,7 +129,7 @@ def test_ours_calls_only_what_is_on_its_list(
 
 
 @pytest.mark.parametrize(("name", "instance"), INTRUDERS)
-def test_a_stock_worker_with_our_job_class_calls_only_what_is_on_its_list(
+def test_a_stock_worker_with_the_allowlisted_class_calls_only_allowed_functions(
     client: redis.Redis, stock: redis.Redis, name: str, instance: object
 ) -> None:
     enqueue_call(client, "intruder", name, instance)
@@ -139,7 +141,7 @@ def test_a_stock_worker_with_our_job_class_calls_only_what_is_on_its_list(
     assert notes(client) == ["allowed"]
 
 
-def test_a_stock_worker_calls_whatever_callback_a_hash_names(
+def test_a_stock_worker_calls_any_callback_that_a_hash_names(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
     enqueue_with_callbacks(client)
@@ -148,7 +150,7 @@ def test_a_stock_worker_calls_whatever_callback_a_hash_names(
     assert notes(client) == ["good succeeded with 3", "bad failed with RuntimeError"]
 
 
-def test_a_stock_worker_with_our_job_class_calls_no_callback_beside_its_list(
+def test_a_stock_worker_with_the_allowlisted_class_calls_only_allowed_callbacks(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
     enqueue_with_callbacks(client)
@@ -157,7 +159,7 @@ def test_a_stock_worker_with_our_job_class_calls_no_callback_beside_its_list(
     assert notes(client) == []
 
 
-def test_ours_calls_no_callback_beside_its_list(client: redis.Redis) -> None:
+def test_a_slot_worker_calls_only_allowed_callbacks(client: redis.Redis) -> None:
     ran: list[str] = []
 
     async def add(first: int, second: int) -> int:
@@ -166,13 +168,13 @@ def test_ours_calls_no_callback_beside_its_list(client: redis.Redis) -> None:
 
     async def fail() -> None:
         ran.append("fail")
-        raise RuntimeError("as it was asked to")
+        raise RuntimeError("as requested")
 
     async def work() -> None:
         enqueue_with_callbacks(client)
         async with working(client, functions={ADD: add, FAIL: fail}):
             await until(lambda: sorted(ran) == ["add", "fail"])
-        time_passes(client)
+        expire_leases(client)
         async with working(client, functions={ADD: add, FAIL: fail}):
             await until(lambda: client.zcard(STARTED) == 0)
 
@@ -189,7 +191,7 @@ def enqueue_with_callbacks(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("callback", ["success", "failure", "stopped"])
-def test_each_kind_of_callback_is_refused_that_is_not_on_the_list(
+def test_every_kind_of_callback_is_refused_when_it_is_not_allowed(
     client: redis.Redis, callback: str
 ) -> None:
     queue_of(client).enqueue(
@@ -205,7 +207,7 @@ def test_each_kind_of_callback_is_refused_that_is_not_on_the_list(
         getattr(job, f"{callback}_callback")
 
 
-def test_callbacks_on_the_list_and_none_at_all_are_as_rq_has_them(client: redis.Redis) -> None:
+def test_allowed_and_absent_callbacks_are_those_of_rq(client: redis.Redis) -> None:
     queue_of(client).enqueue(NOTE, job_id="guest", on_success=Callback(ON_SUCCESS))
     job = allowlisted({ON_SUCCESS}).fetch("guest", connection=client, serializer=JSONSerializer)
 

@@ -1,4 +1,4 @@
-"""What RQ 3.0.0 loses or runs twice, and how the slot worker does not."""
+"""Jobs that RQ 3.0.0 loses or runs twice, and the slot worker does not."""
 
 import asyncio
 import time
@@ -19,7 +19,7 @@ from support.rq import (
     QUEUE,
     STARTED,
     WORK,
-    claimed_by_a_worker_that_died,
+    claimed_by_a_dead_worker,
     enqueue,
     lease_s,
     places,
@@ -33,7 +33,7 @@ from support.rq_functions import FAIL, NOTE, notes
 # Job.retry(interval) writes the status outside its pipeline
 
 
-def test_a_stock_worker_that_dies_within_a_retry_loses_the_job(
+def test_a_stock_worker_that_dies_during_a_retry_loses_the_job(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     queue_of(client).enqueue(FAIL, job_id="lost", retry=Retry(3, [5]))
@@ -48,7 +48,7 @@ def test_a_stock_worker_that_dies_within_a_retry_loses_the_job(
     assert places(client, "lost") == []
 
 
-def test_hints_know_no_retry_of_rq(client: redis.Redis) -> None:
+def test_hints_have_no_retries_of_rq(client: redis.Redis) -> None:
     enqueue(client, 1)
     job = Job.fetch("job-0", connection=client, serializer=JSONSerializer)
 
@@ -73,7 +73,7 @@ def test_a_stock_worker_on_two_queues_that_dies_after_its_pop_loses_the_job(
     assert places(client, "lost") == []
 
 
-def test_a_worker_of_ours_has_one_queue_and_what_it_popped_is_in_the_intermediate_list(
+def test_a_slot_worker_has_one_queue_and_pops_to_the_intermediate_list(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     async def work() -> SlotWorker:
@@ -95,7 +95,7 @@ def test_a_worker_of_ours_has_one_queue_and_what_it_popped_is_in_the_intermediat
 # A dead worker's job is recovered after 90 to 840 s
 
 
-def test_a_stock_worker_that_died_holds_its_job_for_90_s_and_up_to_ten_minutes_more(
+def test_a_dead_stock_worker_holds_its_job_for_90_s_and_up_to_10_minutes_more(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
     queue_of(client).enqueue(NOTE)
@@ -108,7 +108,7 @@ def test_a_stock_worker_that_died_holds_its_job_for_90_s_and_up_to_ten_minutes_m
     assert worker.maintenance_interval == 600
 
 
-def test_a_simple_stock_worker_that_died_holds_its_job_for_longer_still(
+def test_a_dead_simple_worker_holds_its_job_for_240_s(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
     queue_of(client).enqueue(NOTE)
@@ -120,9 +120,9 @@ def test_a_simple_stock_worker_that_died_holds_its_job_for_longer_still(
     assert 230 < lease_s(client) <= 240
 
 
-def test_a_worker_of_ours_holds_its_job_for_20_s(client: redis.Redis) -> None:
+def test_a_dead_slot_worker_holds_its_job_for_20_s(client: redis.Redis) -> None:
     enqueue(client, 1)
-    claimed_by_a_worker_that_died(client, 1)
+    claimed_by_a_dead_worker(client, 1)
 
     assert 10 < lease_s(client) <= 20
 
@@ -133,11 +133,11 @@ def test_a_hint_is_swept_30_s_after_its_lease(
 ) -> None:
     async def work() -> None:
         enqueue(client, 1)
-        claimed_by_a_worker_that_died(client, 1)
+        claimed_by_a_dead_worker(client, 1)
         (member,) = client.zrange(STARTED, 0, -1)
         client.zadd(STARTED, {member: client.time()[0] - expired_s})
         async with working(client) as worker:
-            await until(lambda: worker.last_claim)  # it sweeps once in any case
+            await until(lambda: worker.last_claim)  # a worker sweeps before its first claim
 
     asyncio.run(work())
 
@@ -157,7 +157,7 @@ def test_a_stock_worker_runs_the_same_job_id_twice(client: redis.Redis, stock: r
 
 
 @pytest.mark.parametrize("twin", ["of a hint", "of a stock producer"])
-def test_ours_runs_the_same_job_id_once(client: redis.Redis, twin: str) -> None:
+def test_a_slot_worker_runs_the_same_job_id_once(client: redis.Redis, twin: str) -> None:
     ran: list[object] = []
 
     async def note(*arguments: object) -> None:
@@ -179,7 +179,7 @@ def test_ours_runs_the_same_job_id_once(client: redis.Redis, twin: str) -> None:
     assert ran == [(0,), (9,)]
 
 
-# A job held in the intermediate list is taken for stuck
+# RQ fails a job that a worker holds in the intermediate list
 
 
 def test_stock_maintenance_fails_a_job_that_its_worker_holds_while_it_waits(
@@ -229,11 +229,11 @@ def test_no_job_waits_in_the_intermediate_list_while_the_window_is_full(
 
 
 async def stays_in_the_list(client: redis.Redis, count: int) -> None:
-    """Looked at until the worker has made three more calls: nothing has left the list."""
+    """Checks until the worker has made three more calls that nothing leaves the list."""
     probes: set[bytes] = set()
 
     def nothing_was_taken() -> bool:
-        with client.pipeline() as pipeline:  # one moment
+        with client.pipeline() as pipeline:  # at one time
             pipeline.llen(LIST).llen(INTERMEDIATE).get(f"rq:probe:{QUEUE}")
             listed, held, probe = pipeline.execute()
         assert (listed, held) == (count, 0)

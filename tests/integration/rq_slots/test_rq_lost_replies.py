@@ -19,19 +19,20 @@ from support.rq import (
     WORK,
     claims_again,
     enqueue,
+    expire_leases,
     jobs_of,
     places,
     queue_of,
+    recorder,
     redis_at,
     result_of,
     stock_worker,
-    time_passes,
     until,
     working,
 )
 from support.rq_functions import ADD, NOTE, notes
 
-# Whoever repeats a call whose reply is lost pushes twice, or orphans a move
+# Repeating a call whose reply is lost pushes twice, or orphans a move
 
 
 def lose_reply_to_push(proxy: CuttingProxy) -> None:
@@ -49,7 +50,7 @@ def test_a_stock_client_enqueues_twice_when_the_reply_is_lost(
     assert places(client, "twin") == ["list", "list"]
 
 
-def test_our_client_enqueues_once_and_says_that_the_reply_is_lost(
+def test_a_client_without_retries_enqueues_once_and_raises_when_the_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     lose_reply_to_push(proxy)
@@ -74,7 +75,7 @@ def test_a_stock_worker_orphans_a_move_when_the_reply_is_lost(
     assert places(client, "next") == ["finished"]
 
 
-def test_our_client_moves_once_when_the_reply_is_lost(
+def test_a_client_without_retries_moves_once_when_the_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     enqueue(client, 2)
@@ -86,13 +87,10 @@ def test_our_client_moves_once_when_the_reply_is_lost(
     assert places(client, "job-1") == ["list"]
 
 
-def test_a_hint_orphaned_by_a_lost_reply_is_swept_and_the_next_ones_run(
+def test_a_hint_orphaned_by_a_lost_reply_is_swept_and_the_next_runs(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def work() -> None:
         proxy.cut(Loss.REPLY, lambda command: is_call(command, b"BLMOVE"))
@@ -115,7 +113,7 @@ def test_a_hint_orphaned_by_a_lost_reply_is_swept_and_the_next_ones_run(
 # A Redis outage at a job's end turns its success into a failure
 
 
-def test_a_stock_worker_calls_a_success_failed_when_one_call_is_lost_at_its_end(
+def test_a_stock_worker_reports_a_success_as_failed_when_its_last_call_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     queue_of(client).enqueue(ADD, 1, 2, job_id="sum")
@@ -126,13 +124,10 @@ def test_a_stock_worker_calls_a_success_failed_when_one_call_is_lost_at_its_end(
     assert client.hget("rq:job:sum", "status") == b"failed"
 
 
-def test_ours_writes_a_success_again_when_the_call_is_lost_at_its_end(
+def test_a_slot_worker_writes_a_success_again_when_its_call_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 3)
@@ -147,7 +142,7 @@ def test_ours_writes_a_success_again_when_the_call_is_lost_at_its_end(
     assert client.zcard(FAILED) == 0
 
 
-def test_ours_writes_a_success_once_when_the_reply_is_lost_at_its_end(
+def test_a_slot_worker_writes_a_success_once_when_its_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     async def work() -> bytes | None:
@@ -163,14 +158,11 @@ def test_ours_writes_a_success_once_when_the_reply_is_lost_at_its_end(
     assert client.zcard(FAILED) == 0
 
 
-def test_a_job_that_is_left_to_rqs_maintenance_does_not_run_again(
+def test_a_job_that_is_left_to_maintenance_does_not_run_again(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    """Its callback is not allowed, so that nobody can end it in order."""
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    """Its callback is not allowed, so that only maintenance can end it."""
+    ran, note = recorder()
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, 7, on_success=Callback("os.getpid"))
@@ -187,14 +179,14 @@ def test_a_job_that_is_left_to_rqs_maintenance_does_not_run_again(
 
 
 @pytest.mark.parametrize("loss", Loss)
-def test_a_job_whose_failure_could_not_be_written_does_not_run_again(
+def test_a_failed_job_does_not_run_again_when_its_failure_is_not_written(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis, loss: Loss
 ) -> None:
     ran: list[int] = []
 
     async def fail_once(n: int) -> None:
         ran.append(n)
-        raise RuntimeError("as it was asked to")
+        raise RuntimeError("as requested")
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, 7)
@@ -202,7 +194,7 @@ def test_a_job_whose_failure_could_not_be_written_does_not_run_again(
         async with working(behind_proxy, fail_once, slots=2) as worker:
             await until(proxy.was_cut.is_set)
             await until(lambda: worker.last_claim is None)
-            proxy.mend()
+            proxy.restore()
             await claims_again(worker)
 
     asyncio.run(work())
@@ -210,7 +202,7 @@ def test_a_job_whose_failure_could_not_be_written_does_not_run_again(
     assert ran == [7]
 
 
-def test_what_is_called_back_leaves_the_token_of_another_start(
+def test_a_requeued_claim_keeps_the_token_of_another_start(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     window = RateWindow(client, key=WINDOW, limit=5, shared=True)
@@ -221,7 +213,7 @@ def test_what_is_called_back_leaves_the_token_of_another_start(
     proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA"))
     with pytest.raises(redis.RedisError):
         ours.claim(1)
-    window.settle(window.take(1), started=["job-0"])  # as recovery starts it elsewhere
+    window.settle(window.take(1), started=["job-0"])  # another process starts it
     ours.requeue_unanswered_claims()
 
     assert places(client, "job-0") == ["list"]
@@ -229,7 +221,9 @@ def test_what_is_called_back_leaves_the_token_of_another_start(
 
 
 @pytest.mark.parametrize("producer", ["ours", "stock"])
-def test_ours_keeps_a_success_until_redis_is_back(own_redis: RedisProcess, producer: str) -> None:
+def test_a_slot_worker_keeps_a_success_until_redis_is_back(
+    own_redis: RedisProcess, producer: str
+) -> None:
     gate = asyncio.Event()
 
     async def add(*numbers: int) -> int:
@@ -255,7 +249,7 @@ def test_ours_keeps_a_success_until_redis_is_back(own_redis: RedisProcess, produ
 
 
 @pytest.mark.parametrize("producer", ["ours", "stock"])
-def test_ours_keeps_a_success_through_an_outage_longer_than_its_lease(
+def test_a_slot_worker_keeps_a_success_through_an_outage_longer_than_its_lease(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis, producer: str
 ) -> None:
     gate = asyncio.Event()
@@ -272,9 +266,9 @@ def test_ours_keeps_a_success_through_an_outage_longer_than_its_lease(
             gate.set()
             await until(lambda: worker.without_redis)
             client.delete(*client.keys("rq:execution:*"))  # it lives for 20 s
-            proxy.mend()
+            proxy.restore()
             await until(lambda: not worker.without_redis)
-        time_passes(client)
+        expire_leases(client)
         async with working(client) as other:
             await until(lambda: other.last_claim)
 

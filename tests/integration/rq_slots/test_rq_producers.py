@@ -9,7 +9,7 @@ from rq import Callback, Repeat, Retry
 from rq.rate_limit import RateLimit
 from rq.results import Result
 
-from support.cutting_proxy import CuttingProxy, Loss, cutting_proxy, is_call
+from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.rq import (
     DEFERRED,
     FAILED,
@@ -18,13 +18,13 @@ from support.rq import (
     WORK,
     add,
     claims_again,
+    expire_leases,
     fail,
     fetched,
     is_finished,
     places,
     queue_of,
-    redis_at,
-    time_passes,
+    recorder,
     until,
     working,
 )
@@ -53,7 +53,7 @@ def test_a_stock_producer_gets_the_result(client: redis.Redis) -> None:
     assert client.keys("rq:execution:*") == []
 
 
-def test_a_stock_producers_keyword_arguments_arrive(client: redis.Redis) -> None:
+def test_keyword_arguments_of_a_stock_producer_arrive(client: redis.Redis) -> None:
     async def work() -> None:
         queue_of(client).enqueue(WORK, 1, second=2, job_id="sum")
         async with working(client, add):
@@ -64,7 +64,7 @@ def test_a_stock_producers_keyword_arguments_arrive(client: redis.Redis) -> None
     assert fetched(client, "sum").return_value() == 3
 
 
-def test_a_stock_producer_reads_why_its_job_failed(client: redis.Redis) -> None:
+def test_a_stock_producer_gets_the_reason_of_a_failure(client: redis.Redis) -> None:
     async def work() -> None:
         queue_of(client).enqueue(WORK, job_id="bad")
         async with working(client, fail):
@@ -75,10 +75,10 @@ def test_a_stock_producer_reads_why_its_job_failed(client: redis.Redis) -> None:
 
     assert result is not None
     assert result.type == Result.Type.FAILED
-    assert "RuntimeError: as it was asked to" in (result.exc_string or "")
+    assert "RuntimeError: as requested" in (result.exc_string or "")
 
 
-def test_a_job_that_outlasts_its_timeout_is_cancelled_and_fails(client: redis.Redis) -> None:
+def test_a_job_that_exceeds_its_timeout_is_cancelled_and_fails(client: redis.Redis) -> None:
     cancelled: list[bool] = []
 
     async def never_end() -> None:
@@ -102,10 +102,7 @@ def test_a_job_that_outlasts_its_timeout_is_cancelled_and_fails(client: redis.Re
 
 
 def test_a_dependent_runs_after_the_job_it_depends_on(client: redis.Redis) -> None:
-    ran: list[str] = []
-
-    async def note(word: str) -> None:
-        ran.append(word)
+    ran, note = recorder()
 
     async def work() -> None:
         first = queue_of(client).enqueue(WORK, "first")
@@ -120,7 +117,7 @@ def test_a_dependent_runs_after_the_job_it_depends_on(client: redis.Redis) -> No
     assert client.zcard(DEFERRED) == 0
 
 
-def test_a_dependent_that_comes_while_its_job_runs_is_not_forgotten(client: redis.Redis) -> None:
+def test_a_dependent_that_is_added_while_its_job_runs_runs_too(client: redis.Redis) -> None:
     ran: list[str] = []
     gate = asyncio.Event()
 
@@ -153,7 +150,7 @@ def test_a_dependent_of_a_failed_job_waits(client: redis.Redis) -> None:
     assert places(client, "second") == ["deferred"]
 
 
-def test_callbacks_on_the_list_are_called(client: redis.Redis) -> None:
+def test_allowed_callbacks_are_called(client: redis.Redis) -> None:
     functions = {ADD: add, FAIL: fail, ON_SUCCESS: fail, ON_FAILURE: fail}
 
     async def work() -> None:
@@ -168,11 +165,8 @@ def test_callbacks_on_the_list_are_called(client: redis.Redis) -> None:
     assert sorted(notes(client)) == ["bad failed with RuntimeError", "good succeeded with 3"]
 
 
-def test_a_repeat_runs_as_often_as_it_says(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_a_repeated_job_runs_the_given_number_of_times(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, 7, job_id="again", repeat=Repeat(times=2))
@@ -192,7 +186,7 @@ def test_a_retry_of_rq_runs_a_failed_job_again(client: redis.Redis, result_ttl: 
     async def fail_twice(n: int) -> None:
         ran.append(n)
         if len(ran) < 3:
-            raise RuntimeError("as it was asked to")
+            raise RuntimeError("as requested")
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, 7, job_id="again", retry=Retry(max=2), result_ttl=result_ttl)
@@ -206,8 +200,8 @@ def test_a_retry_of_rq_runs_a_failed_job_again(client: redis.Redis, result_ttl: 
     assert places(client, "again") == ([] if result_ttl == 0 else ["finished"])
 
 
-def test_a_retry_of_rq_that_is_to_wait_is_scheduled(client: redis.Redis) -> None:
-    """Whoever uses such retries runs RQ's scheduler too."""
+def test_a_retry_of_rq_with_an_interval_is_scheduled(client: redis.Redis) -> None:
+    """RQ's scheduler has to run for such retries."""
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, job_id="later", retry=Retry(max=1, interval=60))
@@ -231,7 +225,7 @@ def test_a_retry_of_rq_ends_with_a_failure(client: redis.Redis) -> None:
     assert fetched(client, "bad").retries_left == 0
 
 
-def test_a_rate_limit_of_rq_lets_the_next_job_in_when_one_has_ended(client: redis.Redis) -> None:
+def test_a_rate_limit_of_rq_starts_the_next_job_when_one_ends(client: redis.Redis) -> None:
     running = most = 0
 
     async def hold(_: int) -> None:
@@ -256,7 +250,7 @@ def test_a_rate_limit_of_rq_lets_the_next_job_in_when_one_has_ended(client: redi
 # A worker that ends its job late, or twice
 
 
-def test_a_worker_that_was_taken_for_dead_ends_nothing(client: redis.Redis) -> None:
+def test_a_worker_that_lost_its_lease_ends_nothing(client: redis.Redis) -> None:
     gate = asyncio.Event()
 
     async def wait_at_gate() -> str:
@@ -267,7 +261,7 @@ def test_a_worker_that_was_taken_for_dead_ends_nothing(client: redis.Redis) -> N
         queue_of(client).enqueue(WORK, job_id="guest")
         async with working(client, wait_at_gate):
             await until(lambda: client.zcard(STARTED))
-            time_passes(client)
+            expire_leases(client)
             async with working(client):
                 await until(lambda: places(client, "guest") == ["failed"])
             gate.set()
@@ -278,7 +272,7 @@ def test_a_worker_that_was_taken_for_dead_ends_nothing(client: redis.Redis) -> N
     assert fetched(client, "guest").return_value() is None
 
 
-def test_a_worker_that_was_taken_for_dead_leaves_the_second_run_alone(
+def test_a_worker_that_lost_its_lease_does_not_end_the_second_run(
     client: redis.Redis,
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
@@ -296,7 +290,7 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_second_run_alone(
         queue_of(client).enqueue(WORK, job_id="guest", retry=Retry(max=1))
         async with working(client, wait_at_gate, slots=1) as first:
             await until(lambda: client.zcard(STARTED))
-            time_passes(client)
+            expire_leases(client)
             async with working(client, wait_at_gate):
                 await until(lambda: len(begun) == 2)
                 gates[0].set()
@@ -312,17 +306,17 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_second_run_alone(
 
 
 @pytest.mark.parametrize("again", ["repeat", "retry"])
-def test_a_job_that_comes_again_does_so_once_when_the_reply_to_its_end_is_lost(
-    redis_url: str, client: redis.Redis, again: str
+def test_a_job_is_repeated_once_when_the_reply_to_its_end_is_lost(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis, again: str
 ) -> None:
     ran: list[int] = []
 
     async def note() -> None:
         ran.append(1)
         if again == "retry":
-            raise RuntimeError("as it was asked to")
+            raise RuntimeError("as requested")
 
-    async def work(behind_proxy: redis.Redis, proxy: CuttingProxy) -> None:
+    async def work() -> None:
         if again == "repeat":
             queue_of(client).enqueue(WORK, job_id="guest", repeat=Repeat(times=2))
         else:
@@ -334,8 +328,7 @@ def test_a_job_that_comes_again_does_so_once_when_the_reply_to_its_end_is_lost(
             await until(proxy.was_cut.is_set)
             await until(lambda: places(client, "guest") in (["finished"], ["failed"]))
 
-    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-        asyncio.run(work(behind_proxy, proxy))
+    asyncio.run(work())
 
     assert len(ran) == 3
     assert client.llen(LIST) == 0

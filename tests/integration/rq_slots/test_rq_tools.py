@@ -1,4 +1,4 @@
-"""RQ's own tools, producers and workers on the queues of ours."""
+"""RQ's tools, producers and workers on the queue of a slot worker."""
 
 import asyncio
 import subprocess
@@ -20,6 +20,7 @@ from support.rq import (
     is_finished,
     places,
     queue_of,
+    recorder,
     until,
     working,
 )
@@ -31,7 +32,7 @@ RQ_TIMEOUT_S = 60
 
 
 def rq(redis_url: str, command: str, *arguments: str) -> str:
-    """What the command line tool of RQ prints."""
+    """The output of RQ's command line tool."""
     ended = subprocess.run(
         [str(Path(sys.executable).parent / "rq"), command, "-u", redis_url, "-S", JSON, *arguments],
         capture_output=True,
@@ -46,7 +47,7 @@ def rq(redis_url: str, command: str, *arguments: str) -> str:
 # The command line
 
 
-def test_rq_info_lists_our_worker_and_its_queue(redis_url: str, client: redis.Redis) -> None:
+def test_rq_info_lists_a_slot_worker_and_its_queue(redis_url: str, client: redis.Redis) -> None:
     gate = asyncio.Event()
 
     async def wait_at_gate(_: int) -> None:
@@ -67,7 +68,7 @@ def test_rq_info_lists_our_worker_and_its_queue(redis_url: str, client: redis.Re
     assert [line for line in lines if line.startswith(f"worker {name} ") and QUEUE in line]
 
 
-def test_rq_info_counts_what_our_worker_has_done(redis_url: str, client: redis.Redis) -> None:
+def test_rq_info_counts_the_jobs_of_a_slot_worker(redis_url: str, client: redis.Redis) -> None:
     async def work() -> str:
         enqueue(client, 3)
         async with working(client) as worker:
@@ -79,11 +80,8 @@ def test_rq_info_counts_what_our_worker_has_done(redis_url: str, client: redis.R
     assert "jobs: 3 finished, 0 failed" in asyncio.run(work())
 
 
-def test_rq_sees_our_worker_again_after_a_flush_under_load(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_rq_lists_a_slot_worker_again_after_a_flush_under_load(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> tuple[str, list[str]]:
         async with working(client, note) as worker:
@@ -101,11 +99,10 @@ def test_rq_sees_our_worker_again_after_a_flush_under_load(client: redis.Redis) 
     assert listed == [name]
 
 
-def test_rq_suspend_holds_our_worker_until_rq_resume(redis_url: str, client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_rq_suspend_stops_a_slot_worker_until_rq_resume(
+    redis_url: str, client: redis.Redis
+) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         async with working(client, note) as worker:
@@ -127,7 +124,7 @@ def test_rq_requeue_runs_a_failed_job_again(redis_url: str, client: redis.Redis)
     async def fail_at_first(first: int, second: int) -> int:
         ran.append(first + second)
         if len(ran) == 1:
-            raise RuntimeError("as it was asked to")
+            raise RuntimeError("as requested")
         return first + second
 
     async def work() -> None:
@@ -144,7 +141,7 @@ def test_rq_requeue_runs_a_failed_job_again(redis_url: str, client: redis.Redis)
     assert client.zcard(FAILED) == 0
 
 
-def test_rq_requeue_runs_a_failed_job_again_that_keeps_no_result(
+def test_rq_requeue_runs_a_failed_job_without_a_result_again(
     redis_url: str, client: redis.Redis
 ) -> None:
     ran: list[int] = []
@@ -152,7 +149,7 @@ def test_rq_requeue_runs_a_failed_job_again_that_keeps_no_result(
     async def fail_at_first(n: int) -> None:
         ran.append(n)
         if len(ran) == 1:
-            raise RuntimeError("as it was asked to")
+            raise RuntimeError("as requested")
 
     async def work() -> None:
         queue_of(client).enqueue(WORK, 7, job_id="plain", result_ttl=0)
@@ -167,10 +164,10 @@ def test_rq_requeue_runs_a_failed_job_again_that_keeps_no_result(
     assert places(client, "plain") == []
 
 
-# A stock worker on our queue
+# A stock worker on the same queue
 
 
-def test_a_stock_worker_drains_our_hints(redis_url: str, client: redis.Redis) -> None:
+def test_a_stock_worker_runs_hints(redis_url: str, client: redis.Redis) -> None:
     enqueue(client, 5, function=NOTE)
     rq(redis_url, "worker", "--burst", "-P", str(TESTS), QUEUE)
 
@@ -179,7 +176,9 @@ def test_a_stock_worker_drains_our_hints(redis_url: str, client: redis.Redis) ->
     assert not client.exists(LIST)
 
 
-def test_a_stock_worker_and_ours_share_a_queue(redis_url: str, client: redis.Redis) -> None:
+def test_a_stock_worker_and_a_slot_worker_share_a_queue(
+    redis_url: str, client: redis.Redis
+) -> None:
     async def note(n: int) -> None:
         client.rpush("notes", str(n))
 
@@ -195,7 +194,7 @@ def test_a_stock_worker_and_ours_share_a_queue(redis_url: str, client: redis.Red
     assert client.keys("rq:job:*") == []
 
 
-def test_a_stock_worker_runs_again_what_ours_gave_to_the_failed_registry(
+def test_a_stock_worker_runs_a_requeued_failure_of_a_slot_worker(
     redis_url: str, client: redis.Redis
 ) -> None:
     async def work() -> None:
@@ -212,7 +211,7 @@ def test_a_stock_worker_runs_again_what_ours_gave_to_the_failed_registry(
 
 
 @pytest.mark.parametrize("producer", ["ours", "stock"])
-def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: str) -> None:
+def test_rq_lists_the_worker_of_a_running_job(client: redis.Redis, producer: str) -> None:
     gate = asyncio.Event()
 
     async def hold(*_: int) -> None:
@@ -228,7 +227,7 @@ def test_rq_knows_of_a_job_that_runs_who_runs_it(client: redis.Redis, producer: 
             queue_of(client).enqueue(WORK, 0, job_id="job-0")
         async with working(client, hold) as worker:
             await until(lambda: worker.slots.free < worker.slots.count)
-            # RQ forgets those without a record
+            # RQ removes executions without a record
             worker.registration.get_current_executions(refresh=True)
             await until(lambda: runners() == [worker.registration.name])
             listed = worker.registration.get_current_executions(refresh=True)

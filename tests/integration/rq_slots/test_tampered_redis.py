@@ -1,4 +1,4 @@
-"""Whoever can write to Redis holds up the worker at most: it runs on beside whatever he leaves there."""
+"""The slot worker continues with any content of Redis: a client that writes there can only delay jobs."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from rq_slots.allowlist import allowlisted
 from rq_slots.job_data import CALL_BYTES_MAX
 from rq_slots.rate_window import WINDOW_S, RateWindow
 from rq_slots.worker import SlotWorker
-from support.cutting_proxy import Loss, cutting_proxy
+from support.cutting_proxy import CuttingProxy, Loss
 from support.rq import (
     INTERMEDIATE,
     LIST,
@@ -32,7 +32,7 @@ from support.rq import (
     enqueue,
     places,
     queue_of,
-    redis_at,
+    recorder,
     until,
     working,
 )
@@ -43,7 +43,7 @@ DEEP = "[" * 100_000
 
 
 def forge(client: redis.Redis, job_id: str | bytes, **fields: Any) -> None:
-    """A job as somebody writes it who does not ask RQ."""
+    """Writes a job without RQ."""
     call = zlib.compress(json.dumps([WORK, None, [0], {}]).encode())
     client.hset(
         b"rq:job:" + (job_id if isinstance(job_id, bytes) else job_id.encode()),
@@ -55,16 +55,13 @@ def forge(client: redis.Redis, job_id: str | bytes, **fields: Any) -> None:
 def goes_on(
     client: redis.Redis, tamper: Callable[[SlotWorker], object] = lambda _: None, **options: Any
 ) -> SlotWorker:
-    """A worker that has met what is there, been tampered with, and then run two jobs that came."""
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    """Runs a worker on this Redis until it has run two more jobs, enqueued after `tamper`."""
+    ran, note = recorder()
 
     def came() -> bool:
         try:
             enqueue(client, 2, first=100)
-        except redis.ResponseError:  # our producers drop a hint that they cannot write
+        except redis.ResponseError:  # producers drop a hint that they cannot write
             return False
         return True
 
@@ -79,13 +76,13 @@ def goes_on(
     return asyncio.run(work())
 
 
-# What a job holds
+# Fields of a job
 
 
 @pytest.mark.parametrize(
     "field", ["data", "meta", "enqueued_at", "timeout", "status", "group_id", "webhooks"]
 )
-def test_a_job_with_a_huge_field_is_set_aside(client: redis.Redis, field: str) -> None:
+def test_a_job_with_a_huge_field_goes_to_quarantine(client: redis.Redis, field: str) -> None:
     forge(client, "huge", **{field: HUGE})
     goes_on(client)
 
@@ -100,7 +97,7 @@ def test_a_job_with_a_huge_field_is_set_aside(client: redis.Redis, field: str) -
         pytest.param(zlib.compress(b"[" + b"9" * 60_000 + b"]"), id="huge integer"),
     ],
 )
-def test_a_call_that_would_not_fit_is_no_call(client: redis.Redis, data: bytes) -> None:
+def test_a_call_that_is_too_large_fails(client: redis.Redis, data: bytes) -> None:
     forge(client, "bomb", data=data)
     goes_on(client)
 
@@ -108,12 +105,14 @@ def test_a_call_that_would_not_fit_is_no_call(client: redis.Redis, data: bytes) 
 
 
 @pytest.mark.parametrize("field", ["exc_info", "result", "meta", "description", "dependency_ids"])
-def test_a_bomb_beside_the_call_stops_nobody(client: redis.Redis, field: str) -> None:
+def test_a_decompression_bomb_in_another_field_does_not_stop_the_worker(
+    client: redis.Redis, field: str
+) -> None:
     forge(client, "bomb", **{field: BOMB[:CALL_BYTES_MAX], "result_ttl": "500"})
     goes_on(client)
 
 
-def test_a_job_class_of_ours_unpacks_no_bomb(client: redis.Redis) -> None:
+def test_the_allowlisted_class_does_not_decompress_a_bomb(client: redis.Redis) -> None:
     for field in ("data", "exc_info"):
         forge(client, field, **{field: BOMB})
 
@@ -121,7 +120,7 @@ def test_a_job_class_of_ours_unpacks_no_bomb(client: redis.Redis) -> None:
             allowlisted(()).fetch(field, connection=client, serializer=JSONSerializer)
 
 
-def test_a_job_class_of_ours_reads_no_huge_hash(client: redis.Redis) -> None:
+def test_the_allowlisted_class_does_not_read_a_huge_hash(client: redis.Redis) -> None:
     forge(client, "huge", note="x" * 2_000_000)
 
     with pytest.raises(NoSuchJobError):
@@ -129,14 +128,14 @@ def test_a_job_class_of_ours_reads_no_huge_hash(client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("job_id", [b"\xff\xfe", b"a b", b"a:b", b"x" * 300, b"", b"x" * 1_000_000])
-def test_an_entry_that_is_no_job_id_is_dropped(client: redis.Redis, job_id: bytes) -> None:
+def test_an_entry_that_is_not_a_job_id_is_dropped(client: redis.Redis, job_id: bytes) -> None:
     forge(client, job_id, result_ttl="500")
     goes_on(client)
 
     assert client.zcard(STARTED) == client.zcard(QUARANTINE) == client.llen(LIST) == 0
 
 
-def test_many_entries_that_are_no_jobs_are_dropped_call_by_call(client: redis.Redis) -> None:
+def test_many_entries_that_are_not_jobs_are_dropped_over_several_calls(client: redis.Redis) -> None:
     client.rpush(LIST, *(f"nothing-{n}" for n in range(5_000)))
     goes_on(client)
 
@@ -144,7 +143,7 @@ def test_many_entries_that_are_no_jobs_are_dropped_call_by_call(client: redis.Re
 
 
 @pytest.mark.parametrize("created_at", ["1e400", "-1e400", "1e18", "-7", "nan", '"noon"', DEEP])
-def test_a_head_that_came_at_no_moment_gives_no_watermark(
+def test_a_head_without_a_valid_time_gives_no_watermark(
     client: redis.Redis, created_at: str
 ) -> None:
     async def hold(_: int) -> None:
@@ -169,7 +168,7 @@ def test_a_head_that_came_at_no_moment_gives_no_watermark(
 @pytest.mark.parametrize(
     "value", ["", "0", "-1", "1e300", "inf", "nan", "9" * 400, "\udcff".encode(errors="replace")]
 )
-def test_numbers_that_are_none_stop_nobody(
+def test_invalid_numbers_do_not_stop_the_worker(
     client: redis.Redis, field: str, value: str | bytes
 ) -> None:
     forge(client, "job-1", **{"result_ttl": "0", field: value})
@@ -193,7 +192,7 @@ def test_no_webhook_is_sent(client: redis.Redis, outcome: str) -> None:
             listener.accept()
 
 
-def test_a_started_job_that_cannot_be_read_holds_up_no_maintenance(client: redis.Redis) -> None:
+def test_an_unreadable_started_job_does_not_stop_maintenance(client: redis.Redis) -> None:
     for job_id, fields in {"bomb": {"data": BOMB}, "no-number": {"result_ttl": "many"}}.items():
         forge(client, job_id, **fields)
         client.zadd(STARTED, {f"{job_id}:dead": 1})
@@ -211,8 +210,8 @@ def test_a_started_job_that_cannot_be_read_holds_up_no_maintenance(client: redis
 
 
 def of_another_type(client: redis.Redis, key: str) -> None:
-    """Whatever was there, it is a text now, or a list where it was none."""
-    with client.pipeline() as pipeline:  # one moment: the worker may write there any time
+    """Makes the key a string, or a list when it was a string."""
+    with client.pipeline() as pipeline:  # atomic, because the worker may write the key at any time
         pipeline.delete(key)
         if key in {"rq:suspended", f"rq:probe:{QUEUE}", f"{WINDOW}:known"}:
             pipeline.rpush(key, "text")
@@ -226,10 +225,7 @@ def of_another_type(client: redis.Redis, key: str) -> None:
 def test_a_key_of_a_wrong_type_counts_as_redis_being_away_until_it_is_flushed(
     client: redis.Redis, key: str, moment: str
 ) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def no_starts() -> dict[str, float]:
         return {}
@@ -256,15 +252,16 @@ def unusable() -> float:
     return REGISTRY.get_sample_value("rq_slots_redis_unusable", {"queue": QUEUE}) or 0.0
 
 
-def test_a_redis_that_is_only_down_is_not_unusable(client: redis.Redis, redis_url: str) -> None:
+def test_a_redis_that_is_only_down_is_not_unusable(
+    proxy: CuttingProxy, behind_proxy: redis.Redis
+) -> None:
     async def work() -> None:
-        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-            async with working(behind_proxy) as worker:
-                await until(lambda: worker.last_claim)
-                proxy.cut(Loss.REQUEST, lambda _: True, for_good=True)
-                await until(lambda: worker.without_redis)
-                assert not worker.redis_is_unusable
-                proxy.mend()
+        async with working(behind_proxy) as worker:
+            await until(lambda: worker.last_claim)
+            proxy.cut(Loss.REQUEST, lambda _: True, for_good=True)
+            await until(lambda: worker.without_redis)
+            assert not worker.redis_is_unusable
+            proxy.restore()
 
     asyncio.run(work())
 
@@ -275,10 +272,10 @@ def test_a_redis_that_is_only_down_is_not_unusable(client: redis.Redis, redis_ur
     "key", ["rq:job:{}", "rq:executions:{}", "rq:job:{}:dependents", "rq:results:{}"]
 )
 @pytest.mark.parametrize("moment", ["waits", "runs"])
-def test_a_jobs_own_key_of_a_wrong_type_stops_nobody(
+def test_a_key_of_a_job_with_a_wrong_type_does_not_stop_the_worker(
     client: redis.Redis, producer: str, fails: bool, key: str, moment: str
 ) -> None:
-    """Whether this job runs is nobody's promise; that others do, is."""
+    """Other jobs run. Whether this one runs is not specified."""
     job_id = "job-7" if producer == "ours" else "guest"
     begun = asyncio.Event()
     gate = asyncio.Event()
@@ -289,7 +286,7 @@ def test_a_jobs_own_key_of_a_wrong_type_stops_nobody(
             begun.set()
             await gate.wait()
             if fails:
-                raise RuntimeError("as it was asked to")
+                raise RuntimeError("as requested")
         ran.append(n)
 
     async def work() -> None:
@@ -314,7 +311,7 @@ def test_a_jobs_own_key_of_a_wrong_type_stops_nobody(
     asyncio.run(work())
 
 
-def test_a_count_that_is_no_number_keeps_no_job_from_ending(client: redis.Redis) -> None:
+def test_a_count_that_is_not_a_number_does_not_stop_a_job_from_ending(client: redis.Redis) -> None:
     def tamper(worker: SlotWorker) -> None:
         client.hset(worker.registration.key, "successful_job_count", "many")
 
@@ -328,40 +325,39 @@ def test_a_count_that_is_no_number_keeps_no_job_from_ending(client: redis.Redis)
 
 @pytest.fixture
 def crowd(client: redis.Redis) -> None:
-    """Starts of the far future, as many as the window allows."""
+    """As many starts in the far future as the window allows."""
     client.zadd(WINDOW, {f"forged-{n}": time.time() + 10**6 + n for n in range(9)})
     client.zadd(WINDOW, {"forged-forever": "+inf"})
 
 
 @pytest.mark.usefixtures("crowd")
-def test_starts_of_the_far_future_take_no_room(client: redis.Redis) -> None:
+def test_starts_in_the_far_future_do_not_fill_the_window(client: redis.Redis) -> None:
     goes_on(client, limit=10)
 
     assert [member for member in client.zrange(WINDOW, 0, -1) if b"forged" in member] == []
 
 
 @pytest.mark.usefixtures("crowd")
-def test_starts_of_the_far_future_take_no_tokens(client: redis.Redis) -> None:
+def test_starts_in_the_far_future_take_no_tokens(client: redis.Redis) -> None:
     window = RateWindow(client, key=WINDOW, limit=10, shared=True)
     window.merge_known_starts({})
 
     assert len(window.take(10)) == 10
 
 
-def test_a_worker_whose_window_is_deleted_again_and_again_keeps_its_limit(
+def test_a_worker_keeps_its_limit_when_its_window_is_deleted_repeatedly(
     client: redis.Redis,
 ) -> None:
-    started: list[int] = []
-
-    async def note(n: int) -> None:
-        started.append(n)
+    started, note = recorder()
 
     async def no_starts() -> dict[str, float]:
         return {}
 
     async def work() -> None:
         enqueue(client, 50)
-        async with working(client, note, limit=10, slots=3, recent_starts=no_starts) as worker:
+        async with working(
+            client, note, limit=10, slots=3, recent_starts=no_starts, call_interval_s=0.05
+        ) as worker:
             for _ in range(20):
                 client.delete(WINDOW)
                 client.set(f"{WINDOW}:known", 1)
@@ -376,7 +372,7 @@ def test_a_worker_whose_window_is_deleted_again_and_again_keeps_its_limit(
     assert client.llen(LIST) == 40
 
 
-def test_a_worker_at_its_own_limit_does_not_spin_and_holds_no_job(client: redis.Redis) -> None:
+def test_a_worker_at_its_own_limit_pauses_and_holds_no_job(client: redis.Redis) -> None:
     async def work() -> float:
         enqueue(client, 5)
         async with working(client, limit=2) as worker:
@@ -393,10 +389,10 @@ def test_a_worker_at_its_own_limit_does_not_spin_and_holds_no_job(client: redis.
     assert (client.llen(LIST), client.llen(INTERMEDIATE)) == (3, 0)
 
 
-# What one job leaves or meets
+# Records of a job
 
 
-def test_a_record_that_was_forged_before_it_was_written_holds_nothing_up(
+def test_a_forged_execution_record_does_not_stop_the_worker(
     client: redis.Redis,
 ) -> None:
     gate, ran = asyncio.Event(), []

@@ -1,4 +1,4 @@
-"""The concurrent RQ worker on real Redis."""
+"""The slot worker on a real Redis."""
 
 import asyncio
 import time
@@ -18,16 +18,14 @@ from support.rq import (
     WORK,
     enqueue,
     queue_of,
+    recorder,
     until,
     working,
 )
 
 
-def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_every_job_runs_once_and_leaves_no_keys(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 500)
@@ -42,11 +40,8 @@ def test_every_job_runs_once_and_leaves_nothing_behind(client: redis.Redis) -> N
     assert client.zcard(StartedJobRegistry(QUEUE, connection=client).key) == 0
 
 
-def test_jobs_start_in_the_order_in_which_they_came(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_jobs_start_in_the_order_of_the_queue(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 50)
@@ -58,7 +53,7 @@ def test_jobs_start_in_the_order_in_which_they_came(client: redis.Redis) -> None
     assert ran == list(range(50))
 
 
-def test_no_more_jobs_run_at_a_time_than_there_are_slots(client: redis.Redis) -> None:
+def test_at_most_as_many_jobs_run_at_once_as_there_are_slots(client: redis.Redis) -> None:
     running = most = 0
     ended = 0
 
@@ -80,11 +75,8 @@ def test_no_more_jobs_run_at_a_time_than_there_are_slots(client: redis.Redis) ->
     assert most == 7
 
 
-def test_no_more_jobs_start_than_the_window_allows(client: redis.Redis) -> None:
-    started: list[int] = []
-
-    async def note(n: int) -> None:
-        started.append(n)
+def test_starts_stop_at_the_limit_of_the_window(client: redis.Redis) -> None:
+    started, note = recorder()
 
     async def work() -> None:
         enqueue(client, 30)
@@ -105,11 +97,8 @@ def test_no_more_jobs_start_than_the_window_allows(client: redis.Redis) -> None:
     assert client.zcard("starts") == 12
 
 
-def test_a_token_that_has_left_the_window_lets_the_next_job_start(client: redis.Redis) -> None:
-    started: list[int] = []
-
-    async def note(n: int) -> None:
-        started.append(n)
+def test_the_next_job_starts_when_a_token_leaves_the_window(client: redis.Redis) -> None:
+    started, note = recorder()
 
     async def work() -> None:
         enqueue(client, 3)
@@ -125,7 +114,7 @@ def test_a_token_that_has_left_the_window_lets_the_next_job_start(client: redis.
     asyncio.run(work())
 
 
-def test_a_job_that_raises_fails_alone_and_is_kept_for_a_while(client: redis.Redis) -> None:
+def test_a_job_that_raises_fails_alone_and_is_kept(client: redis.Redis) -> None:
     ran: list[int] = []
 
     async def fail_on_three(n: int) -> None:
@@ -187,13 +176,10 @@ def test_a_job_of_a_stock_producer_runs(client: redis.Redis) -> None:
     ],
     ids=["no hash", "no hash but a string", "no data", "bad data", "bad status", "bad meta"],
 )
-def test_a_malformed_job_stops_nobody(
+def test_a_malformed_job_does_not_stop_the_worker(
     client: redis.Redis, spoil: Callable[[redis.Redis], object]
 ) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 5)
@@ -207,10 +193,7 @@ def test_a_malformed_job_stops_nobody(
 
 
 def test_the_same_job_id_twice_in_the_list_runs_once(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 1)
@@ -224,11 +207,8 @@ def test_the_same_job_id_twice_in_the_list_runs_once(client: redis.Redis) -> Non
     assert sorted(ran) == [0, 1]
 
 
-def test_nothing_starts_while_suspended_and_all_goes_on_after(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_no_job_starts_while_suspended(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         suspend(client)
@@ -242,7 +222,7 @@ def test_nothing_starts_while_suspended_and_all_goes_on_after(client: redis.Redi
     asyncio.run(work())
 
 
-def test_rq_sees_the_worker_while_it_lives(client: redis.Redis) -> None:
+def test_rq_lists_the_worker_until_it_stops(client: redis.Redis) -> None:
     async def work() -> None:
         async with working(client) as worker:
             await until(
@@ -257,11 +237,8 @@ def test_rq_sees_the_worker_while_it_lives(client: redis.Redis) -> None:
     assert BaseWorker.all(connection=client) == []
 
 
-def test_a_worker_signs_on_again_after_a_flush(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_a_worker_registers_again_after_a_flush(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         async with working(client, note) as worker:
@@ -274,7 +251,7 @@ def test_a_worker_signs_on_again_after_a_flush(client: redis.Redis) -> None:
     asyncio.run(work())
 
 
-def test_a_stopping_worker_finishes_what_it_has_and_leaves_the_rest(client: redis.Redis) -> None:
+def test_a_stopping_worker_finishes_its_jobs_and_claims_no_others(client: redis.Redis) -> None:
     ended: list[int] = []
     gate = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Stale hints, and what the hash of a job decides."""
+"""Stale hints, and fields of a job that set its ttl, timeout and wait."""
 
 import asyncio
 import time
@@ -17,12 +17,13 @@ from support.rq import (
     WORK,
     enqueue,
     places,
+    recorder,
     sample,
     until,
     working,
 )
 
-# What is stale
+# Stale hints
 
 
 def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
@@ -41,10 +42,7 @@ def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
 
 
 def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
-    ran: list[str] = []
-
-    async def note(job_id: str) -> None:
-        ran.append(job_id)
+    ran, note = recorder()
 
     async def work() -> None:
         async with working(client, note, stale_after_s=5):
@@ -54,7 +52,7 @@ def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
     return ran
 
 
-def test_a_hint_long_before_the_newest_in_its_queue_is_dropped(client: redis.Redis) -> None:
+def test_a_hint_much_older_than_the_newest_in_its_queue_is_dropped(client: redis.Redis) -> None:
     write(client, "job-old", age_s=60)
     write(client, "job-new", age_s=0)
 
@@ -71,7 +69,7 @@ def test_no_hint_is_stale_because_the_clocks_differ(client: redis.Redis, skew_s:
     assert ran_with_stale_after_5_s(client, 20) == ids
 
 
-def test_a_forged_newest_makes_no_fresh_hint_stale(client: redis.Redis) -> None:
+def test_a_forged_newest_hint_does_not_make_others_stale(client: redis.Redis) -> None:
     write(client, "job-fresh", age_s=1)
     write(client, "job-forged", age_s=-(10**6))
 
@@ -85,11 +83,8 @@ def test_a_job_of_another_producer_is_never_stale(client: redis.Redis) -> None:
     assert ran_with_stale_after_5_s(client, 2) == ["foreign", "job-new"]
 
 
-def test_a_timeout_that_is_over_before_its_job_begins_costs_no_slot(client: redis.Redis) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+def test_a_job_with_a_timeout_of_0_frees_its_slot(client: redis.Redis) -> None:
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 2)
@@ -100,11 +95,11 @@ def test_a_timeout_that_is_over_before_its_job_begins_costs_no_slot(client: redi
     asyncio.run(work())
 
 
-# What a job says of itself
+# Fields of a job
 
 
 @pytest.mark.parametrize(("keep_s", "left_s"), [("90", 90), ("90.5", 90), ("1e300", 31_536_000)])
-def test_a_failure_is_kept_as_long_as_its_job_says(
+def test_a_failure_is_kept_for_the_ttl_of_its_job(
     client: redis.Redis, keep_s: str, left_s: int
 ) -> None:
     fail_one(client, keep_s)
@@ -113,20 +108,22 @@ def test_a_failure_is_kept_as_long_as_its_job_says(
 
 
 @pytest.mark.parametrize("keep_s", ["0", "0.5"])
-def test_a_failure_that_is_not_to_be_kept_is_deleted(client: redis.Redis, keep_s: str) -> None:
+def test_a_failure_with_a_ttl_of_0_is_deleted(client: redis.Redis, keep_s: str) -> None:
     fail_one(client, keep_s)
 
     assert not client.exists("rq:job:foreign")
 
 
 @pytest.mark.parametrize("keep_s", ["", "many", "nan"])
-def test_a_failure_that_does_not_say_is_kept_for_an_hour(client: redis.Redis, keep_s: str) -> None:
+def test_a_failure_without_a_valid_ttl_is_kept_for_an_hour(
+    client: redis.Redis, keep_s: str
+) -> None:
     fail_one(client, keep_s)
 
     assert 3500 < client.ttl("rq:job:foreign") <= 3600
 
 
-def test_a_failure_that_is_to_be_kept_for_ever_is(client: redis.Redis) -> None:
+def test_a_failure_with_a_negative_ttl_never_expires(client: redis.Redis) -> None:
     fail_one(client, "-1")
 
     assert client.ttl("rq:job:foreign") == -1
@@ -138,7 +135,7 @@ def fail_one(client: redis.Redis, keep_s: str) -> None:
     client.hset("rq:job:foreign", "failure_ttl", keep_s)
 
     async def fail(_: str) -> None:
-        raise RuntimeError("as it was asked to")
+        raise RuntimeError("as requested")
 
     async def work() -> None:
         async with working(client, fail):
@@ -148,7 +145,7 @@ def fail_one(client: redis.Redis, keep_s: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["nan", "-inf", "inf", "0", "1e300", "0001-01-01T00:00:00"])
-def test_a_forged_moment_does_not_spoil_the_sum_of_waits(client: redis.Redis, moment: str) -> None:
+def test_a_forged_time_adds_a_bounded_wait(client: redis.Redis, moment: str) -> None:
     before = sample("rq_slots_job_wait_seconds_sum")
     enqueue(client, 1)
     client.hset("rq:job:job-0", "enqueued_at", moment)

@@ -1,4 +1,4 @@
-"""What a worker has not yet written: while Redis is away or full, and when it stops."""
+"""Unwritten results of a worker: while Redis is away or full, and when it stops."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,24 +7,23 @@ from contextlib import asynccontextmanager
 import redis
 
 from rq_slots.worker import SlotWorker
-from support.cutting_proxy import Loss, cutting_proxy, is_call
+from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.rq import (
     FAILED,
     STARTED,
     a_worker,
     enqueue,
-    redis_at,
     running,
     sample,
     until,
     working,
 )
 
-# What waits to be written
+# While Redis is away
 
 
-def test_no_more_waits_to_be_written_than_there_are_slots(
-    client: redis.Redis, redis_url: str
+def test_at_most_as_many_results_are_unwritten_as_there_are_slots(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     ran: list[int] = []
     most = 0.0
@@ -34,7 +33,7 @@ def test_no_more_waits_to_be_written_than_there_are_slots(
         await gate.wait()
         ran.append(n)
 
-    async def work(behind_proxy: redis.Redis) -> None:
+    async def work() -> None:
         nonlocal most
         enqueue(client, 20)
         worker = a_worker(behind_proxy, hold, slots=3)
@@ -45,25 +44,24 @@ def test_no_more_waits_to_be_written_than_there_are_slots(
             await until(lambda: worker.without_redis)
             await until(lambda: sample("rq_slots_jobs_unwritten") == 3)
             most = sample("rq_slots_jobs_unwritten")
-            proxy.mend()
+            proxy.restore()
             await until(lambda: len(ran) == 20)
             await until(lambda: sample("rq_slots_jobs_unwritten") == 0)
 
     before = sample("rq_slots_redis_calls_failed_total")
-    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-        asyncio.run(work(behind_proxy))
+    asyncio.run(work())
 
     assert most == 3
     assert sorted(ran) == list(range(20))
     assert sample("rq_slots_redis_calls_failed_total") > before
 
 
-# What is left to do when it stops
+# While it stops
 
 
 @asynccontextmanager
 async def draining(worker: SlotWorker) -> AsyncIterator[None]:
-    """The worker from its stop on, once it has begun a job; it has left when the context ends."""
+    """Stops the worker after it has started a job. It has unregistered when the context ends."""
     stop = asyncio.Event()
     running = asyncio.create_task(worker.run(stop))
     await until(lambda: worker.registration.connection.zcard(STARTED))
@@ -78,7 +76,7 @@ def leases(client: redis.Redis) -> list[tuple[bytes, float]]:
     return client.zrange(STARTED, 0, -1, withscores=True)
 
 
-def test_jobs_that_are_waited_for_keep_their_leases_and_others_are_ended(
+def test_a_draining_worker_renews_running_jobs_and_ends_the_others(
     client: redis.Redis,
 ) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
@@ -101,7 +99,7 @@ def test_jobs_that_are_waited_for_keep_their_leases_and_others_are_ended(
     assert client.zcard(STARTED) == 0
 
 
-def test_timeouts_hold_while_jobs_are_waited_for(client: redis.Redis) -> None:
+def test_a_draining_worker_cancels_jobs_that_exceed_their_timeout(client: redis.Redis) -> None:
     async def hold(_: int) -> None:
         await asyncio.Event().wait()
 
@@ -114,8 +112,8 @@ def test_timeouts_hold_while_jobs_are_waited_for(client: redis.Redis) -> None:
     asyncio.run(work())
 
 
-def test_a_call_that_is_lost_when_it_signs_off_is_made_again(
-    client: redis.Redis, redis_url: str
+def test_a_stopping_worker_repeats_its_last_call_when_it_is_lost(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
     gate = asyncio.Event()
 
@@ -124,10 +122,9 @@ def test_a_call_that_is_lost_when_it_signs_off_is_made_again(
 
     async def work() -> None:
         enqueue(client, 1)
-        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-            async with draining(a_worker(behind_proxy, hold)):
-                proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", b"succeeded"))
-                gate.set()
+        async with draining(a_worker(behind_proxy, hold)):
+            proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", b"succeeded"))
+            gate.set()
 
     asyncio.run(work())
 
@@ -138,7 +135,7 @@ def test_a_call_that_is_lost_when_it_signs_off_is_made_again(
 # A Redis that is full
 
 
-def test_what_ends_makes_room_beside_a_job_that_goes_on(client: redis.Redis) -> None:
+def test_a_full_redis_gets_memory_from_ended_jobs(client: redis.Redis) -> None:
     gates = [asyncio.Event(), asyncio.Event()]
 
     async def hold(n: int) -> None:
@@ -150,7 +147,7 @@ def test_what_ends_makes_room_beside_a_job_that_goes_on(client: redis.Redis) -> 
             await until(lambda: client.zcard(STARTED) == 2)
             client.config_set("maxmemory", 1)
             try:
-                await until(lambda: worker.without_redis)  # the record of those that run, or a beat
+                await until(lambda: worker.without_redis)  # a record or a heartbeat fails
                 gates[0].set()
                 await until(lambda: not client.exists("rq:job:job-0"))
             finally:

@@ -7,7 +7,7 @@ import redis
 from prometheus_client import REGISTRY
 
 from rq_slots.scripts import lua
-from support.cutting_proxy import Loss, cutting_proxy, is_call
+from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.rq import (
     FAILED,
     LIST,
@@ -20,20 +20,17 @@ from support.rq import (
     enqueue,
     lease_s,
     queue_of,
-    redis_at,
+    recorder,
     running,
     until,
     working,
 )
 
 
-def test_a_window_that_redis_lost_is_united_with_the_store_before_anything_starts(
+def test_known_starts_are_merged_before_a_job_starts_in_a_lost_window(
     client: redis.Redis,
 ) -> None:
-    started: list[int] = []
-
-    async def note(n: int) -> None:
-        started.append(n)
+    started, note = recorder()
 
     async def seven_of_the_last_minute() -> dict[str, float]:
         return {f"earlier-{n}": 30.0 for n in range(7)}
@@ -91,23 +88,18 @@ def test_a_job_that_could_not_begin_goes_back_with_its_token(client: redis.Redis
 
 
 @pytest.mark.parametrize("limit", [0, 5])
-def test_jobs_whose_start_was_never_heard_of_go_back_with_their_tokens(
-    client: redis.Redis, redis_url: str, limit: int
+def test_jobs_of_an_unanswered_claim_go_back_with_their_tokens(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis, limit: int
 ) -> None:
-    ran: list[int] = []
-
-    async def note(n: int) -> None:
-        ran.append(n)
+    ran, note = recorder()
 
     async def work() -> None:
         enqueue(client, 5)
         client.script_load(lua("executions", "claim"))
-        with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-            proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", LIST.encode()))
-            async with working(behind_proxy, note, slots=4, limit=limit):
-                await until(proxy.was_cut.is_set)
-                # long before the leases of those that started have run out
-                await until(lambda: len(ran) == 5)
+        proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", LIST.encode()))
+        async with working(behind_proxy, note, slots=4, limit=limit):
+            await until(proxy.was_cut.is_set)
+            await until(lambda: len(ran) == 5)  # long before their leases end
 
     asyncio.run(work())
 
@@ -116,7 +108,9 @@ def test_jobs_whose_start_was_never_heard_of_go_back_with_their_tokens(
     assert client.zcard(WINDOW) == limit
 
 
-def test_a_job_that_is_refused_comes_again_where_no_store_is_asked(client: redis.Redis) -> None:
+def test_a_job_that_could_not_begin_runs_again_without_a_store_to_check(
+    client: redis.Redis,
+) -> None:
     ran: list[int] = []
 
     async def refuse_at_first(n: int) -> None:
@@ -135,36 +129,35 @@ def test_a_job_that_is_refused_comes_again_where_no_store_is_asked(client: redis
     assert client.zcard(FAILED) == 0
 
 
-def test_a_window_is_united_again_when_the_worker_was_without_redis_for_a_moment(
-    client: redis.Redis, redis_url: str
+def test_known_starts_are_merged_again_after_a_short_outage(
+    client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    """The mode begins while a slot is waited for, and the very next call ends it."""
-    united: list[int] = []
+    """Redis goes away while the worker waits for a slot, and the next call finds it back."""
+    merges: list[int] = []
     gate = asyncio.Event()
 
     async def hold(_: int) -> None:
         await gate.wait()
 
     async def starts() -> dict[str, float]:
-        united.append(1)
+        merges.append(1)
         return {}
 
-    async def work(behind_proxy: redis.Redis) -> None:
+    async def work() -> None:
         worker = a_worker(behind_proxy, hold, slots=1, limit=5, recent_starts=starts)
         enqueue(client, 1)
         async with running(worker):
-            await until(lambda: united and worker.slots.free == 0)
+            await until(lambda: merges and worker.slots.free == 0)
             await claims_again(worker)
-            for _ in range(2):  # 0.5 s for a slot, and failed, twice; then a second has passed
+            for _ in range(2):  # each takes 0.5 s for a slot and then fails, so that 1 s passes
                 proxy.cut(Loss.REQUEST, lambda command: is_call(command, b"EVALSHA"))
                 await until(proxy.was_cut.is_set)
             await until(lambda: worker.without_redis)
             await until(lambda: not worker.without_redis)
-            await until(lambda: len(united) == 2)
+            await until(lambda: len(merges) == 2)
             gate.set()
 
-    with cutting_proxy(redis_url) as proxy, redis_at(proxy.url) as behind_proxy:
-        asyncio.run(work(behind_proxy))
+    asyncio.run(work())
 
 
 @pytest.mark.parametrize("job_lease_s", [20, 60])

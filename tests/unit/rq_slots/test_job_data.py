@@ -18,21 +18,21 @@ def a_call_of(size: int) -> str:
     return json.dumps(["f", None, ["x" * (size - len(empty))], {}])
 
 
-def test_a_call_is_its_name_and_its_arguments() -> None:
+def test_a_call_has_a_name_and_arguments() -> None:
     assert call_in(packed('["f", null, ["a", 1], {"b": 2}]')) == ("f", ["a", 1], {"b": 2})
 
 
-def test_a_call_may_be_as_large_as_the_bound() -> None:
+def test_a_call_of_the_largest_size_is_read() -> None:
     name, _, _ = call_in(packed(a_call_of(CALL_BYTES_MAX)))
 
     assert name == "f"
 
 
-def test_a_call_beyond_the_bound_is_none() -> None:
+def test_a_larger_call_is_not_read() -> None:
     assert call_in(packed(a_call_of(CALL_BYTES_MAX + 1))) == NO_CALL
 
 
-def test_a_bomb_is_not_unpacked() -> None:
+def test_a_decompression_bomb_is_not_decompressed() -> None:
     inner = zlib.compress(bytes(100_000_000), 9)
     tracemalloc.start()
     try:
@@ -62,7 +62,7 @@ def test_a_bomb_is_not_unpacked() -> None:
         pytest.param(zlib.compress(b'["\xff", null, [], {}]'), id="no text"),
     ],
 )
-def test_what_is_no_call_is_none(data: bytes) -> None:
+def test_data_that_is_not_a_call_is_not_read(data: bytes) -> None:
     assert call_in(data) == NO_CALL
 
 
@@ -75,7 +75,7 @@ def test_what_is_no_call_is_none(data: bytes) -> None:
         (b"253402300799", LATEST_S),
     ],
 )
-def test_a_moment_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None:
+def test_a_time_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None:
     assert time_in(text) == moment
 
 
@@ -94,5 +94,5 @@ def test_a_moment_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None
         b"0001-01-01",
     ],
 )
-def test_what_no_clock_would_say_is_no_moment(text: bytes) -> None:
+def test_other_text_is_not_a_time(text: bytes) -> None:
     assert time_in(text) is None

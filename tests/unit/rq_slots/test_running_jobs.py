@@ -36,7 +36,7 @@ async def until(running: RunningJobs, fact: Callable[[], object]) -> None:
         await asyncio.sleep(SOON_S)
 
 
-def test_a_job_is_not_cancelled_before_it_has_begun() -> None:
+def test_a_job_is_not_cancelled_before_it_begins() -> None:
     steps: list[str] = []
 
     async def work() -> None:
@@ -57,7 +57,7 @@ def test_a_job_is_not_cancelled_before_it_has_begun() -> None:
     assert steps == ["begun", "ended"]
 
 
-def test_a_job_that_swallows_its_cancellation_is_cancelled_again() -> None:
+def test_a_job_that_ignores_cancellation_is_cancelled_again() -> None:
     asked: list[str] = []
 
     async def work() -> None:
@@ -77,7 +77,7 @@ def test_a_job_that_swallows_its_cancellation_is_cancelled_again() -> None:
     assert asked == ["the timeout of 0 s has passed"] * 2
 
 
-def test_a_job_within_its_timeout_is_left_alone() -> None:
+def test_a_job_within_its_timeout_is_not_cancelled() -> None:
     async def test() -> None:
         running, gate = RunningJobs(), asyncio.Event()
         running.start(a_job(timeout_s=3600), gate.wait())  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_a_job_within_its_timeout_is_left_alone() -> None:
     run(test())
 
 
-def test_the_end_does_not_wait_for_ever_for_a_job_that_swallows_its_cancellation() -> None:
+def test_end_does_not_wait_for_a_job_that_ignores_cancellation() -> None:
     asked: list[bool] = []
 
     async def work() -> None:

@@ -20,13 +20,13 @@ def run(test: Coroutine[Any, Any, Got]) -> Got:
 
 
 async def others_ran() -> None:
-    """Every task that could run has run: a yield, not a pause."""
+    """Lets every task that can run do so, without a pause."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def waiting(slots: Slots, most: int = 1, timeout_s: float | None = None) -> asyncio.Task[int]:
-    """A task that stands in the queue for places, or already has them."""
+    """A task that waits for slots, or has taken them."""
     task = asyncio.create_task(slots.take(most, timeout_s=timeout_s))
     await others_ran()
     return task
@@ -38,14 +38,14 @@ async def cancelled(task: asyncio.Task[int]) -> None:
 
 
 @pytest.mark.parametrize(("count", "most", "taken"), [(10, 1, 1), (10, 10, 10), (3, 10, 3)])
-def test_up_to_as_many_places_are_taken_as_are_free(count: int, most: int, taken: int) -> None:
+def test_take_returns_at_most_the_free_slots(count: int, most: int, taken: int) -> None:
     slots = Slots(count)
 
     assert run(slots.take(most)) == taken
     assert slots.free == count - taken
 
 
-def test_without_a_free_place_a_patience_of_zero_brings_none() -> None:
+def test_a_timeout_of_0_returns_0_when_no_slot_is_free() -> None:
     async def test() -> int:
         slots = Slots(1)
         await slots.take(1)
@@ -54,11 +54,11 @@ def test_without_a_free_place_a_patience_of_zero_brings_none() -> None:
     assert run(test()) == 0
 
 
-def test_free_places_are_taken_with_a_patience_of_zero() -> None:
+def test_a_timeout_of_0_takes_free_slots() -> None:
     assert run(Slots(2).take(2, timeout_s=0)) == 2
 
 
-def test_who_waits_gets_the_place_that_is_given_back() -> None:
+def test_a_waiter_gets_the_slot_that_is_given_back() -> None:
     async def test() -> int:
         slots = Slots(1)
         await slots.take(1)
@@ -69,7 +69,7 @@ def test_who_waits_gets_the_place_that_is_given_back() -> None:
     assert run(test()) == 1
 
 
-def test_waiters_are_served_in_turn() -> None:
+def test_waiters_are_served_in_order() -> None:
     async def test() -> list[bool]:
         slots = Slots(1)
         await slots.take(1)
@@ -84,7 +84,7 @@ def test_waiters_are_served_in_turn() -> None:
     assert run(test()) == [True, False, False]
 
 
-def test_a_late_comer_does_not_overtake_who_waits() -> None:
+def test_a_later_call_does_not_overtake_a_waiter() -> None:
     async def test() -> tuple[bool, int]:
         slots = Slots(1)
         await slots.take(1)
@@ -96,7 +96,7 @@ def test_a_late_comer_does_not_overtake_who_waits() -> None:
     assert run(test()) == (True, 0)
 
 
-def test_the_first_in_turn_takes_what_it_wants_before_the_next() -> None:
+def test_the_first_waiter_gets_all_its_slots_before_the_next() -> None:
     async def test() -> tuple[int, int]:
         slots = Slots(3)
         await slots.take(3)
@@ -107,7 +107,7 @@ def test_the_first_in_turn_takes_what_it_wants_before_the_next() -> None:
     assert run(test()) == (2, 1)
 
 
-def test_a_waiter_whose_patience_ended_takes_nothing() -> None:
+def test_a_waiter_that_timed_out_takes_nothing() -> None:
     async def test() -> int:
         slots = Slots(1)
         await slots.take(1)
@@ -118,7 +118,7 @@ def test_a_waiter_whose_patience_ended_takes_nothing() -> None:
     assert run(test()) == 1
 
 
-def test_a_cancelled_waiter_is_passed_over() -> None:
+def test_a_cancelled_waiter_is_skipped() -> None:
     async def test() -> int:
         slots = Slots(1)
         await slots.take(1)
@@ -130,7 +130,7 @@ def test_a_cancelled_waiter_is_passed_over() -> None:
     assert run(test()) == 1
 
 
-def test_a_waiter_cancelled_at_the_moment_it_was_served_loses_nothing() -> None:
+def test_a_waiter_that_is_cancelled_when_it_is_served_loses_no_slot() -> None:
     async def test() -> int:
         slots = Slots(2)
         await slots.take(2)
@@ -142,7 +142,7 @@ def test_a_waiter_cancelled_at_the_moment_it_was_served_loses_nothing() -> None:
     assert run(test()) == 2
 
 
-def test_what_a_cancelled_waiter_had_goes_to_the_next() -> None:
+def test_the_slot_of_a_cancelled_waiter_goes_to_the_next() -> None:
     async def test() -> int:
         slots = Slots(1)
         await slots.take(1)
@@ -154,9 +154,9 @@ def test_what_a_cancelled_waiter_had_goes_to_the_next() -> None:
     assert run(test()) == 1
 
 
-Deed = tuple[Literal["take", "take at once", "give back", "cancel", "others run"], int]
+Action = tuple[Literal["take", "take at once", "give back", "cancel", "others run"], int]
 
-deeds = st.lists(
+actions = st.lists(
     st.tuples(
         st.sampled_from(["take", "take at once", "give back", "cancel", "others run"]),
         st.integers(1, 5),
@@ -165,8 +165,8 @@ deeds = st.lists(
 )
 
 
-async def _do(deeds: list[Deed], slots: Slots) -> None:
-    """Does what is told, then cancels who still waits and gives back what was handed out."""
+async def _do(actions: list[Action], slots: Slots) -> None:
+    """Runs the actions, then cancels the waiting tasks and gives back all slots."""
     tasks: list[asyncio.Task[int]] = []
     held = 0
 
@@ -176,10 +176,10 @@ async def _do(deeds: list[Deed], slots: Slots) -> None:
             tasks.remove(task)
             held += 0 if task.cancelled() else task.result()
 
-    for deed, number in deeds:
-        match deed:
+    for action, number in actions:
+        match action:
             case "take" | "take at once":
-                timeout_s = 0 if deed == "take at once" else None
+                timeout_s = 0 if action == "take at once" else None
                 tasks.append(asyncio.create_task(slots.take(number, timeout_s=timeout_s)))
             case "give back":
                 collect()
@@ -195,7 +195,7 @@ async def _do(deeds: list[Deed], slots: Slots) -> None:
     await others_ran()
     collect()
     assert slots.free + held == slots.count
-    assert not tasks or slots.free == 0, "a place is free while someone waits"
+    assert not tasks or slots.free == 0, "a slot is free while a task waits"
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,10 +204,10 @@ async def _do(deeds: list[Deed], slots: Slots) -> None:
 
 
 @settings(deadline=None)
-@given(deeds=deeds, count=st.integers(1, 6))
-def test_no_place_is_ever_lost_or_made(deeds: list[Deed], count: int) -> None:
+@given(actions=actions, count=st.integers(1, 6))
+def test_no_slot_is_lost_or_added(actions: list[Action], count: int) -> None:
     slots = Slots(count)
 
-    run(_do(deeds, slots))
+    run(_do(actions, slots))
 
     assert slots.free == count
