@@ -326,8 +326,8 @@ def test_an_abandoned_hint_is_swept_from_every_place(
 
 def leave_window(client: redis.Redis, count: int) -> None:
     """Makes the oldest starts older than the window."""
-    for member, moment in client.zrange(WINDOW, 0, count - 1, withscores=True):
-        client.zadd(WINDOW, {member: moment - WINDOW_S})
+    for member, at in client.zrange(WINDOW, 0, count - 1, withscores=True):
+        client.zadd(WINDOW, {member: at - WINDOW_S})
 
 
 def test_two_workers_start_as_many_jobs_as_leave_the_window(client: redis.Redis) -> None:

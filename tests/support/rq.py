@@ -177,6 +177,30 @@ async def fail(*_: object) -> None:
     raise RuntimeError("as requested")
 
 
+def keeps_working(
+    client: redis.Redis, tamper: Callable[[SlotWorker], object] = lambda _: None, **options: Any
+) -> SlotWorker:
+    """Runs a worker on this Redis until it has run two more jobs, enqueued after `tamper`."""
+    ran, note = recorder()
+
+    def are_enqueued() -> bool:
+        try:
+            enqueue(client, 2, first=100)
+        except redis.ResponseError:  # producers drop a hint that they cannot write
+            return False
+        return True
+
+    async def work() -> SlotWorker:
+        async with working(client, note, **options) as worker:
+            await until(lambda: worker.last_claim)
+            tamper(worker)
+            await until(are_enqueued)
+            await until(lambda: {100, 101} <= set(ran))
+        return worker
+
+    return asyncio.run(work())
+
+
 def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
     """The queue as a slot worker sees it."""
     return JobQueue(

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import socket
-import time
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,11 +15,9 @@ from rq.serializers import JSONSerializer
 
 from rq_slots.allowlist import allowlisted
 from rq_slots.job_data import CALL_BYTES_MAX
-from rq_slots.rate_window import WINDOW_S, RateWindow
 from rq_slots.worker import SlotWorker
 from support.cutting_proxy import CuttingProxy, Loss
 from support.rq import (
-    INTERMEDIATE,
     LIST,
     QUARANTINE,
     QUEUE,
@@ -30,6 +26,7 @@ from support.rq import (
     WORK,
     claims_again,
     enqueue,
+    keeps_working,
     places,
     queue_of,
     recorder,
@@ -52,30 +49,6 @@ def forge(client: redis.Redis, job_id: str | bytes, **fields: Any) -> None:
     client.rpush(LIST, job_id)
 
 
-def goes_on(
-    client: redis.Redis, tamper: Callable[[SlotWorker], object] = lambda _: None, **options: Any
-) -> SlotWorker:
-    """Runs a worker on this Redis until it has run two more jobs, enqueued after `tamper`."""
-    ran, note = recorder()
-
-    def came() -> bool:
-        try:
-            enqueue(client, 2, first=100)
-        except redis.ResponseError:  # producers drop a hint that they cannot write
-            return False
-        return True
-
-    async def work() -> SlotWorker:
-        async with working(client, note, **options) as worker:
-            await until(lambda: worker.last_claim)
-            tamper(worker)
-            await until(came)
-            await until(lambda: {100, 101} <= set(ran))
-        return worker
-
-    return asyncio.run(work())
-
-
 # Fields of a job
 
 
@@ -84,7 +57,7 @@ def goes_on(
 )
 def test_a_job_with_a_huge_field_goes_to_quarantine(client: redis.Redis, field: str) -> None:
     forge(client, "huge", **{field: HUGE})
-    goes_on(client)
+    keeps_working(client)
 
     assert places(client, "huge") == ["quarantine"]
 
@@ -99,7 +72,7 @@ def test_a_job_with_a_huge_field_goes_to_quarantine(client: redis.Redis, field: 
 )
 def test_a_call_that_is_too_large_fails(client: redis.Redis, data: bytes) -> None:
     forge(client, "bomb", data=data)
-    goes_on(client)
+    keeps_working(client)
 
     assert client.hget("rq:job:bomb", "status") != b"queued"
 
@@ -109,7 +82,7 @@ def test_a_decompression_bomb_in_another_field_does_not_stop_the_worker(
     client: redis.Redis, field: str
 ) -> None:
     forge(client, "bomb", **{field: BOMB[:CALL_BYTES_MAX], "result_ttl": "500"})
-    goes_on(client)
+    keeps_working(client)
 
 
 def test_the_allowlisted_class_does_not_decompress_a_bomb(client: redis.Redis) -> None:
@@ -130,14 +103,14 @@ def test_the_allowlisted_class_does_not_read_a_huge_hash(client: redis.Redis) ->
 @pytest.mark.parametrize("job_id", [b"\xff\xfe", b"a b", b"a:b", b"x" * 300, b"", b"x" * 1_000_000])
 def test_an_entry_that_is_not_a_job_id_is_dropped(client: redis.Redis, job_id: bytes) -> None:
     forge(client, job_id, result_ttl="500")
-    goes_on(client)
+    keeps_working(client)
 
     assert client.zcard(STARTED) == client.zcard(QUARANTINE) == client.llen(LIST) == 0
 
 
 def test_many_entries_that_are_not_jobs_are_dropped_over_several_calls(client: redis.Redis) -> None:
     client.rpush(LIST, *(f"nothing-{n}" for n in range(5_000)))
-    goes_on(client)
+    keeps_working(client)
 
     assert client.llen(LIST) == 0
 
@@ -173,7 +146,7 @@ def test_invalid_numbers_do_not_stop_the_worker(
 ) -> None:
     forge(client, "job-1", **{"result_ttl": "0", field: value})
     forge(client, "job-2", **{"result_ttl": "0", field: value, "data": "no call: it will fail"})
-    goes_on(client)
+    keeps_working(client)
 
 
 @pytest.mark.parametrize("outcome", ["finished", "failed"])
@@ -183,7 +156,7 @@ def test_no_webhook_is_sent(client: redis.Redis, outcome: str) -> None:
         webhooks = json.dumps([{"url": url, "job_status": outcome, "timeout": 600}])
         data = {} if outcome == "finished" else {"data": "no call: it will fail"}
         forge(client, "hooked", webhooks=webhooks, **data)
-        goes_on(client)
+        keeps_working(client)
         job = Job.fetch("hooked", connection=client, serializer=JSONSerializer)
         listener.setblocking(False)
 
@@ -200,7 +173,7 @@ def test_an_unreadable_started_job_does_not_stop_maintenance(client: redis.Redis
     client.hset("rq:job:guest", "status", "started")
     client.zadd(STARTED, {"guest:dead": 2})
     client.delete(LIST)
-    goes_on(client)
+    keeps_working(client)
 
     assert client.zcard(STARTED) == 0
     assert places(client, "guest") == ["failed"]
@@ -221,9 +194,9 @@ def of_another_type(client: redis.Redis, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", [LIST, STARTED, WINDOW, QUARANTINE])
-@pytest.mark.parametrize("moment", ["before it starts", "while it works"])
+@pytest.mark.parametrize("when", ["before it starts", "while it works"])
 def test_a_key_of_a_wrong_type_counts_as_redis_being_away_until_it_is_flushed(
-    client: redis.Redis, key: str, moment: str
+    client: redis.Redis, key: str, when: str
 ) -> None:
     ran, note = recorder()
 
@@ -231,10 +204,10 @@ def test_a_key_of_a_wrong_type_counts_as_redis_being_away_until_it_is_flushed(
         return {}
 
     async def work() -> None:
-        if moment == "before it starts":
+        if when == "before it starts":
             of_another_type(client, key)
         async with working(client, note, limit=100, recent_starts=no_starts) as worker:
-            if moment == "while it works":
+            if when == "while it works":
                 await until(lambda: worker.last_claim)
                 of_another_type(client, key)
             await until(lambda: worker.without_redis and worker.redis_is_unusable)
@@ -271,9 +244,9 @@ def test_a_redis_that_is_only_down_is_not_unusable(
 @pytest.mark.parametrize(
     "key", ["rq:job:{}", "rq:executions:{}", "rq:job:{}:dependents", "rq:results:{}"]
 )
-@pytest.mark.parametrize("moment", ["waits", "runs"])
+@pytest.mark.parametrize("when", ["waits", "runs"])
 def test_a_key_of_a_job_with_a_wrong_type_does_not_stop_the_worker(
-    client: redis.Redis, producer: str, fails: bool, key: str, moment: str
+    client: redis.Redis, producer: str, fails: bool, key: str, when: str
 ) -> None:
     """Other jobs run. Whether this one runs is not specified."""
     job_id = "job-7" if producer == "ours" else "guest"
@@ -294,11 +267,11 @@ def test_a_key_of_a_job_with_a_wrong_type_does_not_stop_the_worker(
             enqueue(client, 1, first=7)
         else:
             queue_of(client).enqueue(WORK, 7, job_id=job_id)
-        if moment == "waits":
+        if when == "waits":
             of_another_type(client, key.format(job_id))
             gate.set()
         async with working(client, note) as worker:
-            if moment == "runs":
+            if when == "runs":
                 await begun.wait()
                 of_another_type(client, key.format(job_id))
                 gate.set()
@@ -315,78 +288,9 @@ def test_a_count_that_is_not_a_number_does_not_stop_a_job_from_ending(client: re
     def tamper(worker: SlotWorker) -> None:
         client.hset(worker.registration.key, "successful_job_count", "many")
 
-    goes_on(client, tamper)
+    keeps_working(client, tamper)
 
     assert client.keys("rq:job:*") == []
-
-
-# The rate window
-
-
-@pytest.fixture
-def crowd(client: redis.Redis) -> None:
-    """As many starts in the far future as the window allows."""
-    client.zadd(WINDOW, {f"forged-{n}": time.time() + 10**6 + n for n in range(9)})
-    client.zadd(WINDOW, {"forged-forever": "+inf"})
-
-
-@pytest.mark.usefixtures("crowd")
-def test_starts_in_the_far_future_do_not_fill_the_window(client: redis.Redis) -> None:
-    goes_on(client, limit=10)
-
-    assert [member for member in client.zrange(WINDOW, 0, -1) if b"forged" in member] == []
-
-
-@pytest.mark.usefixtures("crowd")
-def test_starts_in_the_far_future_take_no_tokens(client: redis.Redis) -> None:
-    window = RateWindow(client, key=WINDOW, limit=10, shared=True)
-    window.merge_known_starts({})
-
-    assert len(window.take(10)) == 10
-
-
-def test_a_worker_keeps_its_limit_when_its_window_is_deleted_repeatedly(
-    client: redis.Redis,
-) -> None:
-    started, note = recorder()
-
-    async def no_starts() -> dict[str, float]:
-        return {}
-
-    async def work() -> None:
-        enqueue(client, 50)
-        async with working(
-            client, note, limit=10, slots=3, recent_starts=no_starts, call_interval_s=0.05
-        ) as worker:
-            for _ in range(20):
-                client.delete(WINDOW)
-                client.set(f"{WINDOW}:known", 1)
-                await claims_again(worker)
-
-            assert worker.last_claim is not None
-            assert worker.last_claim.tokens_left == 0
-
-    asyncio.run(work())
-
-    assert sorted(started) == list(range(10))
-    assert client.llen(LIST) == 40
-
-
-def test_a_worker_at_its_own_limit_pauses_and_holds_no_job(client: redis.Redis) -> None:
-    async def work() -> float:
-        enqueue(client, 5)
-        async with working(client, limit=2) as worker:
-            await until(lambda: worker.last_claim and worker.last_claim.tokens_left == 0)
-            client.delete(WINDOW)
-            await claims_again(worker)
-            since = time.monotonic()
-            await claims_again(worker)
-            assert worker.last_claim is not None
-            assert worker.last_claim.wait_s > WINDOW_S - 10
-            return time.monotonic() - since
-
-    assert asyncio.run(work()) > 0.5
-    assert (client.llen(LIST), client.llen(INTERMEDIATE)) == (3, 0)
 
 
 # Records of a job

@@ -28,17 +28,17 @@ from support.rq import (
 
 def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
     created_at = time.time() - age_s
-    moment = datetime.fromtimestamp(created_at, UTC)
+    at = datetime.fromtimestamp(created_at, UTC)
     hint = NewJob(
         queue=QUEUE,
         job_id=job_id,
         function=WORK,
         arguments=(job_id,),
-        created_at=moment,
+        created_at=at,
         failure_ttl_s=30,
         meta={"created_at": created_at},
     )
-    enqueue_jobs(client, [hint], now=moment)
+    enqueue_jobs(client, [hint], now=at)
 
 
 def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
@@ -144,11 +144,11 @@ def fail_one(client: redis.Redis, keep_s: str) -> None:
     asyncio.run(work())
 
 
-@pytest.mark.parametrize("moment", ["nan", "-inf", "inf", "0", "1e300", "0001-01-01T00:00:00"])
-def test_a_forged_time_adds_a_bounded_wait(client: redis.Redis, moment: str) -> None:
+@pytest.mark.parametrize("at", ["nan", "-inf", "inf", "0", "1e300", "0001-01-01T00:00:00"])
+def test_a_forged_time_adds_a_bounded_wait(client: redis.Redis, at: str) -> None:
     before = sample("rq_slots_job_wait_seconds_sum")
     enqueue(client, 1)
-    client.hset("rq:job:job-0", "enqueued_at", moment)
+    client.hset("rq:job:job-0", "enqueued_at", at)
 
     async def work() -> None:
         async with working(client):

@@ -67,7 +67,7 @@ def test_data_that_is_not_a_call_is_not_read(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "seconds"),
     [
         (b"1700000000.5", 1_700_000_000.5),
         (b"2023-11-14T22:13:20.000000Z", 1_700_000_000.0),
@@ -75,8 +75,8 @@ def test_data_that_is_not_a_call_is_not_read(data: bytes) -> None:
         (b"253402300799", LATEST_S),
     ],
 )
-def test_a_time_is_a_number_or_a_timestamp(text: bytes, moment: float) -> None:
-    assert time_in(text) == moment
+def test_a_time_is_a_number_or_a_timestamp(text: bytes, seconds: float) -> None:
+    assert time_in(text) == seconds
 
 
 @pytest.mark.parametrize(
