@@ -97,7 +97,8 @@ class Attacker:
         job_id = self.luck.choice([uuid.uuid4().hex, own])
         with self.client.pipeline() as pipeline:
             pipeline.delete(f"rq:job:{job_id}")
-            pipeline.hset(f"rq:job:{job_id}", mapping={"status": "queued", "data": call, **fields})
+            hash_fields: dict[Any, Any] = {"status": "queued", "data": call, **fields}
+            pipeline.hset(f"rq:job:{job_id}", mapping=hash_fields)
             self.luck.choice([pipeline.lpush, pipeline.rpush])(f"rq:queue:{queue}", job_id)
             pipeline.execute()
 

@@ -9,6 +9,7 @@ import redis
 from order_engine.order_worker.main import WINDOW_KEY
 from support.evidence import rows
 from support.fleet import EVERY_DEPLOYABLE, INSTANT, Fleet, running_fleet
+from support.rq import scores
 from support.stores import Databases
 from support.trading import Trading
 
@@ -66,7 +67,7 @@ def test_in_no_minute_start_more_orders_than_the_limit_over_two_workers(
     most_in_hand: dict[str, int] = {}
 
     def look(client: redis.Redis) -> None:
-        starts.update(client.zrange(WINDOW_KEY, 0, -1, withscores=True))
+        starts.update(scores(client, WINDOW_KEY))
         for row in rows(databases.orders_url, IN_HAND):
             most_in_hand[row["worker"]] = max(most_in_hand.get(row["worker"], 0), row["count"])
 

@@ -8,7 +8,9 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -30,6 +32,7 @@ from support.rq import (
     places,
     queue_of,
     redis_at,
+    scores,
     until,
     working,
 )
@@ -181,10 +184,11 @@ def cuts(
 def time_passes(client: redis.Redis) -> None:
     """Ends all leases, waiting times and the lock of the last maintenance."""
     for key in (STARTED, QUARANTINE):
-        for member, score in client.zrange(key, 0, -1, withscores=True):
+        for member, score in scores(client, key):
             client.zadd(key, {member: score - AN_HOUR_S})
     for entry in client.lrange(INTERMEDIATE, 0, -1):
-        client.zadd(FIRST_SEEN, {entry: client.time()[0] - 61})
+        first_seen: dict[Any, Any] = {entry: client.time()[0] - 61}
+        client.zadd(FIRST_SEEN, first_seen)
     client.delete(f"rq:maintenance:{QUEUE}")
 
 
@@ -326,7 +330,7 @@ def test_an_abandoned_hint_is_swept_from_every_place(
 
 def leave_window(client: redis.Redis, count: int) -> None:
     """Makes the oldest starts older than the window."""
-    for member, at in client.zrange(WINDOW, 0, count - 1, withscores=True):
+    for member, at in scores(client, WINDOW)[:count]:
         client.zadd(WINDOW, {member: at - WINDOW_S})
 
 
@@ -348,7 +352,7 @@ def test_two_workers_start_as_many_jobs_as_leave_the_window(client: redis.Redis)
             for left in (0, *leaving):
                 leave_window(client, left)
                 allowed += left
-                await until(lambda most=allowed: len(started) >= most)
+                await until(partial(_has_started, started, allowed))
                 await claims_again(first)
                 await claims_again(second)
                 assert len(started) == allowed
@@ -383,3 +387,7 @@ def test_starts_outside_the_queue_use_the_same_window(client: redis.Redis) -> No
 
     assert len(started) == 9
     assert client.zcard(WINDOW) == limit
+
+
+def _has_started(started: list[int], most: int) -> bool:
+    return len(started) >= most

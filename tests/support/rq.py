@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import redis
 from prometheus_client import REGISTRY
@@ -25,8 +25,6 @@ from rq_slots.keys import WorkerKeys
 from rq_slots.rate_window import RateWindow
 from rq_slots.slots import Slots
 from rq_slots.worker import CALL_INTERVAL_S, JOB_LEASE_S, RecentStarts, SlotWorker
-
-Scores = list[tuple[bytes, float]]
 
 QUEUE = "work"
 WORK = "tests.work"
@@ -222,16 +220,22 @@ def claimed_by_a_dead_worker(client: redis.Redis, most: int) -> None:
     jobs_of(client).claim(most)
 
 
+def scores(client: redis.Redis, key: str) -> list[tuple[bytes, float]]:
+    """The members of a sorted set with their scores, the lowest first."""
+    found: Any = client.zrange(key, 0, -1, withscores=True)
+    return list(found)
+
+
 def lease_s(client: redis.Redis) -> float:
     """The seconds left of the lease of the only started job."""
-    ((_, until),) = cast(Scores, client.zrange(STARTED, 0, -1, withscores=True))
+    ((_, until),) = scores(client, STARTED)
     seconds, microseconds = client.time()
     return until - seconds - microseconds / 1e6
 
 
 def expire_leases(client: redis.Redis) -> None:
     """Ends all leases and the lock of the last maintenance."""
-    for member, score in cast(Scores, client.zrange(STARTED, 0, -1, withscores=True)):
+    for member, score in scores(client, STARTED):
         client.zadd(STARTED, {member: score - AN_HOUR_S})
     client.delete(f"rq:maintenance:{QUEUE}")
 

@@ -19,9 +19,11 @@ FIELDS: dict[str, FieldInfo] = {
     if issubclass(kind, BaseSettings)
     for name, field in kind.model_fields.items()
 }
-EXAMPLES: dict[str, str] = dict(
-    match.groups() for line in EXAMPLE.read_text().splitlines() if (match := SETTING.match(line))
-)
+EXAMPLES: dict[str, str] = {
+    match[1]: match[2]
+    for line in EXAMPLE.read_text().splitlines()
+    if (match := SETTING.match(line))
+}
 
 
 def test_the_example_names_every_setting_and_no_other() -> None:

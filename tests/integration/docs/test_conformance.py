@@ -146,7 +146,7 @@ def test_what_an_engine_sends_now_is_followed_as_what_it_sent_then(
     recordings.mkdir()
     with running_fleet(databases, redis_url, tmp_path, INSTANT) as fleet:
         urls = [f"http://127.0.0.1:{fleet[name].ports['PORT']}" for name in DOORS]
-        record = [sys.executable, CONFORMANCE / "record.py", *urls, recordings]
+        record = [sys.executable, str(CONFORMANCE / "record.py"), *urls, str(recordings)]
         subprocess.run(record, check=True, timeout=90)
     made = sorted(recordings.iterdir())
 

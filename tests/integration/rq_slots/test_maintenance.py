@@ -29,6 +29,7 @@ from support.rq import (
     enqueue,
     places,
     queue_of,
+    scores,
     until,
     working,
 )
@@ -41,7 +42,8 @@ def abandon(client: redis.Redis, job_id: str, **fields: Any) -> None:
     """A job of another producer whose worker died an hour ago."""
     queue_of(client).enqueue(WORK, job_id=job_id)
     client.lrem(LIST, 1, job_id)
-    client.hset(f"rq:job:{job_id}", mapping={"status": "started", **fields})
+    hash_fields: dict[Any, Any] = {"status": "started", **fields}
+    client.hset(f"rq:job:{job_id}", mapping=hash_fields)
     client.zadd(STARTED, {f"{job_id}:dead": time.time() - AN_HOUR_S})
 
 
@@ -154,7 +156,8 @@ def popped_and_never_begun(client: redis.Redis, job_id: str, **fields: Any) -> N
     queue_of(client).enqueue(WORK, job_id=job_id)
     client.lrem(LIST, 1, job_id)
     client.rpush(INTERMEDIATE, job_id)
-    client.hset(f"rq:job:{job_id}", mapping={"status": "queued", **fields})
+    hash_fields: dict[Any, Any] = {"status": "queued", **fields}
+    client.hset(f"rq:job:{job_id}", mapping=hash_fields)
 
 
 def test_a_job_that_was_popped_and_not_started_fails_after_60_s(client: redis.Redis) -> None:
@@ -214,10 +217,9 @@ def test_hints_behind_many_other_entries_are_swept(client: redis.Redis) -> None:
 
 
 def places_of_hints(client: redis.Redis) -> list[bytes]:
-    entries = client.lrange(INTERMEDIATE, 0, -1)
-    for key in (FAILED, STARTED):
-        entries += client.zrange(key, 0, -1)
-    return [entry for entry in entries if entry.startswith(b"job-")]
+    entries = [*client.lrange(INTERMEDIATE, 0, -1)]
+    entries += [member for key in (FAILED, STARTED) for member, _ in scores(client, key)]
+    return [entry for entry in entries if isinstance(entry, bytes) and entry.startswith(b"job-")]
 
 
 def test_a_sweep_continues_where_the_last_one_ended(
@@ -252,7 +254,8 @@ def test_a_ready_dependent_of_a_dead_producer_is_enqueued(client: redis.Redis) -
     client.delete(LIST)
     client.hset("rq:job:dependent", "status", "ready_to_enqueue")
     client.hset("rq:job:bad", mapping={"status": "ready_to_enqueue", "created_at": "garbage"})
-    client.zadd(READY, {b"\xff": 1, "bad": 2, "gone": 3, "dependent": time.time()})
+    ready: dict[Any, Any] = {b"\xff": 1, "bad": 2, "gone": 3, "dependent": time.time()}
+    client.zadd(READY, ready)
     maintained(client)
 
     assert client.zcard(READY) == 0
@@ -321,7 +324,12 @@ def test_claims_continue_during_a_long_maintenance_round(client: redis.Redis) ->
     now = time.time()
     with client.pipeline(transaction=False) as pipeline:
         for n in range(1_000):
-            fields = {"status": "started", "origin": QUEUE, "timeout": 180, "data": call}
+            fields: dict[Any, Any] = {
+                "status": "started",
+                "origin": QUEUE,
+                "timeout": 180,
+                "data": call,
+            }
             pipeline.hset(f"rq:job:foreign-{n}", mapping=fields)
             pipeline.zadd(STARTED, {f"foreign-{n}:dead": now - 500})
         pipeline.execute()

@@ -27,10 +27,10 @@ from support.rq_functions import ADD, FAIL
 def test_a_stock_worker_cannot_take_the_name_of_a_killed_one_for_480_s(
     client: redis.Redis, stock: redis.Redis
 ) -> None:
-    stock_worker(stock, name="pod-0").register_birth()
+    stock_worker(stock, name="pod-0").register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
 
     with pytest.raises(ValueError, match="active worker named 'pod-0'"):
-        stock_worker(stock, name="pod-0").register_birth()
+        stock_worker(stock, name="pod-0").register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
     assert 470 < client.ttl("rq:worker:pod-0") <= 480
 
 
@@ -39,7 +39,7 @@ def test_a_slot_worker_starts_beside_the_keys_of_a_killed_one(
 ) -> None:
     killed = a_worker(client).registration
     killed.ip_address = "unknown"
-    killed.register_birth()
+    killed.register_birth()  # type: ignore[no-untyped-call]  # untyped in rq
 
     async def work() -> str:
         async with working(client) as worker:

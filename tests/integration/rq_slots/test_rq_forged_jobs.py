@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import zlib
+from typing import Any
 
 import pytest
 import redis
@@ -92,7 +93,11 @@ def test_a_malformed_job_does_not_stop_the_maintenance_of_a_slot_worker(
 def enqueue_call(client: redis.Redis, job_id: str, name: str, instance: object) -> None:
     """Writes a job without RQ."""
     call = json.dumps([name, instance, [], {}])
-    fields = {"status": "queued", "origin": QUEUE, "data": zlib.compress(call.encode())}
+    fields: dict[Any, Any] = {
+        "status": "queued",
+        "origin": QUEUE,
+        "data": zlib.compress(call.encode()),
+    }
     client.hset(f"rq:job:{job_id}", mapping=fields)
     client.rpush(LIST, job_id)
 
@@ -211,6 +216,7 @@ def test_allowed_and_absent_callbacks_are_those_of_rq(client: redis.Redis) -> No
     queue_of(client).enqueue(NOTE, job_id="guest", on_success=Callback(ON_SUCCESS))
     job = allowlisted({ON_SUCCESS}).fetch("guest", connection=client, serializer=JSONSerializer)
 
+    assert job.success_callback is not None
     assert job.success_callback.__name__ == "on_success"
     assert job.failure_callback is None
     assert job.stopped_callback is None

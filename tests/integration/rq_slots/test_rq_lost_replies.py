@@ -145,7 +145,7 @@ def test_a_slot_worker_writes_a_success_again_when_its_call_is_lost(
 def test_a_slot_worker_writes_a_success_once_when_its_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    async def work() -> bytes | None:
+    async def work() -> object:
         enqueue(client, 3)
         proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA", b"succeeded"))
         async with working(behind_proxy, slots=3) as worker:

@@ -30,6 +30,7 @@ from support.rq import (
     places,
     queue_of,
     recorder,
+    scores,
     until,
     working,
 )
@@ -42,9 +43,10 @@ DEEP = "[" * 100_000
 def forge(client: redis.Redis, job_id: str | bytes, **fields: Any) -> None:
     """Writes a job without RQ."""
     call = zlib.compress(json.dumps([WORK, None, [0], {}]).encode())
+    hash_fields: dict[Any, Any] = {"status": "queued", "origin": QUEUE, "data": call, **fields}
     client.hset(
         b"rq:job:" + (job_id if isinstance(job_id, bytes) else job_id.encode()),
-        mapping={"status": "queued", "origin": QUEUE, "data": call, **fields},
+        mapping=hash_fields,
     )
     client.rpush(LIST, job_id)
 
@@ -166,7 +168,11 @@ def test_no_webhook_is_sent(client: redis.Redis, outcome: str) -> None:
 
 
 def test_an_unreadable_started_job_does_not_stop_maintenance(client: redis.Redis) -> None:
-    for job_id, fields in {"bomb": {"data": BOMB}, "no-number": {"result_ttl": "many"}}.items():
+    broken: dict[str, dict[str, Any]] = {
+        "bomb": {"data": BOMB},
+        "no-number": {"result_ttl": "many"},
+    }
+    for job_id, fields in broken.items():
         forge(client, job_id, **fields)
         client.zadd(STARTED, {f"{job_id}:dead": 1})
     queue_of(client).enqueue(WORK, 0, job_id="guest")
@@ -310,7 +316,7 @@ def test_a_forged_execution_record_does_not_stop_the_worker(
         enqueue(client, 1)
         async with working(client, hold, slots=2):
             await until(lambda: client.zcard(STARTED))
-            (member,) = client.zrange(STARTED, 0, -1)
+            ((member, _),) = scores(client, STARTED)
             client.delete(b"rq:execution:" + member)
             client.set(b"rq:execution:" + member, "x")
             enqueue(client, 1, first=1)

@@ -15,6 +15,7 @@ from support.rq import (
     enqueue,
     running,
     sample,
+    scores,
     until,
     working,
 )
@@ -73,7 +74,7 @@ async def draining(worker: SlotWorker) -> AsyncIterator[None]:
 
 
 def leases(client: redis.Redis) -> list[tuple[bytes, float]]:
-    return client.zrange(STARTED, 0, -1, withscores=True)
+    return scores(client, STARTED)
 
 
 def test_a_draining_worker_renews_running_jobs_and_ends_the_others(

@@ -22,6 +22,7 @@ from support.rq import (
     queue_of,
     recorder,
     running,
+    scores,
     until,
     working,
 )
@@ -187,7 +188,7 @@ def test_a_lease_is_renewed_before_it_ends(client: redis.Redis) -> None:
         enqueue(client, 1)
         async with working(client, hold, job_lease_s=2):
             await until(lambda: client.zcard(STARTED))
-            ((_, first),) = client.zrange(STARTED, 0, -1, withscores=True)
+            ((_, first),) = scores(client, STARTED)
             await until(lambda: client.zrangebyscore(STARTED, first + 2, "+inf"))
             gate.set()
 

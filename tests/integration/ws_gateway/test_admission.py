@@ -54,7 +54,7 @@ def one_order(address: str, query: str = "", **options: Any) -> connect:
 both_doors = pytest.mark.parametrize("door", [one_order, a_multiplexed_socket])
 
 
-def bearer(key: str) -> dict[str, dict[str, str]]:
+def bearer(key: str) -> dict[str, Any]:
     return {"additional_headers": {"Authorization": f"Bearer {key}"}}
 
 

@@ -51,7 +51,7 @@ def test_all_orders_of_a_client_come_over_one_socket(
     async def work() -> None:
         lives = await asyncio.gather(*(a_life(orders) for _ in range(20)))
         seen: dict[str, list[int]] = {str(life.order_id): [] for life in lives}
-        ended = set()
+        ended: set[str] = set()
         async with a_multiplexed_socket(listening) as socket:
             for life in lives:
                 await ask(socket, "subscribe", life.order_id)

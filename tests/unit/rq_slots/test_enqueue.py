@@ -15,7 +15,12 @@ ENQUEUED_AT = CREATED_AT + timedelta(milliseconds=3)
 
 
 def a_job(**fields: Any) -> NewJob:
-    values = {"queue": "work", "job_id": "job-1", "function": "app.work", "created_at": CREATED_AT}
+    values: dict[str, Any] = {
+        "queue": "work",
+        "job_id": "job-1",
+        "function": "app.work",
+        "created_at": CREATED_AT,
+    }
     return NewJob(**values | fields)
 
 

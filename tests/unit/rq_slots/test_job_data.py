@@ -1,12 +1,13 @@
 import json
 import tracemalloc
 import zlib
+from typing import Any
 
 import pytest
 
 from rq_slots.job_data import CALL_BYTES_MAX, LATEST_S, TooLarge, call_in, inflated, time_in
 
-NO_CALL = ("", [], {})
+NO_CALL: tuple[str, list[Any], dict[str, Any]] = ("", [], {})
 
 
 def packed(text: str) -> bytes:

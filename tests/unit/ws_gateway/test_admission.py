@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from starlette.websockets import WebSocket
 
@@ -30,5 +32,5 @@ def a_websocket(client: tuple[str, int] | None) -> WebSocket:
     async def nothing(*_: object) -> None:
         pass
 
-    scope = {"type": "websocket", "client": client, "headers": []}
-    return WebSocket(scope, nothing, nothing)  # type: ignore[arg-type]
+    scope: dict[str, Any] = {"type": "websocket", "client": client, "headers": []}
+    return WebSocket(scope, nothing, nothing)  # type: ignore[arg-type]  # never called

@@ -7,8 +7,8 @@ import pytest
 
 from order_engine.execution.domain.errors import OrderNotFound
 from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.messages.streams import AFTER_MAX
 from order_engine.ws_gateway.commands import (
-    AFTER_MAX,
     BadRequest,
     Subscribe,
     Unsubscribe,

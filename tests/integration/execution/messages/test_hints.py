@@ -26,7 +26,11 @@ def hints_at(client: redis.Redis) -> Hints:
 
 
 def queued(client: redis.Redis, queue: str) -> list[str]:
-    return [job_id.decode() for job_id in client.lrange(f"rq:queue:{queue}", 0, -1)]
+    return [
+        job_id.decode()
+        for job_id in client.lrange(f"rq:queue:{queue}", 0, -1)
+        if isinstance(job_id, bytes)
+    ]
 
 
 def arguments_of(client: redis.Redis, job_id: str) -> list[Any]:

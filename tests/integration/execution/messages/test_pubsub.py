@@ -19,7 +19,7 @@ def publisher(client: redis.Redis) -> Iterator[Publisher]:
 
 @pytest.fixture
 def listening(client: redis.Redis) -> Iterator[PubSub]:
-    with client.pubsub(ignore_subscribe_messages=True) as listening:
+    with client.pubsub(ignore_subscribe_messages=True) as listening:  # type: ignore[no-untyped-call]  # untyped in redis
         listening.psubscribe(channel("*"))
         assert listening.get_message(timeout=1) is None  # the subscription itself
         yield listening
@@ -43,7 +43,7 @@ def test_a_message_is_published_unchanged_on_the_channel_of_its_order(
 def test_a_message_that_cannot_be_encoded_fails_alone(
     publisher: Publisher, listening: PubSub, message: object
 ) -> None:
-    async def publish_both() -> list[BaseException | None]:
+    async def publish_both() -> tuple[BaseException | None, BaseException | None]:
         return await asyncio.gather(
             publisher.publish("o-1", message),  # type: ignore[arg-type]
             publisher.publish("o-2", MESSAGE),

@@ -117,7 +117,8 @@ async def cancel(orders: Orders) -> Callable[[], Awaitable[OrderId]]:
     return work
 
 
-SEQ_AFTER = {place: 1, claim: 2, claim_waiting: 1, move: 2, cancel: 2}
+Prepare = Callable[[Orders], Awaitable[Callable[[], Awaitable[OrderId]]]]
+SEQ_AFTER: dict[Prepare, int] = {place: 1, claim: 2, claim_waiting: 1, move: 2, cancel: 2}
 
 
 @pytest.mark.parametrize("loss", Loss)
@@ -125,7 +126,7 @@ SEQ_AFTER = {place: 1, claim: 2, claim_waiting: 1, move: 2, cancel: 2}
 def test_a_lost_connection_is_resolved_by_repeating_the_statement(
     databases: Databases,
     proxy: LossyProxy,
-    prepare: Callable[[Orders], Awaitable[Callable[[], Awaitable[OrderId]]]],
+    prepare: Prepare,
     loss: Loss,
 ) -> None:
     async def work() -> OrderId:

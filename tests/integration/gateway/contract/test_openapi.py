@@ -172,12 +172,12 @@ def an_order_of_every_status(databases: Databases, account: AccountId) -> list[s
     return asyncio.run(lead())
 
 
-@OPEN.parametrize()
+@OPEN.parametrize()  # type: ignore[untyped-decorator]  # untyped in schemathesis
 def test_an_open_gateway_conforms_to_its_document(case: Any, open_target: Target) -> None:
     open_target.send(case)
 
 
-@KEYED.parametrize()
+@KEYED.parametrize()  # type: ignore[untyped-decorator]  # untyped in schemathesis
 def test_a_gateway_with_api_keys_conforms_to_its_document(case: Any, keyed_target: Target) -> None:
     keyed_target.send(case)
 

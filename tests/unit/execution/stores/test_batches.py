@@ -267,7 +267,7 @@ def test_callers_on_two_event_loops_each_get_their_own_answer() -> None:
 
 
 def test_nothing_is_accepted_after_close() -> None:
-    batches = Batches(lambda items: list(items), name="test", batch_max=8, backlog_max=8)
+    batches: Batches[int, int] = Batches(list, name="test", batch_max=8, backlog_max=8)
     batches.close()
 
     assert not batches.offer(1)
