@@ -1,4 +1,4 @@
-"""What the engine answers over HTTP: amounts as Decimal, times aware and in UTC."""
+"""The answers of the HTTP API. Amounts are Decimal, times are aware and in UTC."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,7 +13,7 @@ from order_engine.execution.domain.status import OrderStatus
 @with_config(CAMEL_CASE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acknowledgement:
-    """The order is committed. `replayed`: it already was, under the same idempotency key."""
+    """The order is committed. `replayed`: an earlier request with the same key committed it."""
 
     order_id: UUID
     status: OrderStatus
@@ -24,7 +24,7 @@ class Acknowledgement:
 @with_config(CAMEL_CASE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderView:
-    """An order as it stands. `slippage_tolerance` is in percent; None is not known yet, or unset."""
+    """An order. `slippage_tolerance` is in percent; None means not known yet, or not set."""
 
     order_id: UUID
     type: str
@@ -47,7 +47,7 @@ class OrderView:
 @with_config(CAMEL_CASE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancellation:
-    """The order has failed because of this cancel or an earlier one; nothing was or will be swapped."""
+    """This cancel or an earlier one ended the order; nothing was or will be swapped."""
 
     order_id: UUID
     status: OrderStatus
@@ -62,7 +62,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderAnswer:
-    """The envelope of an order."""
+    """The body that contains an order."""
 
     order: OrderView
 
@@ -70,7 +70,7 @@ class OrderAnswer:
 @with_config(CAMEL_CASE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderPage:
-    """Some orders; `next_cursor` asks for those that follow, None where there are none."""
+    """A page of orders. `next_cursor` requests the next page; None on the last one."""
 
     orders: tuple[OrderView, ...]
     next_cursor: str | None

@@ -30,7 +30,7 @@ WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class EngineClient:
-    """Places orders, and follows them to their end.
+    """Places orders and follows them until their final status.
 
         async with EngineClient() as engine:
             order = await engine.place_order(
@@ -39,15 +39,14 @@ class EngineClient:
             async for frame in engine.stream(order.order_id):
                 print(frame.seq, frame.status)
 
-    Every call may raise EngineUnavailable and TooManyRequests, which pass with time, RequestRefused,
-    which does not, and UnexpectedAnswer, when `base_url` is not an engine that this client knows.
+    Every call may raise EngineUnavailable or TooManyRequests (retry later), RequestRefused (do not
+    retry), or UnexpectedAnswer (`base_url` is not an engine that this client supports).
 
-    `api_key` is what an engine asks for that is not open. `stream_base_url` is for fleets whose
-    streams have an address of their own. `timeout_s` bounds
-    each step of a call: to connect, to send, to wait for the next bytes. Of a stream:
-    `silence_max_s` is how long a connection may bring nothing (the engine pings every 20 s),
-    `reconnect_max_s` the longest pause between two attempts to reconnect, and `reconnect_within_s`
-    how long a loss may last before the stream gives up.
+    `api_key` is required unless the engine is open. `stream_base_url` is for fleets whose streams
+    have another address. `timeout_s` bounds each step of a call: to connect, to send, to wait for
+    the next bytes. For streams, `silence_max_s` is the longest time without a message (the engine
+    pings every 20 s), `reconnect_max_s` the longest pause between two attempts to reconnect, and
+    `reconnect_within_s` the time after which a lost stream gives up.
     """
 
     def __init__(
@@ -108,7 +107,7 @@ class EngineClient:
             "tokenIn": token_in,
             "tokenOut": token_out,
             "amountIn": on_the_wire(amount_in),
-            "slippageTolerance": float(slippage_tolerance),  # a JSON number, by the engine's API
+            "slippageTolerance": float(slippage_tolerance),  # the API takes a JSON number
         }
         if min_amount_out is not None:
             body["minAmountOut"] = on_the_wire(min_amount_out)
@@ -124,7 +123,7 @@ class EngineClient:
         )
 
     async def get_order(self, order_id: UUID) -> OrderView:
-        """The order as it stands. Raises OrderNotFound."""
+        """The order in its present state. Raises OrderNotFound."""
         response = await self._request("GET", f"/api/orders/{order_id}")
         return parsed(ORDER, response.content).order
 
@@ -138,10 +137,10 @@ class EngineClient:
         before: datetime | None = None,
         page_size: int = 50,
     ) -> AsyncGenerator[OrderView, None]:
-        """Orders, the newest first, each once however many are placed meanwhile.
+        """Orders, newest first, each once, even when others are placed meanwhile.
 
-        `after` and `before` bound the time of creation. Asks for a page whenever the last one has
-        been passed on; `page_size` is 1 to 200.
+        `after` and `before` bound the time of creation. A page is requested when the previous one is
+        used up; `page_size` is 1 to 200.
         """
         query: dict[str, str | list[str]] = {"limit": str(page_size)}
         if statuses:
@@ -162,7 +161,7 @@ class EngineClient:
             query["cursor"] = page.next_cursor
 
     async def cancel_order(self, order_id: UUID) -> Cancellation:
-        """Ends the order unless it is submitted; again changes nothing.
+        """Cancels the order unless it is submitted. A second call changes nothing.
 
         Raises OrderNotFound, and RequestRefused with the code `not_cancellable` when it is too late.
         """
@@ -174,11 +173,11 @@ class EngineClient:
         return parsed(HEALTH, response.content)
 
     def stream(self, order_id: UUID, *, after: int = 0) -> AsyncGenerator[StatusFrame, None]:
-        """The order's statuses with a `seq` above `after`, each once and in order, to the final one.
+        """The statuses of the order with a `seq` above `after`, in order, each once, to the final one.
 
         Reconnects by itself. Raises OrderNotFound, StreamRefused, UnexpectedAnswer, and StreamLost
         when a loss has lasted `reconnect_within_s` (and up to `timeout_s` more for the last attempt).
-        A caller who may leave early closes the connection with `contextlib.aclosing`.
+        A caller that may stop early closes the connection with `contextlib.aclosing`.
         """
         url = f"{self._stream_url}/api/orders/{order_id}/stream"
         return Subscription(
@@ -186,9 +185,9 @@ class EngineClient:
         ).frames()
 
     async def follow(self, order_id: UUID) -> tuple[StatusFrame, ...]:
-        """All statuses of the order, once it has its final one; errors as of `stream`.
+        """All statuses of the order, after its final one. Raises the errors of `stream`.
 
-        Waits as long as the order takes: bound it with `asyncio.timeout`.
+        Waits until the order ends: bound it with `asyncio.timeout`.
         """
         return tuple([frame async for frame in self.stream(order_id)])
 
@@ -214,7 +213,7 @@ class EngineClient:
 
 
 def on_the_wire(amount: Decimal | str) -> str:
-    """Digits without an exponent, which the engine takes for malformed; a string goes as it is."""
+    """The amount without an exponent, which the engine refuses; a string is sent unchanged."""
     return f"{amount:f}" if isinstance(amount, Decimal) else amount
 
 

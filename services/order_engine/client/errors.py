@@ -1,4 +1,4 @@
-"""What can go wrong between a client and the engine, by who must act on it."""
+"""The errors of the client, grouped by who must act."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ class FieldError:
 
 
 class RequestRefused(EngineError):
-    """The engine understood the request and will not do it; the same request again is refused again.
+    """The engine refused the request, and would refuse it again.
 
-    `status` is HTTP's, `code` the engine's stable name for the reason; None where a proxy answered.
+    `status` is the HTTP status, `code` the engine's stable code; None when a proxy answered.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class RequestRefused(EngineError):
 
 
 class OrderNotFound(EngineError):
-    """No such order, or not one of this account."""
+    """The account has no order with this id."""
 
 
 class StreamRefused(EngineError):
-    """The engine will not open this stream; `code` is its close code, or the handshake's HTTP status."""
+    """The engine refused the stream; `code` is the close code, or the HTTP status of the handshake."""
 
     def __init__(self, message: str, *, code: int) -> None:
         super().__init__(message)
         self.code = code
 
 
-# Trying again later helps.
+# The caller may retry later.
 
 
 class EngineUnavailable(EngineError):
-    """The engine was not reached, or could not answer; what it was asked may or may not have happened.
+    """The engine was not reached or could not answer; the request may or may not have taken effect.
 
-    `status` is None when nothing answered. `retry_after_s` is the engine's own advice, if it gave any.
+    `status` is None when nothing answered. `retry_after_s` is the engine's Retry-After, if any.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class EngineUnavailable(EngineError):
 
 
 class TooManyRequests(EngineError):
-    """Nothing was done; ask again in `retry_after_s`, None where the engine did not say."""
+    """Nothing was done; retry in `retry_after_s` seconds (None: the engine gave no time)."""
 
     def __init__(self, message: str, *, retry_after_s: float | None) -> None:
         super().__init__(message)
@@ -82,9 +82,9 @@ class TooManyRequests(EngineError):
 
 
 class StreamLost(EngineError):
-    """The engine stayed away for longer than the client waits; the order itself goes on.
+    """The engine was away for longer than the client waits; the order is still executed.
 
-    `stream(order_id, after=error.last_seq)` takes up where this one ended.
+    `stream(order_id, after=error.last_seq)` continues where this stream ended.
     """
 
     def __init__(self, message: str, *, last_seq: int) -> None:
@@ -92,8 +92,8 @@ class StreamLost(EngineError):
         self.last_seq = last_seq
 
 
-# Whoever set up the client must act.
+# The configuration of the client is wrong.
 
 
 class UnexpectedAnswer(EngineError):
-    """Something answered that is not the engine, or another version of it: see `base_url`."""
+    """Another server than an engine that this client supports answered: check `base_url`."""

@@ -1,4 +1,4 @@
-"""What the engine sends over a stream."""
+"""The messages of a stream."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from order_engine.execution.domain.status import FINAL, OrderStatus
 @with_config(CAMEL_CASE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusFrame:
-    """One status of one order; `seq` counts them from 1 without a gap."""
+    """One status of one order; `seq` counts the statuses from 1 without a gap."""
 
     order_id: UUID
     seq: int
@@ -33,7 +33,7 @@ class StatusFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
-    """A message that is no status: a ping, or what a later engine may say besides."""
+    """A message other than a status: a ping, or one of a later version of the engine."""
 
     type: object
 
@@ -42,7 +42,7 @@ def _kind(message: object) -> str:
     return "aside" if isinstance(message, Mapping) and "type" in message else "frame"
 
 
-# by the presence of `type` alone: such a message may have the fields of a frame, and is none
+# `type` alone decides: a message with a type may have the fields of a frame
 MESSAGE: TypeAdapter[StatusFrame | Aside] = TypeAdapter(
     Annotated[
         Annotated[StatusFrame, Tag("frame")] | Annotated[Aside, Tag("aside")],

@@ -6,10 +6,10 @@ FIRST_PAUSE_MAX_S = 0.1
 
 @dataclass(slots=True, kw_only=True)
 class Outage:
-    """How long the engine has been away, from the first loss after the last sign of life.
+    """How long the engine has been away, counted from the first loss after the last message.
 
-    Pauses double up to `pause_max_s` and are drawn anew from zero each time, so that clients that
-    lost the engine together do not come back together.
+    The longest pause doubles up to `pause_max_s`, and each pause is random between zero and that, so
+    that clients that lost the engine at the same time do not reconnect at the same time.
     """
 
     within_s: float
@@ -18,12 +18,12 @@ class Outage:
     _ceiling_s: float = field(default=FIRST_PAUSE_MAX_S, init=False)
 
     def end(self) -> None:
-        """There was a sign of life."""
+        """Call this when a message has arrived."""
         self._since = None
         self._ceiling_s = FIRST_PAUSE_MAX_S
 
     def next_pause_s(self, *, now: float) -> float | None:
-        """Seconds from a loss at `now` to the next attempt; None when the wait has run out."""
+        """Seconds from a loss at `now` to the next attempt; None when `within_s` has passed."""
         if self._since is None:
             self._since = now
         left_s = self._since + self.within_s - now
@@ -31,4 +31,4 @@ class Outage:
             return None
         ceiling_s = min(self._ceiling_s, self.pause_max_s)
         self._ceiling_s = 2 * ceiling_s
-        return min(left_s, random.uniform(0, ceiling_s))  # noqa: S311  # spreads load, keeps no secret
+        return min(left_s, random.uniform(0, ceiling_s))  # noqa: S311  # spreads load, not a secret

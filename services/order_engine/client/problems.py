@@ -1,4 +1,4 @@
-"""From a refusing HTTP response to the error that says who must act (RFC 9457)."""
+"""Maps refused HTTP requests (RFC 9457) to errors."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ PROBLEM = TypeAdapter(Problem)
 
 
 def refusal(response: httpx2.Response) -> EngineError:
-    """The error for any response that is not a success, from the engine or a proxy before it."""
+    """The error for a response that is not a success, from the engine or from a proxy."""
     problem = problem_in(response)
     message = problem.detail or problem.title or response.reason_phrase
     status = response.status_code
@@ -39,23 +39,23 @@ def refusal(response: httpx2.Response) -> EngineError:
         return EngineUnavailable(
             message, status=status, code=problem.code, retry_after_s=retry_after_s(response)
         )
-    # a proxy's 404, without a code, is no word of the engine about the order
+    # a 404 without a code is a proxy's and says nothing about the order
     if status == httpx2.codes.NOT_FOUND and problem.code is not None:
         return OrderNotFound(message)
     return RequestRefused(message, status=status, code=problem.code, errors=problem.errors)
 
 
 def problem_in(response: httpx2.Response) -> Problem:
-    """The problem that the response tells of; an empty one when it tells none, as a proxy's page."""
+    """The problem in the response; an empty one when it has none, such as the page of a proxy."""
     if not response.headers.get("Content-Type", "").startswith("application/problem+json"):
         return Problem()
     try:
         return parsed(PROBLEM, response.content)
     except UnexpectedAnswer:
-        return Problem()  # the status alone decides: a bad body must not hide it
+        return Problem()  # the status is enough: a malformed body must not hide it
 
 
 def retry_after_s(response: httpx2.Response) -> float | None:
     advice: str = response.headers.get("Retry-After", "")
-    # the other form, a date, is never the engine's
+    # the engine never sends the other form, a date
     return float(advice) if advice.isascii() and advice.isdigit() else None

@@ -1,8 +1,7 @@
 """One order's statuses, each once and in order, over any number of connections.
 
-The engine numbers the statuses of an order from 1 and keeps them. A subscription remembers the
-number that it passed on last and asks for what comes after it whenever it connects: whatever
-breaks in between costs time only.
+The engine numbers the statuses of an order from 1 and keeps them. A subscription remembers the last
+number that it delivered, and requests the later ones whenever it connects.
 """
 
 import asyncio
@@ -19,7 +18,7 @@ from order_engine.client.outage import Outage
 from order_engine.client.wire import parsed
 from order_engine.execution.messages.streams import REFUSALS, Close
 
-CLOSE_TIMEOUT_S = 1.0  # everything wanted has arrived by then; a rude end loses nothing
+CLOSE_TIMEOUT_S = 1.0  # every frame has arrived by then, so an abrupt end loses nothing
 
 TOO_MANY_REQUESTS = 429  # a status below 500 after which a retry may succeed
 TOO_MANY_PAUSE_S = 1.0
@@ -34,9 +33,9 @@ class StreamLimits:
 
 
 class ConnectionLost(EngineError):
-    """One connection ended before the order did; never leaves this module but as a cause.
+    """A connection ended before the order did; callers see it only as the cause of StreamLost.
 
-    The engine does not want another before `pause_min_s` have passed.
+    The next connection must wait for at least `pause_min_s`.
     """
 
     def __init__(self, message: str, *, pause_min_s: float = 0.0) -> None:
@@ -69,15 +68,15 @@ class Subscription:
                 await self._pause(loss)
 
     async def _connection(self) -> AsyncGenerator[StatusFrame, None]:
-        """What one connection brings; raises ConnectionLost when another may bring the rest."""
+        """The frames of one connection. Raises ConnectionLost when another may deliver the rest."""
         try:
             async with connect(
                 f"{self._url}?after={self._last}",
                 additional_headers=self._headers,
                 open_timeout=self._limits.connect_timeout_s,
                 close_timeout=CLOSE_TIMEOUT_S,
-                ping_interval=None,  # the engine's own pings show more: that its loop still turns
-                compression=None,  # frames are too small to gain by it
+                ping_interval=None,  # the engine's own pings also show that its event loop runs
+                compression=None,  # frames are too small to benefit
             ) as socket:
                 while not self._ended:
                     yield await self._next_frame(socket)
@@ -101,10 +100,10 @@ class Subscription:
                 self._last = message.seq
                 self._ended = message.is_final
                 return message
-            # else a repeat: passed on before
+            # else a repeat, delivered before
 
     def _is_end(self, closed: ConnectionClosed) -> bool:
-        """Whether the caller had the final status before, so that nothing was left to send."""
+        """Whether the caller already had the final status, so that nothing was left to send."""
         return (
             closed.rcvd is not None
             and closed.rcvd.code == Close.END
@@ -122,7 +121,9 @@ class Subscription:
 
 
 def error_of_close(closed: ConnectionClosed) -> EngineError:
-    if closed.rcvd is None or closed.rcvd_then_sent is False:  # or told by us, and echoed
+    if (
+        closed.rcvd is None or closed.rcvd_then_sent is False
+    ):  # or we closed first, and the engine repeated our code
         return ConnectionLost(str(closed))
     code, reason = closed.rcvd.code, closed.rcvd.reason
     if code == Close.NOT_FOUND:

@@ -1,4 +1,4 @@
-"""From the engine's JSON, camelCase, to the client's values."""
+"""Parses the JSON of the engine, which has camelCase names."""
 
 from typing import TypeVar
 
@@ -13,11 +13,13 @@ CAMEL_CASE = ConfigDict(alias_generator=to_camel)
 
 
 def parsed(adapter: TypeAdapter[Value], body: str | bytes) -> Value:
-    """The value in `body`, fields that this client does not know left out.
+    """The value in `body`; unknown fields are ignored.
 
-    Raises UnexpectedAnswer when a field is missing or malformed, or when it is no JSON at all.
+    Raises UnexpectedAnswer when a field is missing or malformed, or when the body is not JSON.
     """
     try:
         return adapter.validate_json(body)
     except ValidationError as error:
-        raise UnexpectedAnswer(f"not what this client understands: {error}") from error
+        raise UnexpectedAnswer(
+            f"the answer has another format than this client supports: {error}"
+        ) from error
