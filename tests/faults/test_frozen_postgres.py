@@ -173,7 +173,7 @@ class PostInFlight:
 
 
 @pytest.mark.parametrize("requests", [1, 20])
-def test_a_gateway_that_is_told_to_stop_says_that_the_store_is_away(
+def test_a_stopping_gateway_answers_that_the_store_is_away(
     postgres: PostgresProcess, fleet: Fleet, requests: int
 ) -> None:
     gateway = fleet["gateway"]
@@ -191,7 +191,7 @@ def test_a_gateway_that_is_told_to_stop_says_that_the_store_is_away(
     assert set(statuses) == {503}
 
 
-def test_a_stream_gateway_that_is_told_to_stop_does_not_wait_for_a_frozen_postgres(
+def test_a_stopping_ws_gateway_does_not_wait_for_a_frozen_postgres(
     postgres: PostgresProcess, fleet: Fleet
 ) -> None:
     with postgres.frozen():
@@ -204,7 +204,7 @@ def test_a_stream_gateway_that_is_told_to_stop_does_not_wait_for_a_frozen_postgr
 
 
 @pytest.mark.parametrize("told", ["at_once", "once_it_has_given_up"])
-def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_frozen_postgres(
+def test_a_stopping_worker_does_not_wait_for_a_frozen_postgres(
     postgres: PostgresProcess, fleet: Fleet, told: str
 ) -> None:
     trading = Trading()
@@ -238,7 +238,7 @@ def test_a_worker_that_is_told_to_stop_does_not_wait_for_a_frozen_postgres(
     assert trading.violations(fleet.databases) == []
 
 
-def test_a_worker_that_is_told_to_stop_finishes_what_it_has_begun(fleet: Fleet) -> None:
+def test_a_stopping_worker_finishes_the_orders_in_hand(fleet: Fleet) -> None:
     trading = Trading()
     url = fleet.databases.orders_url
 

@@ -36,7 +36,7 @@ async def until_some_are(fleet: Fleet, *statuses: OrderStatus) -> None:
 @pytest.mark.parametrize(
     "status", [OrderStatus.ROUTING, OrderStatus.SUBMITTED], ids=lambda status: f"in_{status}"
 )
-def test_orders_of_a_killed_worker_go_on_and_none_is_filled_twice(
+def test_orders_of_a_killed_worker_continue_and_none_is_filled_twice(
     databases: Databases, redis_url: str, tmp_path: Path, status: OrderStatus
 ) -> None:
     trading = Trading()

@@ -55,7 +55,7 @@ def test_an_order_goes_from_post_to_its_last_frame(fleet: Fleet) -> None:
     ] == []
 
 
-def test_an_unreachable_minimum_fails_the_order_and_says_why(fleet: Fleet) -> None:
+def test_an_unreachable_minimum_fails_the_order_with_its_reason(fleet: Fleet) -> None:
     trading = Trading()
 
     async def trade() -> None:

@@ -84,7 +84,7 @@ def guarded(stores: Stores, tmp_path: Path) -> Iterator[Guarded]:
         )
 
 
-def test_a_fleet_shows_no_secret_whatever_befalls_it(guarded: Guarded, tmp_path: Path) -> None:
+def test_a_fleet_shows_no_secret_during_faults(guarded: Guarded, tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     logs.mkdir()
     with running_fleet(guarded.databases, guarded.redis_url, logs, SETTINGS) as fleet:
@@ -169,7 +169,7 @@ def test_a_password_that_is_not_percent_encoded_is_not_shown(
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
-def test_an_option_that_is_none_is_said_without_the_password(kind: str, tmp_path: Path) -> None:
+def test_an_unknown_option_is_reported_without_the_password(kind: str, tmp_path: Path) -> None:
     ended = run_to_its_end(
         kind,
         {

@@ -223,14 +223,14 @@ def test_a_client_without_a_certificate_is_refused(way: Way, place: Place, trust
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_server_without_tls_is_told_nothing(way: Way, trust: Trust, stores: Stores) -> None:
+def test_nothing_is_sent_to_a_server_without_tls(way: Way, trust: Trust, stores: Stores) -> None:
     with behind_proxies((address(stores.postgres_url), address(stores.redis_url))) as place:
         refusal(way, place, trust)
 
         place.assert_nothing_in_clear()
 
 
-def test_migrate_says_in_one_line_that_it_does_not_trust_the_server(
+def test_migrate_reports_an_untrusted_server_in_one_line(
     expired_place: Place, trust: Trust, tmp_path: Path
 ) -> None:
     url = trust.postgres_url(expired_place)
@@ -242,7 +242,7 @@ def test_migrate_says_in_one_line_that_it_does_not_trust_the_server(
     assert "certificate verify failed" in line
 
 
-def test_a_deployable_says_in_one_line_that_it_does_not_trust_the_server(
+def test_a_deployable_reports_an_untrusted_server_in_one_line(
     expired_place: Place, trust: Trust, tmp_path: Path
 ) -> None:
     dispatcher = Deployable(

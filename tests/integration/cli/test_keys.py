@@ -38,7 +38,7 @@ async def labelled(url: str, label: str) -> str:
 
 
 @pytest.mark.parametrize("label", ["[/red] [bold]", "[link=x]", "[", "plain"])
-def test_a_label_is_shown_as_it_is(databases: Databases, label: str) -> None:
+def test_a_label_is_shown_unchanged(databases: Databases, label: str) -> None:
     key_id = asyncio.run(labelled(databases.orders_url, label))
     listed = keys_command(databases.orders_url, "list")
 
@@ -57,14 +57,14 @@ def test_a_label_that_http_would_refuse_is_refused(databases: Databases, label: 
     assert "label" in refused.stderr
 
 
-def test_a_key_that_is_none_is_said_in_one_line(databases: Databases) -> None:
+def test_an_invalid_key_is_reported_in_one_line(databases: Databases) -> None:
     refused = keys_command(databases.orders_url, "revoke", "[/x]")
 
     assert refused.returncode == 1
     assert refused.stdout == "no key [/x]\n"
 
 
-def test_a_database_without_the_schema_is_said_in_one_line(databases: Databases) -> None:
+def test_a_database_without_the_schema_is_reported_in_one_line(databases: Databases) -> None:
     refused = keys_command(databases.chain_url, "list")
 
     assert refused.returncode == 1

@@ -101,7 +101,7 @@ def test_ctrl_c_ends_every_process_and_the_next_run_finds_the_orders(directory: 
 
 
 @pytest.mark.fleet
-def test_a_killed_runner_leaves_nothing_behind_and_the_next_run_goes_on(directory: Path) -> None:
+def test_a_killed_runner_leaves_no_processes_and_the_next_run_continues(directory: Path) -> None:
     with running(directory) as run:
         order_id = run.place_order()
         wait_until(lambda: run.status(order_id) != "pending", timeout_s=10)

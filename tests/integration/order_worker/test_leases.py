@@ -128,7 +128,7 @@ def test_a_released_or_ended_order_gets_no_lease(
     assert not is_leased(databases, ended)
 
 
-def test_renewal_goes_on_over_a_new_connection(
+def test_renewal_continues_over_a_new_connection(
     databases: Databases, stage: PostgresStage, leases: Leases
 ) -> None:
     claimed = a_claimed_order(stage)

@@ -80,7 +80,7 @@ async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) ->
         "Bearer " + "x" * 4_000,
     ],
 )
-def test_who_shows_no_key_of_ours_is_told_4401(
+def test_a_client_without_a_valid_key_is_closed_with_4401(
     guarded: str, door: Door, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
@@ -92,7 +92,9 @@ def test_who_shows_no_key_of_ours_is_told_4401(
 
 
 @both_doors
-def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: ApiKeys, door: Door) -> None:
+def test_a_key_with_a_wrong_secret_is_closed_with_4401(
+    guarded: str, keys: ApiKeys, door: Door
+) -> None:
     async def work() -> None:
         key = await a_key(keys)
         wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
@@ -104,7 +106,7 @@ def test_a_key_with_a_wrong_secret_is_told_4401(guarded: str, keys: ApiKeys, doo
 
 @both_doors
 @pytest.mark.parametrize("scopes", [[Scope.TRADE], [Scope.ADMIN], [Scope.TRADE, Scope.ADMIN]])
-def test_a_key_that_may_not_read_is_told_4403(
+def test_a_key_without_the_scope_read_is_closed_with_4403(
     guarded: str, keys: ApiKeys, door: Door, scopes: list[Scope]
 ) -> None:
     async def work() -> None:
@@ -144,7 +146,7 @@ def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
     run(work())
 
 
-def test_an_open_engine_asks_nobody(listening: str, orders: Orders) -> None:
+def test_an_open_engine_needs_no_key(listening: str, orders: Orders) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
         async with a_socket(listening, life.order_id, "?token=x", **bearer("x")) as socket:
@@ -157,7 +159,7 @@ def test_an_open_engine_asks_nobody(listening: str, orders: Orders) -> None:
 
 
 @both_doors
-def test_a_revoked_key_is_told_4401_from_the_next_socket_on(
+def test_a_revoked_key_is_closed_with_4401_from_the_next_socket_on(
     guarded: str, keys: ApiKeys, door: Door
 ) -> None:
     async def work() -> None:
@@ -219,7 +221,7 @@ def test_a_stream_token_opens_one_socket(
     run(work())
 
 
-def test_of_many_who_come_with_one_token_one_gets_in(
+def test_a_token_used_by_many_clients_at_once_opens_one_stream(
     guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def come(token: str, life_id: object) -> int | None:
@@ -249,14 +251,14 @@ def test_a_stream_token_opens_the_orders_of_its_account_only(
 
 
 @pytest.mark.parametrize("token", ["", "x", f"oest_{'0' * 64}", f"oest_{'0' * 63}", "x" * 4_000])
-def test_an_unknown_token_is_told_4401(guarded: str, token: str) -> None:
+def test_an_unknown_token_is_closed_with_4401(guarded: str, token: str) -> None:
     async def work() -> None:
         assert await close_code(one_order(guarded, f"?token={token}")) == 4401
 
     run(work())
 
 
-def test_a_token_that_is_too_old_is_told_4401(
+def test_an_expired_token_is_closed_with_4401(
     databases: Databases, guarded: str, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
@@ -290,7 +292,7 @@ def test_a_token_that_is_too_old_is_told_4401(
         ("file://", False),
     ],
 )
-def test_a_page_must_be_ours_or_allowed(
+def test_a_page_needs_the_same_host_or_an_allowed_origin(
     choosy: str, door: Door, origin: str, is_welcome: bool
 ) -> None:
     async def work() -> None:
@@ -342,7 +344,7 @@ def test_any_page_may_come_where_all_are_allowed(
         ("key", "ws_connections_per_key"),
     ],
 )
-def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
+def test_a_socket_above_a_limit_is_closed_with_4429_until_another_ends(
     databases: Databases, stores: Stores, keys: ApiKeys, limit: str, setting: str
 ) -> None:
     async def work(address: str) -> None:
@@ -370,7 +372,7 @@ def test_beyond_a_limit_a_socket_is_told_4429_until_another_has_left(
 
 
 @pytest.mark.parametrize(("spare", "answer"), [(0, 503), (1, 4429)])
-def test_beside_the_sockets_there_is_room_to_tell_one_more_its_code(
+def test_a_socket_above_the_process_limit_still_gets_its_close_code(
     databases: Databases,
     stores: Stores,
     spare: int,
@@ -437,7 +439,7 @@ def test_a_key_at_its_limit_takes_nothing_from_another(
         (("*",), "192.0.2.2", 4404),
     ],
 )
-def test_an_address_is_the_clients_own_only_if_a_trusted_proxy_says_so(
+def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
     databases: Databases, stores: Stores, trusted: tuple[str, ...], second: str, code: int
 ) -> None:
     settings = WsGatewaySettings(
@@ -469,14 +471,14 @@ def test_an_address_is_the_clients_own_only_if_a_trusted_proxy_says_so(
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"]
 )
-def test_a_path_without_a_stream_is_told_4404(guarded: str, path: str) -> None:
+def test_a_path_without_a_stream_is_closed_with_4404(guarded: str, path: str) -> None:
     async def work() -> None:
         assert await close_code(connect(f"ws://{guarded}{path}", proxy=None)) == 4404
 
     run(work())
 
 
-def test_health_is_told_to_whoever_asks(guarded: str) -> None:
+def test_health_needs_no_key(guarded: str) -> None:
     async def work() -> None:
         async with httpx2.AsyncClient(base_url=f"http://{guarded}", trust_env=False) as http:
             answer = await http.get("/health")
@@ -489,7 +491,7 @@ def test_health_is_told_to_whoever_asks(guarded: str) -> None:
     run(work())
 
 
-def test_the_first_look_at_a_key_that_cannot_be_had_sends_the_client_away(stores: Stores) -> None:
+def test_a_key_that_cannot_be_looked_up_asks_the_client_to_reconnect(stores: Stores) -> None:
     async def work(address: str) -> None:
         key = f"oe_{'0' * 16}_{'0' * 64}"
         assert await close_code(one_order(address, **bearer(key))) == 1012

@@ -22,7 +22,7 @@ S = OrderStatus
 EXIT_WITHIN_S = 30
 
 
-def test_clients_are_sent_away_one_by_one_and_the_others_go_on(
+def test_a_drain_closes_clients_one_by_one_while_the_others_continue(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     settings = WsGatewaySettings(

@@ -208,7 +208,7 @@ GARBAGE: list[str | bytes] = [
 
 
 @pytest.mark.parametrize("message", GARBAGE, ids=lambda message: repr(message[:40]))
-def test_garbage_is_answered_and_the_stream_goes_on(
+def test_an_invalid_message_is_answered_and_the_stream_continues(
     listening: str, orders: Orders, message: str | bytes
 ) -> None:
     async def work() -> None:

@@ -64,7 +64,7 @@ def test_a_lone_client_has_its_history_with_one_query(
 
 
 @pytest.mark.parametrize("orders_followed", [1, CLIENTS])
-def test_two_thousand_clients_that_come_at_once_share_their_queries(
+def test_two_thousand_clients_that_connect_at_once_share_their_queries(
     databases: Databases, stores: Stores, orders: Orders, keys: ApiKeys, orders_followed: int
 ) -> None:
     async def failed_order() -> OrderId:

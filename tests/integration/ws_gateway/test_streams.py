@@ -68,7 +68,7 @@ def test_a_client_gets_the_history_and_then_what_happens(
     run(work())
 
 
-def test_a_frame_says_what_the_seed_says(
+def test_a_frame_has_the_fields_of_the_predecessor(
     listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -90,7 +90,7 @@ def test_a_frame_says_what_the_seed_says(
     run(work())
 
 
-def test_a_failure_says_why_and_ends_the_stream(
+def test_a_failure_has_a_reason_and_ends_the_stream(
     listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -247,9 +247,7 @@ def test_a_client_that_comes_again_gets_what_it_has_not_seen(
     run(work())
 
 
-def test_a_client_that_says_it_has_seen_more_than_there_is_gets_nothing(
-    listening: str, orders: Orders
-) -> None:
+def test_an_after_beyond_the_last_seq_gets_no_frames(listening: str, orders: Orders) -> None:
     async def work() -> None:
         life = await a_life(orders, at=S.CONFIRMED)
         async with a_socket(listening, life.order_id, "?after=999999999") as socket:
@@ -417,7 +415,7 @@ def test_a_malformed_after_closes_with_4400(listening: str, orders: Orders, afte
     run(work())
 
 
-def test_what_a_client_says_is_not_listened_to(
+def test_messages_on_a_stream_of_one_order_are_ignored(
     listening: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -433,7 +431,7 @@ def test_what_a_client_says_is_not_listened_to(
     run(work())
 
 
-def test_a_client_that_says_too_much_is_closed(listening: str, orders: Orders) -> None:
+def test_a_message_above_the_limit_closes_the_socket(listening: str, orders: Orders) -> None:
     async def work() -> None:
         life = await a_life(orders)
         async with a_socket(listening, life.order_id) as socket:
@@ -592,7 +590,7 @@ def test_while_redis_is_frozen_clients_come_and_get_everything(
         run(work(address, own))
 
 
-def test_without_postgresql_a_client_is_sent_away_to_come_again(stores: Stores) -> None:
+def test_without_postgresql_a_client_is_asked_to_reconnect(stores: Stores) -> None:
     async def work(address: str) -> None:
         async with a_socket(address, UNKNOWN) as socket:
             assert await to_the_end(socket) == ([], 1012)
@@ -603,7 +601,7 @@ def test_without_postgresql_a_client_is_sent_away_to_come_again(stores: Stores) 
             run(work(address))
 
 
-def test_a_stopping_gateway_sends_its_clients_away_to_come_again(
+def test_a_stopping_gateway_asks_its_clients_to_reconnect(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work() -> None:

@@ -158,7 +158,7 @@ def test_without_an_idempotency_key_none_is_sent() -> None:
     run(scenario())
 
 
-def test_a_replayed_order_says_so() -> None:
+def test_a_replayed_order_is_marked() -> None:
     async def scenario() -> None:
         replay = acknowledged(200, **{"Idempotent-Replayed": "true"})
         async with fake_gateway(replay) as gateway:
@@ -260,7 +260,7 @@ def test_a_submitted_order_cannot_be_cancelled() -> None:
     run(scenario())
 
 
-def test_a_healthy_engine_says_so() -> None:
+def test_a_healthy_engine_answers_health() -> None:
     async def scenario() -> None:
         answer = JSONResponse({"status": "ok", "timestamp": "2024-01-01T00:00:00.000Z"})
         async with fake_gateway(answer) as gateway, EngineClient(gateway.url) as client:

@@ -35,7 +35,7 @@ def test_the_price_of_a_confirmed_order_is_an_exact_decimal() -> None:
     assert isinstance(frame.executed_price, Decimal)
 
 
-def test_a_failed_order_says_why() -> None:
+def test_a_failed_order_has_its_reason() -> None:
     text = frame_text(
         status="failed", more=', "errorCode": "no_live_quote", "errorReason": "no venue"'
     )
@@ -62,7 +62,7 @@ def test_a_ping_is_no_frame() -> None:
 
 
 @pytest.mark.parametrize("kind", ['"notice"', "null", "7"])
-def test_a_message_that_has_a_type_is_no_frame_whatever_else_it_has(kind: str) -> None:
+def test_a_message_with_a_type_is_never_a_frame(kind: str) -> None:
     assert isinstance(parsed(MESSAGE, frame_text(more=f', "type": {kind}')), Aside)
 
 

@@ -43,7 +43,7 @@ def test_the_last_pause_ends_with_the_wait() -> None:
     assert outage.next_pause_s(now=60.0 - 1e-9) == pytest.approx(0, abs=1e-8)
 
 
-def test_a_sign_of_life_starts_the_wait_anew() -> None:
+def test_a_message_restarts_the_wait() -> None:
     outage = an_outage(within_s=60.0)
     outage.next_pause_s(now=0.0)
     outage.end()

@@ -78,7 +78,7 @@ def test_the_404_of_a_proxy_says_nothing_about_the_order() -> None:
     assert (error.status, error.code, error.message) == (404, None, "Not Found")
 
 
-def test_the_engine_says_when_to_ask_again() -> None:
+def test_the_retry_after_of_the_engine_is_passed_on() -> None:
     error = refusal(a_problem(429, code="rate_limited", headers={"Retry-After": "7"}))
 
     assert isinstance(error, TooManyRequests)

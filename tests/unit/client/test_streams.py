@@ -144,21 +144,21 @@ def test_a_ping_is_not_passed_on() -> None:
     assert seqs == [1, 2, 3, 4, 5]
 
 
-def test_a_caller_who_has_a_part_gets_the_rest() -> None:
+def test_a_caller_with_some_statuses_gets_the_others() -> None:
     seqs, engine = followed(frames(4, 5), after=3)
 
     assert seqs == [4, 5]
     assert engine.afters == [3]
 
 
-def test_a_caller_who_has_it_all_gets_nothing_more() -> None:
+def test_a_caller_with_all_statuses_gets_no_more() -> None:
     seqs, engine = followed([closes(1000)], after=5)
 
     assert seqs == []
     assert engine.afters == [5]
 
 
-def test_a_followed_order_is_told_to_its_fill() -> None:
+def test_a_followed_order_is_delivered_until_its_fill() -> None:
     async def scenario() -> tuple[StatusFrame, ...]:
         last = frame(5, txHash="5x", executedPrice="1.49500000")
         async with (
@@ -173,7 +173,7 @@ def test_a_followed_order_is_told_to_its_fill() -> None:
     assert (final.tx_hash, final.executed_price) == ("5x", Decimal("1.49500000"))
 
 
-def test_a_caller_who_leaves_closes_the_connection() -> None:
+def test_a_caller_that_stops_closes_the_connection() -> None:
     async def scenario() -> None:
         async with fake_stream(frames(1, 2)) as engine, a_client(engine.url) as client:
             async with aclosing(client.stream(ORDER_ID)) as stream:
@@ -201,7 +201,7 @@ def test_where_there_are_too_many_a_second_passes_before_the_next_attempt() -> N
 
 
 @pytest.mark.parametrize("code", [1002, 1007, 1008, 1009, 4400, 4401, 4403])
-def test_a_refused_stream_is_not_asked_for_again(code: int) -> None:
+def test_a_refused_stream_is_not_retried(code: int) -> None:
     error = error_of([closes(code, "no")])
 
     assert isinstance(error, StreamRefused)
@@ -245,7 +245,7 @@ def test_a_client_gives_up_when_nothing_moves(forever: Script) -> None:
     assert isinstance(error_of(forever=forever, within_s=0.1), StreamLost)
 
 
-def test_a_client_that_gave_up_says_where_to_resume() -> None:
+def test_the_error_of_a_lost_stream_has_the_seq_to_resume_from() -> None:
     error = error_of([*frames(1, 2), cut], forever=503, within_s=0.1)
 
     assert isinstance(error, StreamLost)

@@ -31,5 +31,5 @@ def test_an_exception_follows_its_event() -> None:
 
 
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "17", "{}", "{broken"])
-def test_a_line_that_is_no_event_is_shown_unchanged(line: str) -> None:
+def test_a_line_that_is_not_an_event_is_shown_unchanged(line: str) -> None:
     assert readable("web", line, colours=False) == f"web: {line}"

@@ -69,7 +69,7 @@ def test_the_intent_is_recorded_before_it_is_sent() -> None:
 
 
 @pytest.mark.parametrize("status", NOT_FINAL)
-def test_an_order_goes_on_from_the_status_at_which_an_earlier_claim_left_it(
+def test_an_order_continues_from_the_status_where_an_earlier_claim_left_it(
     status: OrderStatus,
 ) -> None:
     worker = Worker(a_venue())
@@ -179,7 +179,7 @@ def test_the_twentieth_claim_still_executes_the_order(status: OrderStatus) -> No
     assert worker.row.order.status is CONFIRMED
 
 
-def test_an_order_whose_intent_may_land_goes_on_however_often_it_was_claimed() -> None:
+def test_an_order_with_a_live_intent_continues_after_any_number_of_claims() -> None:
     worker = Worker(a_venue())
     worker.place(at=SUBMITTED)
     claimed_too_often(worker, claims=1_000)

@@ -128,7 +128,7 @@ def test_a_transaction_is_built_for_the_quote_that_the_route_was_chosen_by() -> 
 
 
 @pytest.mark.parametrize("remembered", [None, a_quote(expires_at=NOON)])
-def test_a_new_quote_is_asked_for_when_the_route_is_forgotten_or_expired(
+def test_a_new_quote_is_requested_when_the_route_is_unknown_or_expired(
     remembered: Quote | None,
 ) -> None:
     raydium = ScriptedVenue(RAYDIUM, quotes=[LOW])
@@ -228,7 +228,7 @@ def test_an_expiry_sends_the_order_back_for_another_transaction() -> None:
         step(SUBMITTED_ORDER, a_market(venue))
 
 
-def test_no_outcome_is_asked_for_when_the_send_fails() -> None:
+def test_no_outcome_is_requested_when_the_send_fails() -> None:
     venue = a_venue(sends=[DOWN])
 
     with pytest.raises(VenueUnavailable):

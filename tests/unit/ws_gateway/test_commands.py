@@ -53,7 +53,7 @@ def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]
 @pytest.mark.parametrize(
     "text", ["", "42", TEXT.replace("-", ""), f"{{{TEXT}}}", f"urn:uuid:{TEXT}"]
 )
-def test_an_id_that_is_none_is_no_order(op: str, text: str) -> None:
+def test_an_invalid_id_is_not_an_order(op: str, text: str) -> None:
     with pytest.raises(OrderNotFound):
         parse_command({"op": op, "orderId": text})
 

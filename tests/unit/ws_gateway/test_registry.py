@@ -17,7 +17,7 @@ def test_a_drain_goes_evenly_from_all_to_none(count: int) -> None:
     assert max(leaving) <= count // 100 + 1
 
 
-def test_a_drain_without_time_keeps_nobody() -> None:
+def test_a_drain_without_time_keeps_no_socket() -> None:
     assert may_stay(5, left_s=0.0, over_s=0.0) == 0
 
 

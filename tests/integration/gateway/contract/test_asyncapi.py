@@ -128,7 +128,7 @@ def test_a_refusal_has_a_code_that_is_described(door: str, path: str, code: int)
     assert code in CLOSE_MEANINGS
 
 
-def test_the_multiplexed_stream_says_nothing_that_is_not_described(
+def test_every_message_of_the_multiplexed_stream_is_described(
     door: str, databases: Databases
 ) -> None:
     async def work() -> list[str]:
@@ -162,7 +162,7 @@ async def bounded(work: Any) -> None:
         ({"op": "unsubscribe", "orderId": UNKNOWN}, "unsubscribe"),
     ],
 )
-def test_what_a_client_says_is_described_too(request_: dict[str, Any], kind: str) -> None:
+def test_the_commands_of_a_client_are_described(request_: dict[str, Any], kind: str) -> None:
     assert kinds(request_, "stream") == [kind]
 
 

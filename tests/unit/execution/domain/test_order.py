@@ -134,7 +134,7 @@ def test_a_move_resets_the_count_of_claims() -> None:
     assert claimed.after(claimed.started(), an_event(status=ROUTING)).order.claims == 0
 
 
-def test_a_move_does_not_change_what_the_client_asked_for() -> None:
+def test_a_move_does_not_change_the_inputs_of_the_order() -> None:
     claimed = a_claimed_order(status=PENDING, min_amount_out=Decimal(7))
 
     after = claimed.after(claimed.started(), an_event(status=ROUTING)).order
