@@ -73,7 +73,9 @@ def test_every_deployable_becomes_ready(project: Project) -> None:
 
 def test_the_demo_passes_through_the_edge(project: Project) -> None:
     url = f"http://127.0.0.1:{project.port}"
-    output(sys.executable, "-m", "order_engine.cli", "demo", "--url", url, timeout_s=COMMAND_TIMEOUT_S)
+    output(
+        sys.executable, "-m", "order_engine.cli", "demo", "--url", url, timeout_s=COMMAND_TIMEOUT_S
+    )
 
 
 def test_nothing_but_the_edge_is_published(project: Project) -> None:
