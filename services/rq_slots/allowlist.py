@@ -18,7 +18,7 @@ from rq.job import Job
 from rq.utils import import_attribute
 
 from rq_slots.errors import FunctionNotAllowed
-from rq_slots.job_data import inflated
+from rq_slots.job_call import inflated
 
 HASH_BYTES_MAX = 1_048_576
 

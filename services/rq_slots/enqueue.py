@@ -18,7 +18,7 @@ from rq.job import JobStatus
 from rq.queue import Queue
 from rq.utils import utcformat
 
-from rq_slots.job_data import time_in
+from rq_slots.job_call import time_in
 from rq_slots.scripts import lua
 
 JOB_TIMEOUT_S = 180

@@ -15,7 +15,7 @@ from rq.utils import now, utcformat
 from rq_slots import metrics
 from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S
 from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
-from rq_slots.job_data import CALL_BYTES_MAX, call_in, time_in
+from rq_slots.job_call import CALL_BYTES_MAX, call_in, time_in
 from rq_slots.keys import QueueKeys, WorkerKeys
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua

@@ -1,8 +1,8 @@
 """The rate limit: at most `limit` starts in any 60 s, over all processes that share Redis.
 
 Each start has a token, scored by its time. The claim script takes the tokens of the queue's jobs;
-`take` and `settle` are for starts that do not come from the queue. A window that Redis has lost is
-not an empty one: no job starts until the known starts of the last 60 s have been merged into it.
+`take` and `settle` are for starts that do not come from the queue. When Redis has lost the window,
+no job starts until the known starts of the last 60 s have been merged into it.
 
 Each process also counts its own starts. This count is the limit while Redis is away, and a client
 that writes to Redis cannot raise it.

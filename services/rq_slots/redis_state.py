@@ -23,7 +23,7 @@ class RedisState:
 
     @property
     def is_away(self) -> bool:
-        """True when all calls have failed for at least OUTAGE_AFTER_S.
+        """True when all calls have failed for more than OUTAGE_AFTER_S.
 
         Counted from the first failure and not from the last success: a process that was paused made
         no call, and is not without Redis.

@@ -45,10 +45,11 @@ log = structlog.get_logger()
 class SlotWorker:
     """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
 
-    Jobs with an id that begins with `hint_prefix` are hints, which are deleted when they are abandoned.
-    A hint that is older than `stale_after_s` (0: never), and older than the newest in the queue by as
-    much, is dropped without a token. When a function raises one of `not_begun`, its job goes back to
-    the head of the queue, and no other is claimed until `store_answers` returns True.
+    Jobs with an id that begins with `hint_prefix` are hints: a hint whose worker has died is deleted,
+    and another job fails. A hint older than `stale_after_s` (0: never) is dropped without a token, if
+    it is also that much older than the newest hint in the queue. When a function raises one of
+    `not_begun`, its job goes back to the head of the queue, and the worker claims no other job until
+    `store_answers` returns True.
     `recent_starts` returns job ids and ages in seconds for a shared window that Redis has lost.
 
     A started job is protected for `job_lease_s` after its worker stops renewing. An idle worker waits
@@ -110,7 +111,7 @@ class SlotWorker:
 
     @property
     def without_redis(self) -> bool:
-        """True when all calls have failed for at least 1 s."""
+        """True when all calls have failed for more than 1 s."""
         return self._redis.is_away
 
     @property

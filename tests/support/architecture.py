@@ -33,7 +33,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     CLIENT: frozenset({CORE}),
     **{part: frozenset(PARTS) for part in TOOLS},
 }
-CLIENT_MAY_IMPORT = {f"{CORE}.domain.status", f"{CORE}.messages.streams"}
+CLIENT_MAY_IMPORT = {f"{CORE}.domain.status", f"{CORE}.messages.stream_contract"}
 STORES_MAY_IMPORT = {f"{CORE}.domain.errors"}  # of the domain
 
 # What no deployable loads, directly or through another module, without the URL of the store.
@@ -43,7 +43,7 @@ NEEDS_URL: Mapping[str, set[str]] = {
     "DATABASE_URL": POSTGRES,
     "REDIS_URL": {"redis"},
     "REDIS_QUEUE_URL": QUEUES,
-    "REDIS_PUBSUB_URL": {f"{CORE}.messages.pubsub"},
+    "REDIS_PUBSUB_URL": {f"{CORE}.messages.publisher"},
 }
 NEVER_OPENS: Mapping[str, set[str]] = {
     deployable.module.rpartition(".")[0]: {

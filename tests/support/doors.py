@@ -8,6 +8,7 @@ from typing import Any
 from order_engine.execution.accounts.api_keys import ApiKey, ApiKeys
 from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import GatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -37,7 +38,7 @@ async def orders_in(databases: Databases) -> AsyncIterator[Orders]:
     """The orders, as a worker would open them."""
     commits = GroupCommit(databases.orders_url, application_name=NAME)
     reader = Reader(databases.orders_url, application_name=NAME, connections_max=1)
-    orders = Orders(commits, reader, claimer=NAME)
+    orders = Orders(commits, reader, claimer=Claimer(name=NAME, lease_s=10))
     yield orders
     orders.close()
 

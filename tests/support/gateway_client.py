@@ -11,6 +11,7 @@ from prometheus_client import REGISTRY
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import GatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -104,7 +105,7 @@ async def led(databases: Databases, order_id: str, *, to: OrderStatus) -> None:
     orders = Orders(
         GroupCommit(databases.orders_url, application_name="test"),
         Reader(databases.orders_url, application_name="test", connections_max=1),
-        claimer="test",
+        claimer=Claimer(name="test", lease_s=10),
     )
     life = await claimed_life(orders, OrderId(uuid.UUID(order_id)))
     await life.lead(to=to)

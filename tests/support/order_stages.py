@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT, NewOrder
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
@@ -100,7 +101,7 @@ class PostgresStage:
         self.orders = Orders(
             GroupCommit(self._url, application_name="test"),
             Reader(self._url, application_name="test", connections_max=2),
-            claimer="worker",
+            claimer=Claimer(name="worker", lease_s=10),
         )
 
     async def place(self, order: NewOrder) -> None:

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.frames import frame
-from order_engine.execution.messages.pubsub import Publisher, channel
+from order_engine.execution.messages.publisher import Publisher, channel
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.redis_clients import redis_client

@@ -85,8 +85,8 @@ SOUND = {
     f"{CORE}.orders.repository": f"from {CORE}.stores.postgres import Row",
     f"{CORE}.messages": "",
     f"{CORE}.messages.frames": f"from {CORE}.domain.order import Order",
-    f"{CORE}.messages.streams": "from enum import IntEnum",
-    f"{CORE}.messages.pubsub": f"from {CORE}.messages import frames",
+    f"{CORE}.messages.stream_contract": "from enum import IntEnum",
+    f"{CORE}.messages.publisher": f"from {CORE}.messages import frames",
     f"{CORE}.messages.hints": f"from {LIBRARY} import enqueue",
     f"{CORE}.migrations": "import psycopg2",
     f"{ENGINE}.gateway": "",
@@ -99,13 +99,13 @@ SOUND = {
     ),
     f"{ENGINE}.status_dispatcher": "",
     f"{ENGINE}.status_dispatcher.main": (
-        f"from {CORE}.messages import pubsub\nfrom {LIBRARY} import worker"
+        f"from {CORE}.messages import publisher\nfrom {LIBRARY} import worker"
     ),
     f"{ENGINE}.ws_gateway": "",
     f"{ENGINE}.ws_gateway.app": (
-        f"from {CORE}.orders import repository\nfrom {CORE}.messages import pubsub"
+        f"from {CORE}.orders import repository\nfrom {CORE}.messages import publisher"
     ),
-    CLIENT: f"from {CORE}.domain.status import OrderStatus\nfrom {CORE}.messages import streams",
+    CLIENT: f"from {CORE}.domain.status import OrderStatus\nfrom {CORE}.messages import stream_contract",
     f"{ENGINE}.cli": f"import {CLIENT}",
     f"{ENGINE}.local": f"import {ENGINE}.gateway.app, {ENGINE}.ws_gateway.app",
 }
@@ -155,14 +155,14 @@ def opened_stores() -> Iterator[Case]:
         rule,
         f"{CORE}.messages.frames",
         f"from {CORE}.orders.repository import Orders",
-        f"order_engine.status_dispatcher.main -> {CORE}.messages.pubsub -> {CORE}.messages.frames"
+        f"order_engine.status_dispatcher.main -> {CORE}.messages.publisher -> {CORE}.messages.frames"
         f" -> {CORE}.orders.repository",
     )
     yield (
         rule,
         f"{CORE}.stores.batches",
-        f"from {CORE}.messages.pubsub import channel",
-        f"{CORE}.stores.postgres -> {CORE}.stores.batches -> {CORE}.messages.pubsub",
+        f"from {CORE}.messages.publisher import channel",
+        f"{CORE}.stores.postgres -> {CORE}.stores.batches -> {CORE}.messages.publisher",
     )
     yield (
         rule,

@@ -16,7 +16,7 @@ from order_engine.client.errors import EngineError, OrderNotFound, StreamLost, S
 from order_engine.client.frames import MESSAGE, Aside, StatusFrame
 from order_engine.client.outage import Outage
 from order_engine.client.wire import parsed
-from order_engine.execution.messages.streams import REFUSALS, Close
+from order_engine.execution.messages.stream_contract import REFUSALS, Close
 
 CLOSE_TIMEOUT_S = 1.0  # every frame has arrived by then, so an abrupt end loses nothing
 

@@ -204,8 +204,8 @@ class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSetti
     queue_max_concurrency: Slots = Field(10, description="Orders executed at the same time")
     queue_rate_limit_per_minute: Limit = Field(
         default=100,
-        description="Starts in any 60 s, over all replicas together; 0 lifts it. Set it the same on"
-        " every replica: starts of a replica with 0 are not counted",
+        description="Starts in any 60 s, over all replicas (each alone while Redis is away); 0 lifts"
+        " it. Set it the same on every replica: starts of a replica with 0 are not counted",
     )
     order_attempts_max: int = Field(3, ge=1, le=20, description="Attempts before an order fails")
     order_backoff_s: Seconds = Field(1.0, description="Delay before the second attempt; it doubles")

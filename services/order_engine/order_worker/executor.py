@@ -157,8 +157,7 @@ class Executor:
     async def _postpone(self, claimed: ClaimedOrder, error: VenueUnavailable) -> Transition | None:
         """Records a failed attempt and when to try again; the move to `failed` after the last one.
 
-        An order whose intent may still land is never failed, however often its venue does not
-        answer.
+        It never fails an order whose intent may still land, however often the venue does not answer.
         """
         metrics.ORDER_ATTEMPTS.labels(step=claimed.order.status).inc()
         attempt = claimed.order.attempts + 1
@@ -185,7 +184,9 @@ class Executor:
         return None
 
     async def _slow_down(self, claimed: ClaimedOrder) -> None:
-        """For an order that ends its workers; raises StuckWithoutMove when nothing can land."""
+        """Waits before an order that was claimed too often without a move, because it may crash its
+        workers. Raises StuckWithoutMove when it has no intent that could land.
+        """
         if claimed.intent is None:
             raise StuckWithoutMove(f"claimed {claimed.order.claims} times without a move")
         metrics.ORDERS_HUNG.inc()

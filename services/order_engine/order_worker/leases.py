@@ -9,11 +9,9 @@ import structlog
 from order_engine.execution import metrics
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
-from order_engine.execution.orders.claims import LEASE_S, RENEW, lease_rows
+from order_engine.execution.orders.claims import RENEW, lease_rows
 from order_engine.execution.stores.closing import CLOSE_S
 from order_engine.execution.stores.postgres import Connection, connect
-
-RENEW_EVERY_S = 3.0
 
 log = structlog.get_logger()
 
@@ -29,8 +27,8 @@ class Leases:
         url: str,
         *,
         application_name: str,
-        lease_s: float = LEASE_S,
-        renew_every_s: float = RENEW_EVERY_S,
+        lease_s: float,
+        renew_every_s: float,
     ) -> None:
         self._url = url
         self._application_name = application_name

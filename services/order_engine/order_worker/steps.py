@@ -1,9 +1,9 @@
 """What is done with an order at each status, as a table: one step makes one move.
 
-A step is committed before the next one begins, so another claim can take the order over between
-any two steps. The transaction is recorded as the order's intent before it is first sent
-(`building`). A claim that finds a recorded intent sends the same bytes again, and builds no other
-transaction until the venue has committed that the first one never lands (`submitted`).
+A move is committed before the next step begins, so another claim can continue the order between any
+two steps. The move from `building` records the signed transaction as the order's intent before it is
+sent. At `submitted`, a claim sends the recorded bytes, again if need be, and builds another
+transaction only when the venue has committed that the recorded one never lands.
 """
 
 import asyncio

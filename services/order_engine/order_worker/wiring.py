@@ -9,6 +9,7 @@ from datetime import datetime
 
 from order_engine.execution.messages.hints import Hints
 from order_engine.execution.messages.seals import Seal
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import OrderWorkerSettings
 from order_engine.execution.stores.closing import close_together
@@ -52,8 +53,10 @@ async def runtime(
     orders = Orders(
         commits,
         reader,
-        claimer=f"{socket.gethostname()}-{os.getpid()}-{_start_id()}",
-        lease_s=settings.order_lease_s,
+        claimer=Claimer(
+            name=f"{socket.gethostname()}-{os.getpid()}-{_start_id()}",
+            lease_s=settings.order_lease_s,
+        ),
     )
     executor = Executor(
         orders=orders,

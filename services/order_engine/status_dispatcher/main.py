@@ -11,7 +11,7 @@ from order_engine.execution import metrics
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.logs import configure_logs
 from order_engine.execution.messages.hints import PUBLISH, STATUS_HINT_PREFIX, status_queue
-from order_engine.execution.messages.pubsub import Publisher
+from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.settings import StatusDispatcherSettings, read_settings
 from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.serving.admin import admin_port

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from order_engine.execution.messages.pubsub import Publisher
+from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.settings import StatusDispatcherSettings, read_settings
 from order_engine.execution.stores.redis_clients import redis_client
 

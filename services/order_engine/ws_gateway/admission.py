@@ -8,12 +8,12 @@ from starlette.websockets import WebSocket
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
 from order_engine.execution.domain.accounts import ANYONE, Caller, Scope
-from order_engine.execution.messages.streams import Close
+from order_engine.execution.messages.stream_contract import Close
 from order_engine.execution.open_mode import names_this_machine
 from order_engine.serving.addresses import client_network
 from order_engine.serving.bearer import bearer_key
 from order_engine.serving.origins import is_allowed_origin
-from order_engine.ws_gateway.close_codes import Refused
+from order_engine.ws_gateway.refusals import Refused
 
 
 class Admission:

@@ -23,11 +23,11 @@ from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.serving.health import health_response
 from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds
-from order_engine.ws_gateway.incoming import verify_frame
 from order_engine.ws_gateway.registry import SocketRegistry
 from order_engine.ws_gateway.services import Services
 from order_engine.ws_gateway.streams import endpoint, stream_many, stream_order, unknown_path
 from order_engine.ws_gateway.subscriptions import Subscriptions
+from order_engine.ws_gateway.verified_frames import verify_frame
 
 NAME = "ws-gateway"
 READS_TOGETHER_MAX = 5_000  # histories in one query

@@ -17,7 +17,7 @@ from order_engine.execution.domain.errors import (
     StoreUnavailable,
 )
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.messages.streams import StreamErrorCode
+from order_engine.execution.messages.stream_contract import StreamErrorCode
 from order_engine.ws_gateway.commands import (
     BadRequest,
     Subscribe,

@@ -12,7 +12,7 @@ from typing import Any
 
 from order_engine.execution.domain.errors import ExecutionError, OrderNotFound
 from order_engine.execution.domain.ids import OrderId, order_id_in
-from order_engine.execution.messages.streams import AFTER_MAX, ORDER_ID_CHARS_MAX
+from order_engine.execution.messages.stream_contract import AFTER_MAX, ORDER_ID_CHARS_MAX
 
 SURROGATE = re.compile("[\ud800-\udfff]")  # unpaired: strict parsers refuse the whole message
 

@@ -23,8 +23,8 @@ from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import FINAL
 from order_engine.execution.messages.frames import frame
 from order_engine.execution.orders.repository import Orders
-from order_engine.ws_gateway.incoming import Published
 from order_engine.ws_gateway.subscriptions import Subscriptions
+from order_engine.ws_gateway.verified_frames import Published
 
 POSITIONS_CHUNK = 5_000
 DISCONNECTED_CHECK_S = 0.5

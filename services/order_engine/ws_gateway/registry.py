@@ -11,8 +11,8 @@ import structlog
 from order_engine.execution import metrics
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.domain.errors import ExecutionError
-from order_engine.execution.messages.streams import Close
-from order_engine.ws_gateway.close_codes import Refused
+from order_engine.execution.messages.stream_contract import Close
+from order_engine.ws_gateway.refusals import Refused
 from order_engine.ws_gateway.slow_readers import CHECK_EVERY_S
 from order_engine.ws_gateway.sockets import Socket
 

@@ -1,4 +1,7 @@
-"""Detects clients that do not read, by checking regularly what was sent to them."""
+"""Detects clients that do not read, by checking regularly what was sent to them.
+
+`SocketRegistry.close_slow_readers` runs the checks and closes such sockets with 4408.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.errors import ExecutionError, OrderNotFound
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.messages.streams import Close
+from order_engine.execution.messages.stream_contract import Close
 from order_engine.serving.websocket import WIRE, WebSocketConnection
 from order_engine.ws_gateway.feeds import Feed, Feeds
 from order_engine.ws_gateway.slow_readers import Progress, Waiting

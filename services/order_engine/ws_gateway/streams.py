@@ -19,13 +19,13 @@ from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
 from order_engine.execution.domain.ids import OrderId, order_id_in
-from order_engine.execution.messages.streams import Close
+from order_engine.execution.messages.stream_contract import Close
 from order_engine.serving.bounds import CLOSE_WITHIN_S
 from order_engine.serving.websocket import WIRE, WebSocketConnection
 from order_engine.ws_gateway.admission import address_of
-from order_engine.ws_gateway.close_codes import CLIENT_CODES, Refused
 from order_engine.ws_gateway.command_loop import discard_messages, run_commands
 from order_engine.ws_gateway.commands import parse_after
+from order_engine.ws_gateway.refusals import CLIENT_CODES, Refused
 from order_engine.ws_gateway.services import services
 from order_engine.ws_gateway.sockets import Socket
 

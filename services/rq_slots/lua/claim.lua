@@ -115,8 +115,8 @@ end
 
 local function is_hint(id) return begins_with(id, options.hint_prefix) end
 
--- A hint is stale when two clocks say so: the server's, and that of the producer of the newest hint in the queue.
--- When they differ, or no newer hint waits, the hint runs, which costs only a token.
+-- A hint is stale when it is older than stale_after_s by two clocks: the server's, and that of the producer of the
+-- newest hint in the queue. If only one of them says so, the hint runs, which costs only a token.
 local stale_before = -math.huge
 if options.stale_after_s > 0 then
     local newest = redis.call('LINDEX', queue, -1)
@@ -144,6 +144,8 @@ local function start(id, key, fields)
     jobs[#jobs + 1] = { id, execution, fields[2], enqueued_at, timeout, plain }
 end
 
+-- For a hash that a worker cannot read: of a wrong type, without data, or with a field above field_bytes_max. A job
+-- with unreadable data is started, and fails there, see job_call.py.
 local function move_to_quarantine(id)
     redis.call('ZADD', quarantine, now, id)
     quarantined = quarantined + 1

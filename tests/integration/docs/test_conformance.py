@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 
 from order_engine.client import EngineClient, OrderNotFound, StatusFrame, StreamRefused
 from order_engine.execution.domain.status import FINAL
-from order_engine.execution.messages.streams import CLOSE_MEANINGS
+from order_engine.execution.messages.stream_contract import CLOSE_MEANINGS
 from order_engine.gateway.contract.asyncapi import document
 from support.fleet import INSTANT, running_fleet
 from support.stores import Databases

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.hints import order_hint
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
@@ -32,7 +33,7 @@ def orders(databases: Databases) -> Iterator[Orders]:
     orders = Orders(
         commits,
         Reader(databases.orders_url, application_name="test", connections_max=2),
-        claimer="test",
+        claimer=Claimer(name="test", lease_s=10),
     )
     yield orders
     orders.close()

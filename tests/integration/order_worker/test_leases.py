@@ -38,7 +38,9 @@ def stage(databases: Databases) -> Iterator[PostgresStage]:
 
 @pytest.fixture
 def leases(databases: Databases) -> Iterator[Leases]:
-    with closing(Leases(databases.orders_url, application_name=NAME, renew_every_s=0.02)) as leases:
+    with closing(
+        Leases(databases.orders_url, application_name=NAME, lease_s=10, renew_every_s=0.02)
+    ) as leases:
         yield leases
 
 
@@ -142,7 +144,7 @@ def test_renewal_continues_over_a_new_connection(
 
 def test_nothing_is_renewed_after_the_close(databases: Databases, stage: PostgresStage) -> None:
     claimed = a_claimed_order(stage)
-    leases = Leases(databases.orders_url, application_name=NAME, renew_every_s=0.02)
+    leases = Leases(databases.orders_url, application_name=NAME, lease_s=10, renew_every_s=0.02)
     leases.close()
 
     with leases.held(claimed):

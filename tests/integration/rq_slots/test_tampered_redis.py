@@ -14,7 +14,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 
 from rq_slots.allowlist import allowlisted
-from rq_slots.job_data import CALL_BYTES_MAX
+from rq_slots.job_call import CALL_BYTES_MAX
 from rq_slots.worker import SlotWorker
 from support.cutting_proxy import CuttingProxy, Loss
 from support.rq import (

@@ -5,7 +5,8 @@ import redis
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
-from order_engine.execution.messages.pubsub import Publisher
+from order_engine.execution.messages.publisher import Publisher
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
@@ -37,7 +38,7 @@ def reader(databases: Databases) -> Iterator[Reader]:
 
 @pytest.fixture(scope="module")
 def orders(commits: GroupCommit, reader: Reader) -> Orders:
-    return Orders(commits, reader, claimer="worker")
+    return Orders(commits, reader, claimer=Claimer(name="worker", lease_s=10))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from order_engine.execution.domain.status import FINAL, OrderStatus
 from order_engine.execution.messages.frames import frame
 from order_engine.execution.orders.repository import Orders
 from order_engine.ws_gateway.feeds import Feed
-from order_engine.ws_gateway.incoming import Published
+from order_engine.ws_gateway.verified_frames import Published
 from support.lives import a_life, events_of
 from support.streaming import run
 

@@ -11,7 +11,7 @@ import redis
 
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.frames import timestamp
-from order_engine.execution.messages.pubsub import Publisher, channel
+from order_engine.execution.messages.publisher import Publisher, channel
 from order_engine.execution.orders.repository import Orders
 from support.lives import Life, a_life, events_of
 from support.locks import locked_orders, waiting_for_lock

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from order_engine.execution.orders.claims import LEASE_S
 from order_engine.execution.settings import (
     EngineSettings,
     GatewaySettings,
@@ -213,10 +212,6 @@ def test_an_execution_may_take_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VENUE_EXECUTION_MAX_S", "0")
 
     assert read_settings(OrderWorkerSettings).venue_execution_max_s == 0
-
-
-def test_the_default_lease_is_that_of_the_repository() -> None:
-    assert read_settings(OrderWorkerSettings).order_lease_s == LEASE_S
 
 
 def test_a_lease_must_outlast_a_renewal_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:

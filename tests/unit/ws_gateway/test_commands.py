@@ -7,7 +7,7 @@ import pytest
 
 from order_engine.execution.domain.errors import OrderNotFound
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.messages.streams import AFTER_MAX
+from order_engine.execution.messages.stream_contract import AFTER_MAX
 from order_engine.ws_gateway.commands import (
     BadRequest,
     Subscribe,

@@ -2,8 +2,8 @@ from itertools import pairwise
 
 import pytest
 
-from order_engine.execution.messages.streams import Close
-from order_engine.ws_gateway.close_codes import Refused
+from order_engine.execution.messages.stream_contract import Close
+from order_engine.ws_gateway.refusals import Refused
 from order_engine.ws_gateway.registry import SocketRegistry, may_stay
 
 

@@ -2,8 +2,8 @@
 
 The secret is in PostgreSQL, which the processes that make frames (gateway, order-worker) and those
 that send them to clients (ws-gateway) open anyway. Dispatchers pass sealed frames on and do not know
-the secret. A frame with a wrong seal is dropped; the position check then reads the event from
-PostgreSQL.
+the secret. The ws-gateway drops a frame with a wrong seal, see verified_frames.py; its position check
+then reads the event from PostgreSQL.
 """
 
 import asyncio

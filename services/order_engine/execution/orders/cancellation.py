@@ -1,5 +1,7 @@
-"""The gateway cancels orders without a claim: before `submitted` there is no intent, so the row lock
-decides the race with the worker.
+"""Cancellation by the gateway, which holds no claim.
+
+An order can be cancelled while its status is one of `CANCELLABLE`. It has no intent then, so the row
+lock decides the race with the worker.
 """
 
 from collections.abc import Sequence

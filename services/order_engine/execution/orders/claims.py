@@ -15,7 +15,16 @@ from order_engine.execution.orders.rows import intent_from, order_from
 from order_engine.execution.stores.postgres import Row
 from order_engine.execution.stores.statements import Statement
 
-LEASE_S = 10.0  # unless the settings say otherwise
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimer:
+    """Who claims orders, and for how many seconds each claim is leased to it."""
+
+    name: str
+    lease_s: float
+
+
+NO_CLAIMER = Claimer(name="", lease_s=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

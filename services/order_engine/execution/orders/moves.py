@@ -1,4 +1,7 @@
-"""Moves of claimed orders. Every statement is fenced by the epoch of the claim."""
+"""Moves of claimed orders. Every statement is fenced by the epoch of the claim.
+
+The move to `submitted` also records the signed transaction.
+"""
 
 from dataclasses import dataclass
 from typing import Any

@@ -26,9 +26,10 @@ from order_engine.execution.orders.claims import (
     CLAIM_WAITING,
     COUNT_WAITING,
     INTENTS,
-    LEASE_S,
+    NO_CLAIMER,
     RELEASE,
     Claim,
+    Claimer,
     with_intents,
 )
 from order_engine.execution.orders.moves import (
@@ -60,20 +61,18 @@ from order_engine.execution.stores.statements import Statement
 class Orders:
     """The repository of orders.
 
-    `claimer` names this process in the leases that it takes, which last `lease_s`. A process that
-    claims no orders needs neither.
+    Only a process that claims orders has a `claimer`.
 
     Calls raise StoreUnavailable while PostgreSQL does not answer in time, and Overloaded when too
     many calls are waiting.
     """
 
     def __init__(
-        self, commits: GroupCommit, reader: Reader, *, claimer: str = "", lease_s: float = LEASE_S
+        self, commits: GroupCommit, reader: Reader, *, claimer: Claimer = NO_CLAIMER
     ) -> None:
         self._commits = commits
         self._reader = reader
         self._claimer = claimer
-        self._lease_s = lease_s
         self._claim_numbers = itertools.count(1)
         self._read_numbers = itertools.count(1)
 
@@ -109,7 +108,9 @@ class Orders:
 
     async def move(self, transition: Transition) -> OrderEvent | None:
         """Commits one move with its event; None when a later claim holds the order."""
-        event = await self._commits.run(MOVE, Move(transition=transition, lease_s=self._lease_s))
+        event = await self._commits.run(
+            MOVE, Move(transition=transition, lease_s=self._claimer.lease_s)
+        )
         if event is None:
             metrics.ORDERS_FENCED.inc()
         else:
@@ -119,7 +120,10 @@ class Orders:
     async def record_intent(self, claimed: ClaimedOrder, intent: Intent) -> bool:
         """Records a further intent of a submitted order; False when a later claim holds it."""
         next_intent = NextIntent(
-            order_id=claimed.order.id, epoch=claimed.epoch, intent=intent, lease_s=self._lease_s
+            order_id=claimed.order.id,
+            epoch=claimed.epoch,
+            intent=intent,
+            lease_s=self._claimer.lease_s,
         )
         return await self._commits.run(NEXT_INTENT, next_intent)
 
@@ -208,8 +212,8 @@ class Orders:
         lag_s: float = 0.0,
     ) -> Claim:
         return Claim(
-            owner=f"{self._claimer}/{next(self._claim_numbers)}",
-            lease_s=self._lease_s,
+            owner=f"{self._claimer.name}/{next(self._claim_numbers)}",
+            lease_s=self._claimer.lease_s,
             order_id=order_id,
             most=most,
             before=before,

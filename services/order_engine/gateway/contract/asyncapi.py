@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.streams import (
+from order_engine.execution.messages.stream_contract import (
     AFTER_MAX,
     CLOSE_MEANINGS,
     ERROR_MEANINGS,

@@ -10,7 +10,7 @@ import pytest
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.orders.claims import RENEW, lease_rows
+from order_engine.execution.orders.claims import RENEW, Claimer, lease_rows
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -28,7 +28,7 @@ LEFT = "SELECT extract(epoch FROM lease_until - now())::float8 AS left_s FROM or
 def orders(databases: Databases) -> Iterator[Orders]:
     commits = GroupCommit(databases.orders_url, application_name="test")
     reader = Reader(databases.orders_url, application_name="test", connections_max=1)
-    orders = Orders(commits, reader, claimer="worker", lease_s=LEASE_S)
+    orders = Orders(commits, reader, claimer=Claimer(name="worker", lease_s=LEASE_S))
     yield orders
     orders.close()
 

@@ -15,6 +15,7 @@ from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, New
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -31,7 +32,7 @@ S = OrderStatus
 def orders(databases: Databases) -> Iterator[Orders]:
     commits = GroupCommit(databases.orders_url, application_name="test")
     reader = Reader(databases.orders_url, application_name="test", connections_max=2)
-    yield Orders(commits, reader, claimer="worker-a")
+    yield Orders(commits, reader, claimer=Claimer(name="worker-a", lease_s=10))
     commits.close()
     reader.close()
 
@@ -426,7 +427,6 @@ def test_of_a_concurrent_cancel_and_submit_one_wins(orders: Orders, databases: D
         rival = Orders(
             GroupCommit(databases.orders_url, application_name="rival"),
             Reader(databases.orders_url, application_name="rival", connections_max=1),
-            claimer="gateway",
         )
         for _ in range(20):
             answer, event = await asyncio.gather(

@@ -34,7 +34,7 @@ from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, New
 from order_engine.execution.domain.status import FINAL, TRANSITIONS, OrderStatus
 from order_engine.execution.orders.audit import AuditedOrder, Change
 from order_engine.execution.orders.cancellation import CANCELLED
-from order_engine.execution.orders.claims import CLAIM, Claim
+from order_engine.execution.orders.claims import CLAIM, Claim, Claimer
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -506,7 +506,7 @@ def engine(databases: Databases) -> Iterator[Engine]:
 
         def an_orders(commits: GroupCommit, claimer: str) -> Orders:
             reader = Reader(url, application_name=claimer, connections_max=1)
-            orders = Orders(commits, reader, claimer=claimer)
+            orders = Orders(commits, reader, claimer=Claimer(name=claimer, lease_s=10))
             stack.callback(orders.close)
             return orders
 

@@ -13,6 +13,7 @@ from order_engine.execution.domain.errors import StoreUnavailable
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, NewOrder
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import LOCK_WAIT_S, SPLITS_MAX, GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
@@ -34,7 +35,9 @@ DELAY_MAX_S = (2 * SPLITS_MAX + 2) * LOCK_WAIT_S + NOISE_S
 def orders_at(url: str, *, claimer: str = "worker", deadline_s: float = 10) -> Iterator[Orders]:
     commits = GroupCommit(url, application_name=claimer, deadline_s=deadline_s)
     orders = Orders(
-        commits, Reader(url, application_name=claimer, connections_max=2), claimer=claimer
+        commits,
+        Reader(url, application_name=claimer, connections_max=2),
+        claimer=Claimer(name=claimer, lease_s=10),
     )
     yield orders
     orders.close()

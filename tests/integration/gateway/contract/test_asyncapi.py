@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.streams import CLOSE_MEANINGS
+from order_engine.execution.messages.stream_contract import CLOSE_MEANINGS
 from order_engine.gateway.contract.asyncapi import document
 from support.doors import orders_in, running_gateway
 from support.lives import a_life

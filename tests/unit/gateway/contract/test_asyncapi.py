@@ -9,7 +9,7 @@ from jsonschema import Draft7Validator
 
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.frames import FRAME_FIELDS, frame
-from order_engine.execution.messages.streams import (
+from order_engine.execution.messages.stream_contract import (
     AFTER_MAX,
     CLOSE_MEANINGS,
     ERROR_MEANINGS,

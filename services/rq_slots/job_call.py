@@ -1,4 +1,9 @@
-"""Reads the fields of a job's hash within bounds, because any client of Redis may have written it."""
+"""Reads the call and the times in the fields of a job that was claimed.
+
+Any client of Redis may have written them, so each reader has a bound. claim.lua checks the hash
+first, and puts a job in quarantine whose hash is unreadable or too large. A job whose call is
+unreadable is claimed all the same, and fails.
+"""
 
 import json
 import zlib

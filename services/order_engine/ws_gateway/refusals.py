@@ -1,6 +1,6 @@
-"""How sockets are closed."""
+"""Why a client gets no stream."""
 
-from order_engine.execution.messages.streams import Close
+from order_engine.execution.messages.stream_contract import Close
 
 # The codes that clients and the protocol close with; the metric counts others as "other".
 CLIENT_CODES = frozenset({1000, 1001, 1002, 1003, 1005, 1006, 1007, 1008, 1009, 1011, 1012})

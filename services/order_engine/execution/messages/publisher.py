@@ -1,4 +1,4 @@
-"""Frames on Redis pub/sub: one channel per order."""
+"""Publishes frames on Redis pub/sub: one channel per order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

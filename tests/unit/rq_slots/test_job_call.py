@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from rq_slots.job_data import CALL_BYTES_MAX, LATEST_S, TooLarge, call_in, inflated, time_in
+from rq_slots.job_call import CALL_BYTES_MAX, LATEST_S, TooLarge, call_in, inflated, time_in
 
 NO_CALL: tuple[str, list[Any], dict[str, Any]] = ("", [], {})
 

@@ -5,7 +5,7 @@ import pytest
 import redis
 from redis.client import PubSub
 
-from order_engine.execution.messages.pubsub import Publisher, channel
+from order_engine.execution.messages.publisher import Publisher, channel
 
 MESSAGE = "0123456789abcdef0123456789abcdef" + '{"orderId":"o-1", "seq":1,"errorReason":"zu spät"}'
 

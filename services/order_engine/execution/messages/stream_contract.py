@@ -48,8 +48,7 @@ CLOSE_MEANINGS: Mapping[Close, str] = MappingProxyType(
         Close.FORBIDDEN: "The key lacks the scope `read`, or the page has an origin that is not"
         " allowed.",
         Close.NOT_FOUND: "The account has no order with this id.",
-        Close.SLOW_READER: "The client read too slowly; nothing is lost: reconnect with the last"
-        " seq.",
+        Close.SLOW_READER: "The client did not read; nothing is lost: reconnect with the last seq.",
         Close.TOO_MANY: "Too many connections of this key or address, or in total: reconnect later.",
     }
 )

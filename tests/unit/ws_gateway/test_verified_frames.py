@@ -6,7 +6,7 @@ import pytest
 
 from order_engine.execution.domain.status import FINAL, OrderStatus
 from order_engine.execution.messages.frames import frame
-from order_engine.ws_gateway.incoming import Published, parsed
+from order_engine.ws_gateway.verified_frames import Published, parsed
 from support.builders import ORDER_ID, an_event
 
 
