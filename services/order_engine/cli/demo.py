@@ -109,7 +109,7 @@ def _table(orders: list[DemoOrder]) -> Table:
             str(order.order_id)[-6:] if order.order_id else "",
             _statuses(order),
             (outcome and outcome.dex_type) or "",
-            f"{outcome.executed_price}" if outcome and outcome.executed_price else "",
+            f"{outcome.executed_price:.6g}" if outcome and outcome.executed_price else "",
             f"{order.seconds:.1f} s" if outcome else "",
         )
     return table

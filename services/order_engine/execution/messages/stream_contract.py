@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
+MESSAGE_BYTES_MAX = 16_384  # of a message that a client sends
+MESSAGE_WITHIN_S = 10.0  # from its first fragment to its last
 AFTER_MAX = 999_999_999  # the highest `after` that a client may send
 ORDER_ID_CHARS_MAX = 64  # of an `orderId` that an error returns as the client sent it
 
@@ -36,9 +38,10 @@ CLOSE_MEANINGS: Mapping[Close, str] = MappingProxyType(
         Close.END: "The final status has been sent: do not reconnect.",
         Close.PROTOCOL_ERROR: "The client broke the WebSocket protocol: fix the client.",
         Close.INVALID_TEXT: "The client sent a text that is not UTF-8: fix the client.",
-        Close.SLOW_MESSAGE: "A message took more than 10 seconds from its first fragment to its last:"
+        Close.SLOW_MESSAGE: f"A message took more than {MESSAGE_WITHIN_S:g} seconds from its first"
+        " fragment to its last: fix the client.",
+        Close.MESSAGE_TOO_BIG: f"The client sent a message above {MESSAGE_BYTES_MAX // 1024} KiB:"
         " fix the client.",
-        Close.MESSAGE_TOO_BIG: "The client sent a message above 16 KiB: fix the client.",
         Close.FAILED: "The engine failed, or its ping was not answered in time: reconnect with the"
         " last seq.",
         Close.RESTART: "The engine restarts, or could not read the order now: reconnect with the"

@@ -149,7 +149,8 @@ def _described(operation: Operation, *, is_open: bool) -> Mapping[str, Any]:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
-            "description": "JSON in UTF-8, not compressed, at most 16 KiB, sent within 10 seconds.",
+            "description": "JSON in UTF-8, not compressed, at most 16 KiB unless the"
+            " operator has changed BODY_BYTES_MAX, sent within 10 seconds.",
             "required": True,
             "content": {JSON: _schema(operation.body)},
         }
