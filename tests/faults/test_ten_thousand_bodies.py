@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from order_engine.gateway.contract.operations import OPERATIONS
 from order_engine.gateway.contract.problems import PROBLEMS
-from support.doors import running_gateway
 from support.evidence import rows
+from support.gateways import running_gateway
 from support.stores import Databases, Stores
 
 pytestmark = [

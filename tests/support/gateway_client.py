@@ -17,8 +17,8 @@ from order_engine.execution.settings import GatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.gateway.app import gateway_app
+from support.driven_orders import claim_order
 from support.evidence import rows
-from support.lives import claimed_life
 from support.serving import running
 from support.stores import Databases
 
@@ -107,8 +107,8 @@ async def led(databases: Databases, order_id: str, *, to: OrderStatus) -> None:
         Reader(databases.orders_url, application_name="test", connections_max=1),
         claimer=Claimer(name="test", lease_s=10),
     )
-    life = await claimed_life(orders, OrderId(uuid.UUID(order_id)))
-    await life.lead(to=to)
+    order = await claim_order(orders, OrderId(uuid.UUID(order_id)))
+    await order.advance(to=to)
     orders.close()
 
 

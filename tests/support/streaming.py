@@ -1,8 +1,8 @@
-"""Ws-gateways as clients meet them, and what a test does with one."""
+"""Runs ws-gateways and connects clients to them."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
@@ -26,13 +26,14 @@ from support.serving import running
 from support.waiting import wait_until
 
 WITHIN_S = 60
-NEVER_S = 3600.0  # between two position checks: only pub/sub brings news in time
+# Seconds between two position checks.
+NEVER_S = 3600.0  # later than any test ends: events arrive only through pub/sub
 OFTEN_S = 0.2
 UNKNOWN = "019c0000-0000-7000-8000-00000000dead"
 
 
 class Announcer:
-    """Seals and publishes what a dispatcher would."""
+    """Seals and publishes frames as a dispatcher does."""
 
     def __init__(self, publisher: Publisher, seal: Seal) -> None:
         self.seal = seal
@@ -43,45 +44,48 @@ class Announcer:
             text = json.dumps(frame(event), separators=(",", ":"))
             await self._publisher.publish(str(event.order_id), self.seal.close(text))
 
-    async def everything_was_heard(self, order_id: OrderId) -> None:
-        """Returns once a follower of the order has all that was published before: it counts this."""
-        before = dropped("unreadable")
+    async def wait_until_received(self, order_id: OrderId) -> None:
+        """Returns when the ws-gateway has received every earlier message about the order.
+
+        Publishes one more that cannot be read, and waits until the ws-gateway has counted it.
+        """
+        before = dropped_events("unreadable")
         await self._publisher.publish(str(order_id), self.seal.close("a marker"))
-        await until(lambda: dropped("unreadable") > before)
+        await until(lambda: dropped_events("unreadable") > before)
 
 
-def the_seal(database_url: str) -> Seal:
+def read_seal(database_url: str) -> Seal:
     [row] = rows(database_url, "SELECT secret FROM frame_seals")
     return Seal(bytes(row["secret"]))
 
 
 @contextmanager
-def unsubscribed(
+def running_ws_gateway(
     database_url: str, redis_url: str, **settings: Any
 ) -> Iterator[tuple[str, Starlette]]:
-    """A ws-gateway that runs while the context is open, whatever the stores do; and its address."""
-    given = WsGatewaySettings(
+    """Runs a ws-gateway without waiting for its stores; yields `host:port` and the application."""
+    gateway_settings = WsGatewaySettings(
         _env_file=None, database_url=database_url, redis_url=redis_url, **settings
     )
-    app = ws_gateway_app(given)
+    app = ws_gateway_app(gateway_settings)
     with running(app) as address:
         yield address, app
 
 
 @contextmanager
-def streaming(database_url: str, redis_url: str, **settings: Any) -> Iterator[str]:
-    """The address of one that Redis brings news to, and that can tell ours from others'."""
+def subscribed_ws_gateway(database_url: str, redis_url: str, **settings: Any) -> Iterator[str]:
+    """Runs a ws-gateway that is subscribed in Redis and has read the seal; yields `host:port`."""
     with redis_client(redis_url) as client:
-        before = subscribers(client, HEARTBEAT_CHANNEL)
-        with unsubscribed(database_url, redis_url, **settings) as (address, app):
-            wait_until(lambda: subscribers(client, HEARTBEAT_CHANNEL) > before, timeout_s=10)
+        before = subscriber_count(client, HEARTBEAT_CHANNEL)
+        with running_ws_gateway(database_url, redis_url, **settings) as (address, app):
+            wait_until(lambda: subscriber_count(client, HEARTBEAT_CHANNEL) > before, timeout_s=10)
             wait_until(lambda: is_unlocked(app.state.services.seal), timeout_s=10)
             yield address
 
 
 @asynccontextmanager
-async def beside(context: AbstractContextManager[str]) -> AsyncIterator[str]:
-    """What takes its time to enter and leave, while this event loop goes on."""
+async def entered_in_thread(context: AbstractContextManager[str]) -> AsyncIterator[str]:
+    """Enters and leaves a blocking context in a thread, so that the event loop keeps running."""
     with ExitStack() as stack:
         value = await asyncio.to_thread(stack.enter_context, context)
         try:
@@ -95,35 +99,35 @@ def is_unlocked(seal: Seal) -> bool:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    async def in_time() -> None:
+    async def bounded() -> None:
         async with asyncio.timeout(WITHIN_S):
             await work
 
-    asyncio.run(in_time())
+    asyncio.run(bounded())
 
 
-def a_socket(address: str, order_id: object, query: str = "", **options: Any) -> connect:
+def open_socket(address: str, order_id: object, query: str = "", **options: Any) -> connect:
     return connect(f"ws://{address}/api/orders/{order_id}/stream{query}", proxy=None, **options)
 
 
-def a_multiplexed_socket(address: str, query: str = "", **options: Any) -> connect:
+def open_multiplexed_socket(address: str, query: str = "", **options: Any) -> connect:
     return connect(f"ws://{address}/api/stream{query}", proxy=None, **options)
 
 
-async def ask(socket: ClientConnection, op: str, order_id: object, **fields: Any) -> None:
+async def send_command(socket: ClientConnection, op: str, order_id: object, **fields: Any) -> None:
     await socket.send(json.dumps({"op": op, "orderId": str(order_id), **fields}))
 
 
-async def next_frames(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
+async def next_messages(socket: ClientConnection, count: int) -> list[dict[str, Any]]:
     return [json.loads(await socket.recv()) for _ in range(count)]
 
 
 async def next_seqs(socket: ClientConnection, count: int) -> list[int]:
-    return [each["seq"] for each in await next_frames(socket, count)]
+    return [each["seq"] for each in await next_messages(socket, count)]
 
 
-async def to_the_end(socket: ClientConnection) -> tuple[list[int], int | None]:
-    """The seqs of all frames that still come, and the code by which the other side closes."""
+async def read_to_close(socket: ClientConnection) -> tuple[list[int], int | None]:
+    """The seqs of the remaining frames, and the code that the server closes with."""
     seqs = []
     try:
         while True:
@@ -132,36 +136,33 @@ async def to_the_end(socket: ClientConnection) -> tuple[list[int], int | None]:
         return seqs, socket.close_code
 
 
-async def close_code(opening: connect) -> int | None:
-    """The code by which the other side closes a socket that gets no frame."""
-    async with opening as socket:
-        seqs, code = await to_the_end(socket)
+async def close_code(connection: connect) -> int | None:
+    """The code that the server closes a socket with; it must not send a frame first."""
+    async with connection as socket:
+        seqs, code = await read_to_close(socket)
         assert seqs == []
         return code
 
 
 async def until(fact: Callable[[], object], *, timeout_s: float = 20) -> None:
+    """`wait_until` in a thread, so that the event loop keeps running."""
     await asyncio.to_thread(wait_until, fact, timeout_s=timeout_s)
 
 
-def subscribers(client: redis.Redis, name: str) -> int:
-    """How many connections are subscribed to a channel; none while Redis is away."""
+def subscriber_count(client: redis.Redis, name: str) -> int:
+    """How many connections are subscribed to a channel."""
     [(_, count)] = client.pubsub_numsub(name)
     return int(count)
 
 
 def is_followed(client: redis.Redis, order_id: OrderId) -> bool:
-    return subscribers(client, channel(order_id)) > 0
+    return subscriber_count(client, channel(order_id)) > 0
 
 
-def samples(name: str, **labels: str) -> float:
-    """The value of one sample of this process; 0 when there is none yet."""
+def metric_value(name: str, **labels: str) -> float:
+    """The value of a metric of this process; 0 when it does not exist yet."""
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-def dropped(reason: str) -> float:
-    return samples("order_engine_ws_events_dropped_total", reason=reason)
-
-
-def seqs_of(frames: Sequence[dict[str, Any]]) -> list[int]:
-    return [each["seq"] for each in frames]
+def dropped_events(reason: str) -> float:
+    return metric_value("order_engine_ws_events_dropped_total", reason=reason)

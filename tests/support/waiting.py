@@ -4,14 +4,14 @@ from typing import TypeVar
 
 Fact = TypeVar("Fact")
 
-LOOK_EVERY_S = 0.02
+CHECK_EVERY_S = 0.02
 
 
-def wait_until(fact: Callable[[], Fact], *, timeout_s: float, what: str = "the fact") -> Fact:
-    """The first true result of `fact`; fails the test when there is none in time."""
+def wait_until(fact: Callable[[], Fact], *, timeout_s: float, what: str = "the condition") -> Fact:
+    """Waits until `fact` is true and returns its result; fails the test after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
-    while not (answer := fact()):
+    while not (result := fact()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come true within {timeout_s:g} s: {answer!r}")
-        time.sleep(LOOK_EVERY_S)
-    return answer
+            raise AssertionError(f"{what} did not become true within {timeout_s:g} s: {result!r}")
+        time.sleep(CHECK_EVERY_S)
+    return result

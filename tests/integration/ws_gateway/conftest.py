@@ -12,7 +12,7 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import redis_client
 from support.stores import Databases, Stores, fresh_databases
-from support.streaming import NEVER_S, OFTEN_S, Announcer, streaming, the_seal
+from support.streaming import NEVER_S, OFTEN_S, Announcer, read_seal, subscribed_ws_gateway
 
 
 @pytest.fixture(scope="module")
@@ -60,28 +60,32 @@ def broker(stores: Stores) -> Iterator[redis.Redis]:
 @pytest.fixture(scope="module")
 def announcer(broker: redis.Redis, databases: Databases) -> Iterator[Announcer]:
     publisher = Publisher(broker)
-    yield Announcer(publisher, the_seal(databases.orders_url))
+    yield Announcer(publisher, read_seal(databases.orders_url))
     publisher.close()
 
 
 @pytest.fixture(scope="module")
-def listening(databases: Databases, stores: Stores) -> Iterator[str]:
+def pubsub_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
     """A ws-gateway that lives on pub/sub, and what it finds missing when that speaks."""
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
+    with subscribed_ws_gateway(
+        databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S
+    ) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def checking(databases: Databases, stores: Stores) -> Iterator[str]:
+def checking_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
     """A ws-gateway that looks into PostgreSQL often."""
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S) as address:
+    with subscribed_ws_gateway(
+        databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S
+    ) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
-def guarded(databases: Databases, stores: Stores) -> Iterator[str]:
+def gateway_with_keys(databases: Databases, stores: Stores) -> Iterator[str]:
     """A ws-gateway that asks for keys, and looks into PostgreSQL often."""
-    with streaming(
+    with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S, auth="keys"
     ) as address:
         yield address

@@ -20,24 +20,24 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.serving.server import serving, serving_public
 from order_engine.ws_gateway.app import ws_gateway_app
+from support.driven_orders import place_order
 from support.evidence import rows
-from support.lives import a_life
 from support.ports import free_port
 from support.stores import Databases, Stores, execute
 from support.streaming import (
     NEVER_S,
     UNKNOWN,
-    a_multiplexed_socket,
-    a_socket,
-    ask,
     close_code,
-    next_frames,
+    metric_value,
+    next_messages,
     next_seqs,
+    open_multiplexed_socket,
+    open_socket,
+    read_to_close,
     run,
-    samples,
-    streaming,
-    to_the_end,
-    unsubscribed,
+    running_ws_gateway,
+    send_command,
+    subscribed_ws_gateway,
     until,
 )
 
@@ -48,10 +48,10 @@ Door = Callable[..., connect]
 
 
 def one_order(address: str, query: str = "", **options: Any) -> connect:
-    return a_socket(address, UNKNOWN, query, **options)
+    return open_socket(address, UNKNOWN, query, **options)
 
 
-both_doors = pytest.mark.parametrize("door", [one_order, a_multiplexed_socket])
+both_doors = pytest.mark.parametrize("door", [one_order, open_multiplexed_socket])
 
 
 def bearer(key: str) -> dict[str, Any]:
@@ -81,25 +81,25 @@ async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) ->
     ],
 )
 def test_a_client_without_a_valid_key_is_closed_with_4401(
-    guarded: str, door: Door, authorization: str | None
+    gateway_with_keys: str, door: Door, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
 
     async def work() -> None:
-        assert await close_code(door(guarded, additional_headers=headers)) == 4401
+        assert await close_code(door(gateway_with_keys, additional_headers=headers)) == 4401
 
     run(work())
 
 
 @both_doors
 def test_a_key_with_a_wrong_secret_is_closed_with_4401(
-    guarded: str, keys: ApiKeys, door: Door
+    gateway_with_keys: str, keys: ApiKeys, door: Door
 ) -> None:
     async def work() -> None:
         key = await a_key(keys)
         wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
 
-        assert await close_code(door(guarded, **bearer(wrong))) == 4401
+        assert await close_code(door(gateway_with_keys, **bearer(wrong))) == 4401
 
     run(work())
 
@@ -107,50 +107,58 @@ def test_a_key_with_a_wrong_secret_is_closed_with_4401(
 @both_doors
 @pytest.mark.parametrize("scopes", [[Scope.TRADE], [Scope.ADMIN], [Scope.TRADE, Scope.ADMIN]])
 def test_a_key_without_the_scope_read_is_closed_with_4403(
-    guarded: str, keys: ApiKeys, door: Door, scopes: list[Scope]
+    gateway_with_keys: str, keys: ApiKeys, door: Door, scopes: list[Scope]
 ) -> None:
     async def work() -> None:
         key = await a_key(keys, OWNER, *scopes)
 
-        assert await close_code(door(guarded, **bearer(key))) == 4403
+        assert await close_code(door(gateway_with_keys, **bearer(key))) == 4403
 
     run(work())
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_a_key_opens_the_orders_of_its_account(
-    guarded: str, orders: Orders, keys: ApiKeys, scheme: str
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys, scheme: str
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
+        order = await place_order(orders, at=S.CONFIRMED)
         headers = {"Authorization": f"{scheme} {await a_key(keys)}"}
-        async with a_socket(guarded, life.order_id, additional_headers=headers) as socket:
-            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+        async with open_socket(
+            gateway_with_keys, order.order_id, additional_headers=headers
+        ) as socket:
+            assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
     run(work())
 
 
 def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
-    guarded: str, orders: Orders, keys: ApiKeys
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         own, foreign = await a_key(keys), await a_key(keys, STRANGER)
-        assert await close_code(a_socket(guarded, life.order_id, **bearer(foreign))) == 4404
-        async with a_socket(guarded, life.order_id, **bearer(own)) as socket:
+        assert (
+            await close_code(open_socket(gateway_with_keys, order.order_id, **bearer(foreign)))
+            == 4404
+        )
+        async with open_socket(gateway_with_keys, order.order_id, **bearer(own)) as socket:
             assert await next_seqs(socket, 1) == [1]
-            assert await close_code(a_socket(guarded, life.order_id, **bearer(foreign))) == 4404
-            await life.lead(to=S.CONFIRMED)
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert (
+                await close_code(open_socket(gateway_with_keys, order.order_id, **bearer(foreign)))
+                == 4404
+            )
+            await order.advance(to=S.CONFIRMED)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
 
-def test_an_open_engine_needs_no_key(listening: str, orders: Orders) -> None:
+def test_an_open_engine_needs_no_key(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
-        async with a_socket(listening, life.order_id, "?token=x", **bearer("x")) as socket:
-            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+        order = await place_order(orders, at=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id, "?token=x", **bearer("x")) as socket:
+            assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -160,40 +168,40 @@ def test_an_open_engine_needs_no_key(listening: str, orders: Orders) -> None:
 
 @both_doors
 def test_a_revoked_key_is_closed_with_4401_from_the_next_socket_on(
-    guarded: str, keys: ApiKeys, door: Door
+    gateway_with_keys: str, keys: ApiKeys, door: Door
 ) -> None:
     async def work() -> None:
         key = await a_key(keys)
-        assert await close_code(one_order(guarded, **bearer(key))) == 4404
+        assert await close_code(one_order(gateway_with_keys, **bearer(key))) == 4404
         await keys.revoke(key.split("_")[1])
 
-        assert await close_code(door(guarded, **bearer(key))) == 4401
+        assert await close_code(door(gateway_with_keys, **bearer(key))) == 4401
 
     run(work())
 
 
 def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
-    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         revoked, kept = await a_key(keys), await a_key(keys)
         caller = await keys.caller(revoked)
         assert caller is not None
         token = await tokens.issue(caller)
         async with (
-            a_socket(guarded, life.order_id, **bearer(revoked)) as one,
-            a_multiplexed_socket(guarded, **bearer(revoked)) as many,
-            a_socket(guarded, life.order_id, f"?token={token}") as page,
-            a_socket(guarded, life.order_id, **bearer(kept)) as other,
+            open_socket(gateway_with_keys, order.order_id, **bearer(revoked)) as one,
+            open_multiplexed_socket(gateway_with_keys, **bearer(revoked)) as many,
+            open_socket(gateway_with_keys, order.order_id, f"?token={token}") as page,
+            open_socket(gateway_with_keys, order.order_id, **bearer(kept)) as other,
         ):
             for socket in (one, page, other):
                 await next_seqs(socket, 1)
             await keys.revoke(revoked.split("_")[1])
             for socket in (one, many, page):
-                assert await to_the_end(socket) == ([], 4401)
-            await life.lead(to=S.CONFIRMED)
-            assert await to_the_end(other) == ([2, 3, 4, 5], 1000)
+                assert await read_to_close(socket) == ([], 4401)
+            await order.advance(to=S.CONFIRMED)
+            assert await read_to_close(other) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -208,30 +216,37 @@ async def a_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = O
 
 
 def test_a_stream_token_opens_one_socket(
-    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
+        order = await place_order(orders, at=S.CONFIRMED)
         token = await a_token(keys, tokens)
-        async with a_socket(guarded, life.order_id, f"?after=2&token={token}") as socket:
-            assert await to_the_end(socket) == ([3, 4, 5], 1000)
-        assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4401
-        assert await close_code(a_multiplexed_socket(guarded, f"?token={token}")) == 4401
+        async with open_socket(
+            gateway_with_keys, order.order_id, f"?after=2&token={token}"
+        ) as socket:
+            assert await read_to_close(socket) == ([3, 4, 5], 1000)
+        assert (
+            await close_code(open_socket(gateway_with_keys, order.order_id, f"?token={token}"))
+            == 4401
+        )
+        assert (
+            await close_code(open_multiplexed_socket(gateway_with_keys, f"?token={token}")) == 4401
+        )
 
     run(work())
 
 
 def test_a_token_used_by_many_clients_at_once_opens_one_stream(
-    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
-    async def come(token: str, life_id: object) -> int | None:
-        async with a_socket(guarded, life_id, f"?token={token}") as socket:
-            return (await to_the_end(socket))[1]
+    async def come(token: str, order_id: object) -> int | None:
+        async with open_socket(gateway_with_keys, order_id, f"?token={token}") as socket:
+            return (await read_to_close(socket))[1]
 
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
+        order = await place_order(orders, at=S.CONFIRMED)
         token = await a_token(keys, tokens)
-        codes = await asyncio.gather(*(come(token, life.order_id) for _ in range(20)))
+        codes = await asyncio.gather(*(come(token, order.order_id) for _ in range(20)))
 
         assert sorted(codes, key=str) == [1000] + [4401] * 19
 
@@ -239,33 +254,36 @@ def test_a_token_used_by_many_clients_at_once_opens_one_stream(
 
 
 def test_a_stream_token_opens_the_orders_of_its_account_only(
-    guarded: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
+    gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
+        order = await place_order(orders, at=S.CONFIRMED)
         token = await a_token(keys, tokens, STRANGER)
 
-        assert await close_code(a_socket(guarded, life.order_id, f"?token={token}")) == 4404
+        assert (
+            await close_code(open_socket(gateway_with_keys, order.order_id, f"?token={token}"))
+            == 4404
+        )
 
     run(work())
 
 
 @pytest.mark.parametrize("token", ["", "x", f"oest_{'0' * 64}", f"oest_{'0' * 63}", "x" * 4_000])
-def test_an_unknown_token_is_closed_with_4401(guarded: str, token: str) -> None:
+def test_an_unknown_token_is_closed_with_4401(gateway_with_keys: str, token: str) -> None:
     async def work() -> None:
-        assert await close_code(one_order(guarded, f"?token={token}")) == 4401
+        assert await close_code(one_order(gateway_with_keys, f"?token={token}")) == 4401
 
     run(work())
 
 
 def test_an_expired_token_is_closed_with_4401(
-    databases: Databases, guarded: str, keys: ApiKeys, tokens: StreamTokens
+    databases: Databases, gateway_with_keys: str, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
         token = await a_token(keys, tokens)
         execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
 
-        assert await close_code(one_order(guarded, f"?token={token}")) == 4401
+        assert await close_code(one_order(gateway_with_keys, f"?token={token}")) == 4401
 
     run(work())
 
@@ -293,24 +311,24 @@ def test_an_expired_token_is_closed_with_4401(
     ],
 )
 def test_a_page_needs_the_same_host_or_an_allowed_origin(
-    choosy: str, door: Door, origin: str, is_welcome: bool
+    gateway_with_origins: str, door: Door, origin: str, is_welcome: bool
 ) -> None:
     async def work() -> None:
-        headers = {"Origin": origin.format(address=choosy)}
-        async with door(choosy, additional_headers=headers) as socket:
-            if is_welcome and door is a_multiplexed_socket:
-                await ask(socket, "subscribe", "x")
-                [answer] = await next_frames(socket, 1)
+        headers = {"Origin": origin.format(address=gateway_with_origins)}
+        async with door(gateway_with_origins, additional_headers=headers) as socket:
+            if is_welcome and door is open_multiplexed_socket:
+                await send_command(socket, "subscribe", "x")
+                [answer] = await next_messages(socket, 1)
                 assert answer["code"] == "order_not_found"
             else:
-                assert await to_the_end(socket) == ([], 4404 if is_welcome else 4403)
+                assert await read_to_close(socket) == ([], 4404 if is_welcome else 4403)
 
     run(work())
 
 
 @pytest.fixture(scope="module")
-def choosy(databases: Databases, stores: Stores) -> Iterator[str]:
-    with streaming(
+def gateway_with_origins(databases: Databases, stores: Stores) -> Iterator[str]:
+    with subscribed_ws_gateway(
         databases.orders_url,
         stores.redis_url,
         ws_position_check_s=NEVER_S,
@@ -323,13 +341,13 @@ def test_any_page_may_come_where_all_are_allowed(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
+        order = await place_order(orders, at=S.CONFIRMED)
         for origin in ("https://evil.example", "null"):
             headers = {"Origin": origin}
-            async with a_socket(address, life.order_id, additional_headers=headers) as socket:
-                assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+            async with open_socket(address, order.order_id, additional_headers=headers) as socket:
+                assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
-    with streaming(databases.orders_url, stores.redis_url, cors_origins="*") as address:
+    with subscribed_ws_gateway(databases.orders_url, stores.redis_url, cors_origins="*") as address:
         run(work(address))
 
 
@@ -349,25 +367,30 @@ def test_a_socket_above_a_limit_is_closed_with_4429_until_another_ends(
 ) -> None:
     async def work(address: str) -> None:
         key = await a_key(keys)
-        refused = samples("order_engine_ws_connections_refused_total", limit=limit)
+        refused = metric_value("order_engine_ws_connections_refused_total", limit=limit)
         async with AsyncExitStack() as stack:
             sockets = [
-                await stack.enter_async_context(a_multiplexed_socket(address, **bearer(key)))
+                await stack.enter_async_context(open_multiplexed_socket(address, **bearer(key)))
                 for _ in range(3)
             ]
             for socket in sockets:
-                await ask(socket, "subscribe", "x")
-                await next_frames(socket, 1)
-            open_sockets = samples("order_engine_ws_connections")
-            assert await close_code(a_multiplexed_socket(address, **bearer(key))) == 4429
-            assert samples("order_engine_ws_connections_refused_total", limit=limit) == refused + 1
+                await send_command(socket, "subscribe", "x")
+                await next_messages(socket, 1)
+            open_sockets = metric_value("order_engine_ws_connections")
+            assert await close_code(open_multiplexed_socket(address, **bearer(key))) == 4429
+            assert (
+                metric_value("order_engine_ws_connections_refused_total", limit=limit)
+                == refused + 1
+            )
             await sockets[0].close()
-            await until(lambda: samples("order_engine_ws_connections") == open_sockets - 1)
-            async with a_multiplexed_socket(address, **bearer(key)) as socket:
-                await ask(socket, "subscribe", "x")
-                await next_frames(socket, 1)
+            await until(lambda: metric_value("order_engine_ws_connections") == open_sockets - 1)
+            async with open_multiplexed_socket(address, **bearer(key)) as socket:
+                await send_command(socket, "subscribe", "x")
+                await next_messages(socket, 1)
 
-    with streaming(databases.orders_url, stores.redis_url, auth="keys", **{setting: 3}) as address:
+    with subscribed_ws_gateway(
+        databases.orders_url, stores.redis_url, auth="keys", **{setting: 3}
+    ) as address:
         run(work(address))
 
 
@@ -393,11 +416,11 @@ def test_a_socket_above_the_process_limit_still_gets_its_close_code(
         )
         async with served, AsyncExitStack() as stack:
             for _ in range(2):
-                socket = await stack.enter_async_context(a_multiplexed_socket(address))
-                await ask(socket, "subscribe", "x")
-                await next_frames(socket, 1)
+                socket = await stack.enter_async_context(open_multiplexed_socket(address))
+                await send_command(socket, "subscribe", "x")
+                await next_messages(socket, 1)
 
-            assert await refusal_of(a_multiplexed_socket(address)) == answer
+            assert await refusal_of(open_multiplexed_socket(address)) == answer
 
     run(work())
 
@@ -415,13 +438,13 @@ def test_a_key_at_its_limit_takes_nothing_from_another(
 ) -> None:
     async def work(address: str) -> None:
         full, other = await a_key(keys), await a_key(keys)
-        async with a_multiplexed_socket(address, **bearer(full)) as socket:
-            await ask(socket, "subscribe", "x")
-            await next_frames(socket, 1)
-            assert await close_code(a_multiplexed_socket(address, **bearer(full))) == 4429
+        async with open_multiplexed_socket(address, **bearer(full)) as socket:
+            await send_command(socket, "subscribe", "x")
+            await next_messages(socket, 1)
+            assert await close_code(open_multiplexed_socket(address, **bearer(full))) == 4429
             assert await close_code(one_order(address, **bearer(other))) == 4404
 
-    with streaming(
+    with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, auth="keys", ws_connections_per_key=1
     ) as address:
         run(work(address))
@@ -456,9 +479,9 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
         ):
             address = f"127.0.0.1:{port}"
             first = {"X-Forwarded-For": "192.0.2.1"}
-            async with a_multiplexed_socket(address, additional_headers=first) as socket:
-                await ask(socket, "subscribe", "x")
-                await next_frames(socket, 1)
+            async with open_multiplexed_socket(address, additional_headers=first) as socket:
+                await send_command(socket, "subscribe", "x")
+                await next_messages(socket, 1)
                 forwarded = {"X-Forwarded-For": second}
                 assert await close_code(one_order(address, additional_headers=forwarded)) == code
 
@@ -471,16 +494,18 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"]
 )
-def test_a_path_without_a_stream_is_closed_with_4404(guarded: str, path: str) -> None:
+def test_a_path_without_a_stream_is_closed_with_4404(gateway_with_keys: str, path: str) -> None:
     async def work() -> None:
-        assert await close_code(connect(f"ws://{guarded}{path}", proxy=None)) == 4404
+        assert await close_code(connect(f"ws://{gateway_with_keys}{path}", proxy=None)) == 4404
 
     run(work())
 
 
-def test_health_needs_no_key(guarded: str) -> None:
+def test_health_needs_no_key(gateway_with_keys: str) -> None:
     async def work() -> None:
-        async with httpx2.AsyncClient(base_url=f"http://{guarded}", trust_env=False) as http:
+        async with httpx2.AsyncClient(
+            base_url=f"http://{gateway_with_keys}", trust_env=False
+        ) as http:
             answer = await http.get("/health")
         timestamp = answer.json()["timestamp"]
 
@@ -497,17 +522,17 @@ def test_a_key_that_cannot_be_looked_up_asks_the_client_to_reconnect(stores: Sto
         assert await close_code(one_order(address, **bearer(key))) == 1012
 
     away = "postgresql://nobody@127.0.0.1:1/orders"
-    with unsubscribed(away, stores.redis_url, auth="keys") as (address, _):
+    with running_ws_gateway(away, stores.redis_url, auth="keys") as (address, _):
         run(work(address))
 
 
 def test_sockets_that_come_together_note_the_use_of_their_key(
-    databases: Databases, guarded: str, keys: ApiKeys
+    databases: Databases, gateway_with_keys: str, keys: ApiKeys
 ) -> None:
     async def work() -> None:
         key = await a_key(keys)
         codes = await asyncio.gather(
-            *(close_code(one_order(guarded, **bearer(key))) for _ in range(20))
+            *(close_code(one_order(gateway_with_keys, **bearer(key))) for _ in range(20))
         )
         assert codes == [4404] * 20
         used = "SELECT last_used_at FROM api_keys WHERE id = %s"

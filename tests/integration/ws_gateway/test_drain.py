@@ -11,11 +11,18 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.serving.server import serving
 from order_engine.ws_gateway.app import ws_gateway_app
+from support.driven_orders import place_order
 from support.fleet import running_fleet
-from support.lives import a_life
 from support.ports import free_port
 from support.stores import Databases, Stores
-from support.streaming import a_multiplexed_socket, a_socket, close_code, next_seqs, run, to_the_end
+from support.streaming import (
+    close_code,
+    next_seqs,
+    open_multiplexed_socket,
+    open_socket,
+    read_to_close,
+    run,
+)
 
 S = OrderStatus
 
@@ -32,25 +39,25 @@ def test_a_drain_closes_clients_one_by_one_while_the_others_continue(
     async def work() -> None:
         app, port = ws_gateway_app(settings), free_port()
         address = f"127.0.0.1:{port}"
-        life = await a_life(orders)
+        order = await place_order(orders)
         async with serving(app, host="127.0.0.1", port=port, lifespan=True):
             registry = app.state.services.registry
-            sockets = [await a_socket(address, life.order_id) for _ in range(3)]
+            sockets = [await open_socket(address, order.order_id) for _ in range(3)]
             for socket in sockets:
                 await next_seqs(socket, 1)
             assert await registry.accepts()
             draining = asyncio.create_task(registry.drain(over_s=3600))
-            assert await to_the_end(sockets[0]) == ([], 1012)
+            assert await read_to_close(sockets[0]) == ([], 1012)
             assert not await registry.accepts()
-            assert await close_code(a_socket(address, life.order_id)) == 1012
-            assert await close_code(a_multiplexed_socket(address)) == 1012
-            await life.move(S.ROUTING)
+            assert await close_code(open_socket(address, order.order_id)) == 1012
+            assert await close_code(open_multiplexed_socket(address)) == 1012
+            await order.move(S.ROUTING)
             for socket in sockets[1:]:
                 assert await next_seqs(socket, 1) == [2]
             draining.cancel()
             await registry.drain(over_s=0)
             for socket in sockets[1:]:
-                assert await to_the_end(socket) == ([], 1012)
+                assert await read_to_close(socket) == ([], 1012)
 
     run(work())
 
@@ -60,15 +67,15 @@ def test_a_terminated_ws_gateway_is_not_ready_and_ends_when_its_clients_have_lef
     databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders)
-        sockets = [await a_socket(address, life.order_id) for _ in range(2)]
+        order = await place_order(orders)
+        sockets = [await open_socket(address, order.order_id) for _ in range(2)]
         for socket in sockets:
             await next_seqs(socket, 1)
         assert gateway.process is not None
         gateway.process.send_signal(signal.SIGTERM)
-        assert await to_the_end(sockets[0]) == ([], 1012)
+        assert await read_to_close(sockets[0]) == ([], 1012)
         assert not await asyncio.to_thread(gateway.is_ready)
-        await life.move(S.ROUTING)
+        await order.move(S.ROUTING)
         assert await next_seqs(sockets[1], 1) == [2]
         await sockets[1].close()
         assert await asyncio.to_thread(gateway.process.wait, EXIT_WITHIN_S) == 0
@@ -85,13 +92,13 @@ def test_a_terminated_ws_gateway_waits_for_no_client_that_stays(
     databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders)
-        sockets = [await a_socket(address, life.order_id) for _ in range(20)]
+        order = await place_order(orders)
+        sockets = [await open_socket(address, order.order_id) for _ in range(20)]
         for socket in sockets:
             await next_seqs(socket, 1)
         assert await asyncio.to_thread(gateway.terminate) == 0
         for socket in sockets:
-            assert await to_the_end(socket) == ([], 1012)
+            assert await read_to_close(socket) == ([], 1012)
 
     with running_fleet(
         databases, stores.redis_url, tmp_path, {"DRAIN_S": "1"}, ["ws-gateway"]

@@ -8,16 +8,16 @@ from order_engine.execution.messages.frames import frame
 from order_engine.execution.orders.repository import Orders
 from order_engine.ws_gateway.feeds import Feed
 from order_engine.ws_gateway.verified_frames import Published
-from support.lives import a_life, events_of
+from support.driven_orders import events_of, place_order
 from support.streaming import run
 
 
 def test_an_order_that_ends_before_its_history_is_read_still_has_an_owner(orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        await life.lead(to=OrderStatus.CONFIRMED)
-        feed = Feed(life.order_id, orders)
-        for event in await events_of(orders, life.order_id):
+        order = await place_order(orders)
+        await order.advance(to=OrderStatus.CONFIRMED)
+        feed = Feed(order.order_id, orders)
+        for event in await events_of(orders, order.order_id):
             feed.offer(
                 Published(
                     seq=event.seq,

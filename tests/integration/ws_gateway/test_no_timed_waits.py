@@ -17,7 +17,7 @@ from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feed, Feeds
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from order_engine.ws_gateway.verified_frames import Published
-from support.lives import a_life
+from support.driven_orders import place_order
 from support.stopped_clock import run_without_timers
 from support.stores import Stores
 from support.streaming import NEVER_S
@@ -66,10 +66,10 @@ def test_the_history_of_each_client_is_read_at_once(orders: Orders, stores: Stor
     async def work() -> None:
         async with open_feeds(orders, stores.redis_url) as feeds:
             for _ in range(CLIENTS):
-                life = await a_life(orders)
-                await life.move(OrderStatus.ROUTING)
+                order = await place_order(orders)
+                await order.move(OrderStatus.ROUTING)
 
-                feed = await feeds.join(life.order_id, GrowthSignal())
+                feed = await feeds.join(order.order_id, GrowthSignal())
 
                 assert feed.last == 2
 
@@ -79,16 +79,16 @@ def test_the_history_of_each_client_is_read_at_once(orders: Orders, stores: Stor
 def test_each_gap_is_read_at_once(orders: Orders, stores: Stores) -> None:
     async def work() -> None:
         async with open_feeds(orders, stores.redis_url) as feeds:
-            life = await a_life(orders)
+            order = await place_order(orders)
             follower = GrowthSignal()
-            feed = await feeds.join(life.order_id, follower)
+            feed = await feeds.join(order.order_id, follower)
             for status in (OrderStatus.ROUTING, OrderStatus.BUILDING, OrderStatus.SUBMITTED):
-                event = await life.move(status)
+                event = await order.move(status)
                 follower.grew.clear()
 
                 # a seq beyond the next one says that the events before it were lost
                 feeds.offer(
-                    life.order_id,
+                    order.order_id,
                     Published(
                         seq=event.seq + 1,
                         is_final=False,

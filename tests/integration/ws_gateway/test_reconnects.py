@@ -17,22 +17,22 @@ from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import FINAL, OrderStatus
 from order_engine.execution.orders.repository import Orders
 from proof.history import ClientLog, Frame, violations
+from support.driven_orders import DrivenOrder, place_order
 from support.evidence import evidence
-from support.lives import Life, a_life
 from support.stores import Databases, Stores
 from support.streaming import (
     NEVER_S,
     OFTEN_S,
     WITHIN_S,
     Announcer,
-    a_multiplexed_socket,
-    a_socket,
-    ask,
-    next_frames,
+    metric_value,
+    next_messages,
+    open_multiplexed_socket,
+    open_socket,
+    read_to_close,
     run,
-    samples,
-    streaming,
-    to_the_end,
+    send_command,
+    subscribed_ws_gateway,
 )
 
 S = OrderStatus
@@ -44,22 +44,26 @@ QUERIES_MAX = 250
 def queries() -> float:
     """What ran in PostgreSQL for clients that come."""
     statements = ("history", "check_key", "record_key_use", "redeem_stream_token")
-    return sum(samples("order_engine_commit_seconds_count", statement=name) for name in statements)
+    return sum(
+        metric_value("order_engine_commit_seconds_count", statement=name) for name in statements
+    )
 
 
 def test_a_lone_client_has_its_history_with_one_query(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders)
-        await life.move(S.FAILED)
+        order = await place_order(orders)
+        await order.move(S.FAILED)
         for _ in range(3):
             before = queries()
-            async with a_socket(address, life.order_id) as socket:
-                assert await to_the_end(socket) == ([1, 2], 1000)
+            async with open_socket(address, order.order_id) as socket:
+                assert await read_to_close(socket) == ([1, 2], 1000)
             assert queries() - before == 1
 
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S) as address:
+    with subscribed_ws_gateway(
+        databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S
+    ) as address:
         run(work(address))
 
 
@@ -68,19 +72,19 @@ def test_two_thousand_clients_that_connect_at_once_share_their_queries(
     databases: Databases, stores: Stores, orders: Orders, keys: ApiKeys, orders_followed: int
 ) -> None:
     async def failed_order() -> OrderId:
-        life = await a_life(orders)
-        await life.move(S.FAILED)
-        return life.order_id
+        order = await place_order(orders)
+        await order.move(S.FAILED)
+        return order.order_id
 
     async def follow(address: str, order_id: OrderId, key: str) -> tuple[list[int], int | None]:
-        async with a_socket(
+        async with open_socket(
             address,
             order_id,
             additional_headers={"Authorization": f"Bearer {key}"},
             open_timeout=WITHIN_S,
             compression=None,
         ) as socket:
-            return await to_the_end(socket)
+            return await read_to_close(socket)
 
     async def work(address: str) -> None:
         _, key = await keys.make(AccountId("local"), {Scope.READ})
@@ -93,7 +97,7 @@ def test_two_thousand_clients_that_connect_at_once_share_their_queries(
         assert Counter(map(str, ends)) == {str(([1, 2], 1000)): CLIENTS}
         assert queries() - before <= QUERIES_MAX
 
-    with streaming(
+    with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S, auth="keys"
     ) as address:
         run(work(address))
@@ -106,34 +110,34 @@ def test_clients_that_flap_see_each_event_once(
     announcer: Announcer,
 ) -> None:
     """Sockets break at any moment, on this side or that; half of all events are lost or repeated."""
-    luck = random.Random(2)
+    rng = random.Random(2)
     logs: dict[tuple[str, UUID], list[Frame]] = {}
 
-    async def flap(address: str, client: str, life: Life) -> None:
-        frames = logs[client, life.order_id] = []
+    async def flap(address: str, client: str, order: DrivenOrder) -> None:
+        frames = logs[client, order.order_id] = []
         while not frames or frames[-1].status not in FINAL:
             with suppress(ConnectionClosed):
-                async with a_socket(
-                    address, life.order_id, f"?after={len(frames)}", close_timeout=0.1
+                async with open_socket(
+                    address, order.order_id, f"?after={len(frames)}", close_timeout=0.1
                 ) as socket:
-                    for _ in range(luck.randint(1, 3)):
-                        [sent] = await next_frames(socket, 1)
+                    for _ in range(rng.randint(1, 3)):
+                        [sent] = await next_messages(socket, 1)
                         frames.append(Frame(seq=sent["seq"], status=S(sent["status"])))
-                    if luck.random() < 0.5:
+                    if rng.random() < 0.5:
                         socket.transport.abort()
 
-    async def flap_many(address: str, client: str, lives: Sequence[Life]) -> None:
-        for life in lives:
-            logs[client, life.order_id] = []
-        open_ids = {str(life.order_id) for life in lives}
+    async def flap_many(address: str, client: str, placed: Sequence[DrivenOrder]) -> None:
+        for order in placed:
+            logs[client, order.order_id] = []
+        open_ids = {str(order.order_id) for order in placed}
         while open_ids:
             with suppress(ConnectionClosed):
-                async with a_multiplexed_socket(address, close_timeout=0.1) as socket:
+                async with open_multiplexed_socket(address, close_timeout=0.1) as socket:
                     for order_id in open_ids:
                         seen = len(logs[client, UUID(order_id)])
-                        await ask(socket, "subscribe", order_id, after=seen)
-                    for _ in range(luck.randint(1, 20)):
-                        [said] = await next_frames(socket, 1)
+                        await send_command(socket, "subscribe", order_id, after=seen)
+                    for _ in range(rng.randint(1, 20)):
+                        [said] = await next_messages(socket, 1)
                         if said.get("type") == "end":
                             open_ids.discard(said["orderId"])
                         else:
@@ -141,25 +145,27 @@ def test_clients_that_flap_see_each_event_once(
                             logs[client, UUID(said["orderId"])].append(frame)
                         if not open_ids:
                             break
-                    if luck.random() < 0.5:
+                    if rng.random() < 0.5:
                         socket.transport.abort()
 
-    async def lead(life: Life) -> None:
-        target = luck.choice((S.CONFIRMED, S.FAILED))
+    async def advance(order: DrivenOrder) -> None:
+        target = rng.choice((S.CONFIRMED, S.FAILED))
         path = (S.ROUTING, S.BUILDING, S.SUBMITTED, target)
-        for status in path[luck.choice((0, 3)) if target is S.FAILED else 0 :]:
-            event = await life.move(status)
-            await announcer.announce(*[event] * luck.choice((0, 1, 1, 2)))
+        for status in path[rng.choice((0, 3)) if target is S.FAILED else 0 :]:
+            event = await order.move(status)
+            await announcer.announce(*[event] * rng.choice((0, 1, 1, 2)))
 
     async def work(address: str) -> None:
-        lives = await asyncio.gather(*(a_life(orders) for _ in range(20)))
-        clients = [flap(address, f"one {n}", lives[n % 20]) for n in range(60)]
-        clients += [flap_many(address, f"many {n}", lives) for n in range(10)]
+        placed = await asyncio.gather(*(place_order(orders) for _ in range(20)))
+        clients = [flap(address, f"one {n}", placed[n % 20]) for n in range(60)]
+        clients += [flap_many(address, f"many {n}", placed) for n in range(10)]
         following = [asyncio.create_task(client) for client in clients]
-        await asyncio.gather(*(lead(life) for life in lives))
+        await asyncio.gather(*(advance(order) for order in placed))
         await asyncio.gather(*following)
 
-    with streaming(databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S) as address:
+    with subscribed_ws_gateway(
+        databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S
+    ) as address:
         run(work(address))
     history = evidence(databases, acknowledged=[], logs={})
     clients = tuple(

@@ -13,16 +13,16 @@ from websockets.uri import parse_uri
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.repository import Orders
-from support.lives import Life, a_life
+from support.driven_orders import DrivenOrder, place_order
 from support.streaming import (
     Announcer,
-    a_multiplexed_socket,
-    a_socket,
-    ask,
-    next_frames,
+    metric_value,
+    next_messages,
+    open_multiplexed_socket,
+    open_socket,
+    read_to_close,
     run,
-    samples,
-    to_the_end,
+    send_command,
     until,
 )
 
@@ -33,7 +33,7 @@ SEND_WITHIN_S = 0.5
 BOUNDS = ("frames", "bytes", "time")
 
 
-class DeafClient:
+class SlowClient:
     """A client that says a lot, and reads nothing of what it is sent."""
 
     def __init__(self, address: str) -> None:
@@ -71,8 +71,8 @@ class DeafClient:
 
 
 @contextmanager
-def a_deaf_client(address: str) -> Iterator[DeafClient]:
-    client = DeafClient(address)
+def open_slow_client(address: str) -> Iterator[SlowClient]:
+    client = SlowClient(address)
     try:
         yield client
     finally:
@@ -80,99 +80,103 @@ def a_deaf_client(address: str) -> Iterator[DeafClient]:
 
 
 def slow_readers() -> float:
-    return sum(samples("order_engine_ws_slow_readers_total", bound=bound) for bound in BOUNDS)
+    return sum(metric_value("order_engine_ws_slow_readers_total", bound=bound) for bound in BOUNDS)
 
 
 def closed(code: int) -> float:
-    return samples("order_engine_ws_connections_closed_total", code=str(code))
+    return metric_value("order_engine_ws_connections_closed_total", code=str(code))
 
 
-async def flood(client: DeafClient, lives: list[Life]) -> None:
+async def flood(client: SlowClient, placed: list[DrivenOrder]) -> None:
     """Asks for the same histories again and again, until the gateway has had enough."""
     before = slow_readers()
 
     def ask_again() -> bool:
         with suppress(OSError):
-            client.subscribe(*(life.order_id for life in lives))
+            client.subscribe(*(order.order_id for order in placed))
         return slow_readers() == before + 1
 
     await until(ask_again, timeout_s=60)
 
 
 def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        cut_off, told = samples("order_engine_ws_connections_cut_off_total"), closed(4408)
-        other = await a_life(orders)
-        with a_deaf_client(listening) as deaf:
+        placed = await asyncio.gather(*(place_order(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        cut_off, told = metric_value("order_engine_ws_connections_cut_off_total"), closed(4408)
+        other = await place_order(orders)
+        with open_slow_client(pubsub_gateway) as slow:
             async with (
-                a_socket(listening, other.order_id) as one,
-                a_multiplexed_socket(listening) as many,
+                open_socket(pubsub_gateway, other.order_id) as one,
+                open_multiplexed_socket(pubsub_gateway) as many,
             ):
-                for life in lives:
-                    await ask(many, "subscribe", life.order_id)
-                assert len(await next_frames(many, 4 * ORDERS)) == 4 * ORDERS
-                flooding = asyncio.create_task(flood(deaf, lives))
-                await announcer.announce(*await other.lead(to=S.CONFIRMED))
-                assert await to_the_end(one) == ([1, 2, 3, 4, 5], 1000)
+                for order in placed:
+                    await send_command(many, "subscribe", order.order_id)
+                assert len(await next_messages(many, 4 * ORDERS)) == 4 * ORDERS
+                flooding = asyncio.create_task(flood(slow, placed))
+                await announcer.announce(*await other.advance(to=S.CONFIRMED))
+                assert await read_to_close(one) == ([1, 2, 3, 4, 5], 1000)
                 await flooding
                 await until(lambda: closed(4408) == told + 1)
                 await until(
-                    lambda: samples("order_engine_ws_connections_cut_off_total") == cut_off + 1
+                    lambda: metric_value("order_engine_ws_connections_cut_off_total") == cut_off + 1
                 )
-                await asyncio.to_thread(deaf.read_to_the_end)
-                for life in lives:
-                    await announcer.announce(*await life.lead(to=S.CONFIRMED))
-                said = await next_frames(many, 2 * ORDERS)
+                await asyncio.to_thread(slow.read_to_the_end)
+                for order in placed:
+                    await announcer.announce(*await order.advance(to=S.CONFIRMED))
+                said = await next_messages(many, 2 * ORDERS)
 
         assert sorted(each.get("seq", 0) for each in said) == [0] * ORDERS + [5] * ORDERS
 
     run(work())
 
 
-def test_a_slow_client_that_comes_again_has_lost_nothing(listening: str, orders: Orders) -> None:
+def test_a_slow_client_that_comes_again_has_lost_nothing(
+    pubsub_gateway: str, orders: Orders
+) -> None:
     async def work() -> None:
-        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        with a_deaf_client(listening) as deaf:
-            await flood(deaf, lives)
-        async with a_multiplexed_socket(listening) as socket:
-            for life in lives:
-                await ask(socket, "subscribe", life.order_id)
-            frames = await next_frames(socket, 4 * ORDERS)
+        placed = await asyncio.gather(*(place_order(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        with open_slow_client(pubsub_gateway) as slow:
+            await flood(slow, placed)
+        async with open_multiplexed_socket(pubsub_gateway) as socket:
+            for order in placed:
+                await send_command(socket, "subscribe", order.order_id)
+            frames = await next_messages(socket, 4 * ORDERS)
 
-        for life in lives:
-            mine = [each["seq"] for each in frames if each["orderId"] == str(life.order_id)]
+        for order in placed:
+            mine = [each["seq"] for each in frames if each["orderId"] == str(order.order_id)]
             assert mine == [1, 2, 3, 4]
 
     run(work())
 
 
 def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
-    listening: str, orders: Orders
+    pubsub_gateway: str, orders: Orders
 ) -> None:
     async def work() -> None:
-        lives = await asyncio.gather(*(a_life(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        before = samples("order_engine_ws_frames_sent_total")
-        with a_deaf_client(listening) as deaf:
-            await flood(deaf, lives)
+        placed = await asyncio.gather(*(place_order(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
+        before = metric_value("order_engine_ws_frames_sent_total")
+        with open_slow_client(pubsub_gateway) as slow:
+            await flood(slow, placed)
 
         # 64 KiB that the kernel doubles, 16 KiB of ours, some KiB of the client's, by 150 a frame
-        assert samples("order_engine_ws_frames_sent_total") - before < 3_000
+        assert metric_value("order_engine_ws_frames_sent_total") - before < 3_000
 
     run(work())
 
 
 def test_a_big_history_is_read_to_its_end(
-    listening: str, orders: Orders, broker: redis.Redis
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis
 ) -> None:
     async def work() -> None:
-        lives = await asyncio.gather(*(a_life(orders, at=S.CONFIRMED) for _ in range(500)))
+        placed = await asyncio.gather(*(place_order(orders, at=S.CONFIRMED) for _ in range(500)))
         before = slow_readers()
-        async with a_multiplexed_socket(listening) as socket:
-            asking = asyncio.gather(*(ask(socket, "subscribe", life.order_id) for life in lives))
-            said = await next_frames(socket, 500 * 6)
+        async with open_multiplexed_socket(pubsub_gateway) as socket:
+            asking = asyncio.gather(
+                *(send_command(socket, "subscribe", order.order_id) for order in placed)
+            )
+            said = await next_messages(socket, 500 * 6)
             await asking
 
         assert sum(each.get("type") == "end" for each in said) == 500

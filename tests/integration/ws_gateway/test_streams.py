@@ -13,7 +13,7 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.messages.publisher import Publisher, channel
 from order_engine.execution.orders.repository import Orders
-from support.lives import Life, a_life, events_of
+from support.driven_orders import DrivenOrder, events_of, place_order
 from support.locks import locked_orders, waiting_for_lock
 from support.redis_process import RedisProcess, redis_process
 from support.serving import a_closed_port
@@ -23,16 +23,16 @@ from support.streaming import (
     OFTEN_S,
     UNKNOWN,
     Announcer,
-    a_socket,
-    beside,
-    next_frames,
+    entered_in_thread,
+    metric_value,
+    next_messages,
+    open_socket,
+    read_seal,
+    read_to_close,
     run,
-    samples,
-    streaming,
-    subscribers,
-    the_seal,
-    to_the_end,
-    unsubscribed,
+    running_ws_gateway,
+    subscribed_ws_gateway,
+    subscriber_count,
     until,
 )
 from support.wires import a_wire
@@ -44,16 +44,16 @@ S = OrderStatus
 
 
 def test_a_client_gets_the_history_and_then_what_happens(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.BUILDING)
-        async with a_socket(listening, life.order_id) as socket:
-            history = await next_frames(socket, 3)
+        order = await place_order(orders, at=S.BUILDING)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            history = await next_messages(socket, 3)
             live = []
             for status in (S.SUBMITTED, S.CONFIRMED):
-                await announcer.announce(await life.move(status))
-                live += await next_frames(socket, 1)
+                await announcer.announce(await order.move(status))
+                live += await next_messages(socket, 1)
 
             assert [each["seq"] for each in history + live] == [1, 2, 3, 4, 5]
             assert [each["status"] for each in history + live] == [
@@ -63,23 +63,23 @@ def test_a_client_gets_the_history_and_then_what_happens(
                 "submitted",
                 "confirmed",
             ]
-            assert await to_the_end(socket) == ([], 1000)
+            assert await read_to_close(socket) == ([], 1000)
 
     run(work())
 
 
 def test_a_frame_has_the_fields_of_the_predecessor(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.SUBMITTED)
-        [event] = await life.lead(to=S.CONFIRMED)
-        async with a_socket(listening, life.order_id) as socket:
-            frames = await next_frames(socket, 5)
+        order = await place_order(orders, at=S.SUBMITTED)
+        [event] = await order.advance(to=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            frames = await next_messages(socket, 5)
 
         assert set(frames[0]) == {"orderId", "seq", "status", "timestamp"}
         assert frames[4] == {
-            "orderId": str(life.order_id),
+            "orderId": str(order.order_id),
             "seq": 5,
             "status": "confirmed",
             "timestamp": timestamp(event.occurred_at),
@@ -91,28 +91,28 @@ def test_a_frame_has_the_fields_of_the_predecessor(
 
 
 def test_a_failure_has_a_reason_and_ends_the_stream(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.ROUTING)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 2)
-            await announcer.announce(await life.move(S.FAILED))
-            [failed] = await next_frames(socket, 1)
+        order = await place_order(orders, at=S.ROUTING)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 2)
+            await announcer.announce(await order.move(S.FAILED))
+            [failed] = await next_messages(socket, 1)
 
             assert failed["status"] == "failed"
             assert failed["errorCode"] == "venue_rejected"
             assert failed["errorReason"] == "the venue said no"
-            assert await to_the_end(socket) == ([], 1000)
+            assert await read_to_close(socket) == ([], 1000)
 
     run(work())
 
 
-def test_a_late_client_gets_everything_at_once(listening: str, orders: Orders) -> None:
+def test_a_late_client_gets_everything_at_once(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
-        async with a_socket(listening, life.order_id) as socket:
-            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+        order = await place_order(orders, at=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -136,34 +136,36 @@ def test_a_late_client_gets_everything_at_once(listening: str, orders: Orders) -
     ids=str,
 )
 def test_frames_come_in_order_however_their_events_are_published(
-    listening: str, orders: Orders, announcer: Announcer, published: list[int]
+    pubsub_gateway: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            events = await events_of(orders, life.order_id) + await life.lead(to=S.CONFIRMED)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            events = await events_of(orders, order.order_id) + await order.advance(to=S.CONFIRMED)
             await announcer.announce(*(events[seq - 1] for seq in published))
 
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
 
 @pytest.mark.parametrize("lost", [{2}, {3}, {2, 4}, {2, 3, 4}], ids=str)
 def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
-    listening: str, orders: Orders, announcer: Announcer, lost: set[int]
+    pubsub_gateway: str, orders: Orders, announcer: Announcer, lost: set[int]
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
             seqs: list[int] = []
             for status in (S.ROUTING, S.BUILDING, S.SUBMITTED, S.CONFIRMED):
-                event = await life.move(status)
+                event = await order.move(status)
                 if event.seq not in lost:
                     await announcer.announce(event)
-                    seqs += [f["seq"] for f in await next_frames(socket, event.seq - 1 - len(seqs))]
+                    seqs += [
+                        f["seq"] for f in await next_messages(socket, event.seq - 1 - len(seqs))
+                    ]
 
             assert seqs == [2, 3, 4, 5]
 
@@ -172,34 +174,34 @@ def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
 
 @pytest.mark.parametrize("published", [[], [2], [2, 3, 4], [3]], ids=str)
 def test_an_event_that_is_never_published_comes_by_the_position_check(
-    checking: str, orders: Orders, announcer: Announcer, published: list[int]
+    checking_gateway: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(checking, life.order_id) as socket:
-            await next_frames(socket, 1)
-            for event in await life.lead(to=S.CONFIRMED):
+        order = await place_order(orders)
+        async with open_socket(checking_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            for event in await order.advance(to=S.CONFIRMED):
                 if event.seq in published:
                     await announcer.announce(event)
 
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
 
 def test_the_position_check_outlives_a_locked_table(
-    databases: Databases, checking: str, orders: Orders
+    databases: Databases, checking_gateway: str, orders: Orders
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(checking, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(checking_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
             with locked_orders(databases.orders_url):
                 await until(lambda: waiting_for_lock(databases.orders_url) > 0)
                 await until(lambda: waiting_for_lock(databases.orders_url) == 0)  # refused
-            await life.lead(to=S.CONFIRMED)
+            await order.advance(to=S.CONFIRMED)
 
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -212,20 +214,20 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
     announcer: Announcer,
 ) -> None:
     async def work() -> None:
-        other, life = await a_life(orders), await a_life(orders)
+        other, order = await place_order(orders), await place_order(orders)
         async with a_wire(databases.orders_url) as wire:
-            gateway = streaming(wire.url, stores.redis_url, ws_position_check_s=NEVER_S)
-            async with beside(gateway) as address:
-                async with a_socket(address, other.order_id) as socket:
-                    await next_frames(socket, 1)  # the connection to PostgreSQL stands
+            gateway = subscribed_ws_gateway(wire.url, stores.redis_url, ws_position_check_s=NEVER_S)
+            async with entered_in_thread(gateway) as address:
+                async with open_socket(address, other.order_id) as socket:
+                    await next_messages(socket, 1)  # the connection to PostgreSQL stands
                 wire.hold()
-                async with a_socket(address, life.order_id) as socket:
+                async with open_socket(address, order.order_id) as socket:
                     await until(lambda: wire.held_bytes > 0)  # PostgreSQL has read
-                    await announcer.announce(await life.move(S.ROUTING))
-                    await announcer.everything_was_heard(life.order_id)
+                    await announcer.announce(await order.move(S.ROUTING))
+                    await announcer.wait_until_received(order.order_id)
                     wire.release()
                     async with asyncio.timeout(3):
-                        frames = await next_frames(socket, 2)
+                        frames = await next_messages(socket, 2)
 
                     assert [each["seq"] for each in frames] == [1, 2]
 
@@ -237,52 +239,52 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
 
 @pytest.mark.parametrize("after", range(6))
 def test_a_client_that_comes_again_gets_what_it_has_not_seen(
-    listening: str, orders: Orders, after: int
+    pubsub_gateway: str, orders: Orders, after: int
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
-        async with a_socket(listening, life.order_id, f"?after={after}") as socket:
-            assert await to_the_end(socket) == (list(range(after + 1, 6)), 1000)
+        order = await place_order(orders, at=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id, f"?after={after}") as socket:
+            assert await read_to_close(socket) == (list(range(after + 1, 6)), 1000)
 
     run(work())
 
 
-def test_an_after_beyond_the_last_seq_gets_no_frames(listening: str, orders: Orders) -> None:
+def test_an_after_beyond_the_last_seq_gets_no_frames(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
-        async with a_socket(listening, life.order_id, "?after=999999999") as socket:
-            assert await to_the_end(socket) == ([], 1000)
+        order = await place_order(orders, at=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id, "?after=999999999") as socket:
+            assert await read_to_close(socket) == ([], 1000)
 
     run(work())
 
 
 @pytest.mark.parametrize(("after", "seqs"), [(2, [3, 4, 5]), (3, [4, 5]), (5, []), (9, [])])
 def test_a_client_that_is_ahead_of_the_order_waits_for_it(
-    checking: str, orders: Orders, broker: redis.Redis, after: int, seqs: list[int]
+    checking_gateway: str, orders: Orders, broker: redis.Redis, after: int, seqs: list[int]
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.ROUTING)
-        async with a_socket(checking, life.order_id, f"?after={after}") as socket:
-            await until(lambda: subscribers(broker, channel(life.order_id)) == 1)
-            await life.lead(to=S.CONFIRMED)
+        order = await place_order(orders, at=S.ROUTING)
+        async with open_socket(checking_gateway, order.order_id, f"?after={after}") as socket:
+            await until(lambda: subscriber_count(broker, channel(order.order_id)) == 1)
+            await order.advance(to=S.CONFIRMED)
 
-            assert await to_the_end(socket) == (seqs, 1000)
+            assert await read_to_close(socket) == (seqs, 1000)
 
     run(work())
 
 
 def test_a_client_that_comes_and_goes_sees_each_event_once(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         seqs: list[int] = []
         for status in (S.ROUTING, S.BUILDING, S.SUBMITTED, S.CONFIRMED):
-            async with a_socket(listening, life.order_id, f"?after={len(seqs)}") as socket:
-                seqs += [each["seq"] for each in await next_frames(socket, 1)]
-            await announcer.announce(await life.move(status))
-        async with a_socket(listening, life.order_id, f"?after={len(seqs)}") as socket:
-            rest, code = await to_the_end(socket)
+            async with open_socket(pubsub_gateway, order.order_id, f"?after={len(seqs)}") as socket:
+                seqs += [each["seq"] for each in await next_messages(socket, 1)]
+            await announcer.announce(await order.move(status))
+        async with open_socket(pubsub_gateway, order.order_id, f"?after={len(seqs)}") as socket:
+            rest, code = await read_to_close(socket)
 
         assert (seqs + rest, code) == ([1, 2, 3, 4, 5], 1000)
 
@@ -293,20 +295,20 @@ def test_a_client_that_comes_and_goes_sees_each_event_once(
 
 
 def test_all_clients_of_an_order_get_the_same_over_one_subscription(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         async with AsyncExitStack() as stack:
             sockets = [
-                await stack.enter_async_context(a_socket(listening, life.order_id))
+                await stack.enter_async_context(open_socket(pubsub_gateway, order.order_id))
                 for _ in range(20)
             ]
             for socket in sockets:
-                await next_frames(socket, 1)
-            shared = subscribers(broker, channel(life.order_id))
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
-            ends = await asyncio.gather(*(to_the_end(socket) for socket in sockets))
+                await next_messages(socket, 1)
+            shared = subscriber_count(broker, channel(order.order_id))
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
+            ends = await asyncio.gather(*(read_to_close(socket) for socket in sockets))
 
         assert shared == 1
         assert ends == [([2, 3, 4, 5], 1000)] * 20
@@ -315,24 +317,24 @@ def test_all_clients_of_an_order_get_the_same_over_one_subscription(
 
 
 def test_two_hundred_clients_of_fifty_orders_all_get_everything(
-    checking: str, orders: Orders, announcer: Announcer
+    checking_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
-    luck = random.Random(1)
+    rng = random.Random(1)
 
-    async def follow(life: Life) -> tuple[list[int], int | None]:
-        async with a_socket(checking, life.order_id) as socket:
-            return await to_the_end(socket)
+    async def follow(order: DrivenOrder) -> tuple[list[int], int | None]:
+        async with open_socket(checking_gateway, order.order_id) as socket:
+            return await read_to_close(socket)
 
-    async def lead(life: Life) -> None:
+    async def advance(order: DrivenOrder) -> None:
         """Loses, repeats and shuffles what it publishes."""
-        events = await life.lead(to=S.CONFIRMED)
-        told = [event for event in events for _ in range(luck.choice((0, 1, 1, 2)))]
-        await announcer.announce(*luck.sample(told, len(told)))
+        events = await order.advance(to=S.CONFIRMED)
+        told = [event for event in events for _ in range(rng.choice((0, 1, 1, 2)))]
+        await announcer.announce(*rng.sample(told, len(told)))
 
     async def work() -> None:
-        lives = await asyncio.gather(*(a_life(orders) for _ in range(50)))
-        following = [asyncio.create_task(follow(life)) for life in lives for _ in range(4)]
-        await asyncio.gather(*(lead(life) for life in lives))
+        placed = await asyncio.gather(*(place_order(orders) for _ in range(50)))
+        following = [asyncio.create_task(follow(order)) for order in placed for _ in range(4)]
+        await asyncio.gather(*(advance(order) for order in placed))
 
         assert await asyncio.gather(*following) == [([1, 2, 3, 4, 5], 1000)] * 200
 
@@ -340,13 +342,13 @@ def test_two_hundred_clients_of_fifty_orders_all_get_everything(
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(
-    listening: str, orders: Orders, broker: redis.Redis
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        name = channel(life.order_id)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        name = channel(order.order_id)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
             followed = broker.pubsub_channels(name)
             socket.transport.abort()
             await until(lambda: broker.pubsub_channels(name) == [])
@@ -357,22 +359,22 @@ def test_a_client_that_vanishes_leaves_nothing_behind(
 
 
 def test_a_client_that_vanishes_takes_nothing_from_the_others(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         async with (
-            a_socket(listening, life.order_id) as staying,
-            a_socket(listening, life.order_id) as leaving,
+            open_socket(pubsub_gateway, order.order_id) as staying,
+            open_socket(pubsub_gateway, order.order_id) as leaving,
         ):
             for socket in (staying, leaving):
-                await next_frames(socket, 1)
-            open_sockets = samples("order_engine_ws_connections")
+                await next_messages(socket, 1)
+            open_sockets = metric_value("order_engine_ws_connections")
             leaving.transport.abort()
-            await until(lambda: samples("order_engine_ws_connections") == open_sockets - 1)
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+            await until(lambda: metric_value("order_engine_ws_connections") == open_sockets - 1)
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
 
-            assert await to_the_end(staying) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(staying) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -384,21 +386,21 @@ def test_a_client_that_vanishes_takes_nothing_from_the_others(
     "order_id", [UNKNOWN, "42", f"{{{UNKNOWN}}}", f"urn:uuid:{UNKNOWN}", UNKNOWN.replace("-", "")]
 )
 def test_an_id_that_names_no_order_closes_with_4404(
-    listening: str, broker: redis.Redis, order_id: str
+    pubsub_gateway: str, broker: redis.Redis, order_id: str
 ) -> None:
     async def work() -> None:
-        async with a_socket(listening, order_id) as socket:
-            assert await to_the_end(socket) == ([], 4404)
+        async with open_socket(pubsub_gateway, order_id) as socket:
+            assert await read_to_close(socket) == ([], 4404)
         await until(lambda: broker.pubsub_channels(channel(UNKNOWN)) == [])
 
     run(work())
 
 
-def test_an_id_may_be_written_in_capitals(listening: str, orders: Orders) -> None:
+def test_an_id_may_be_written_in_capitals(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders, at=S.CONFIRMED)
-        async with a_socket(listening, str(life.order_id).upper()) as socket:
-            assert await to_the_end(socket) == ([1, 2, 3, 4, 5], 1000)
+        order = await place_order(orders, at=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, str(order.order_id).upper()) as socket:
+            assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
     run(work())
 
@@ -406,39 +408,41 @@ def test_an_id_may_be_written_in_capitals(listening: str, orders: Orders) -> Non
 @pytest.mark.parametrize(
     "after", ["", "-1", "+1", "1.5", "1e3", "x", "%D9%A3", "1234567890", "1_0"]
 )
-def test_a_malformed_after_closes_with_4400(listening: str, orders: Orders, after: str) -> None:
+def test_a_malformed_after_closes_with_4400(
+    pubsub_gateway: str, orders: Orders, after: str
+) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id, f"?after={after}") as socket:
-            assert await to_the_end(socket) == ([], 4400)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id, f"?after={after}") as socket:
+            assert await read_to_close(socket) == ([], 4400)
 
     run(work())
 
 
 def test_messages_on_a_stream_of_one_order_are_ignored(
-    listening: str, orders: Orders, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
             await socket.send("hello")
             await socket.send(b"\xff\xfe")
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
 
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
 
-def test_a_message_above_the_limit_closes_the_socket(listening: str, orders: Orders) -> None:
+def test_a_message_above_the_limit_closes_the_socket(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
             await socket.send("x" * 20_000)
 
-            assert await to_the_end(socket) == ([], 1009)
+            assert await read_to_close(socket) == ([], 1009)
 
     run(work())
 
@@ -447,17 +451,17 @@ def test_an_idle_client_is_pinged_and_still_gets_what_happens(
     databases: Databases, stores: Stores, orders: Orders, announcer: Announcer
 ) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            first, *pings = await next_frames(socket, 3)
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+        order = await place_order(orders)
+        async with open_socket(address, order.order_id) as socket:
+            first, *pings = await next_messages(socket, 3)
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
             rest = [json.loads(text) async for text in socket]
 
         assert first["seq"] == 1
         assert pings == [{"type": "ping"}] * 2
         assert [each["seq"] for each in rest if each != {"type": "ping"}] == [2, 3, 4, 5]
 
-    with streaming(
+    with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S, ws_ping_s=0.1
     ) as address:
         run(work(address))
@@ -468,21 +472,21 @@ def test_an_idle_client_is_pinged_and_still_gets_what_happens(
 
 def test_without_redis_clients_still_get_everything(databases: Databases, orders: Orders) -> None:
     async def work(address: str) -> None:
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(address, order.order_id) as socket:
+            await next_messages(socket, 1)
             seqs: list[int] = []
             for status in (S.ROUTING, S.BUILDING, S.SUBMITTED, S.CONFIRMED):
-                await life.move(status)
+                await order.move(status)
                 async with asyncio.timeout(3):
-                    seqs += [each["seq"] for each in await next_frames(socket, 1)]
+                    seqs += [each["seq"] for each in await next_messages(socket, 1)]
 
             assert seqs == [2, 3, 4, 5]
-            assert await to_the_end(socket) == ([], 1000)
+            assert await read_to_close(socket) == ([], 1000)
 
     with (
         a_closed_port() as port,
-        unsubscribed(databases.orders_url, f"redis://127.0.0.1:{port}/0") as (address, _),
+        running_ws_gateway(databases.orders_url, f"redis://127.0.0.1:{port}/0") as (address, _),
     ):
         run(work(address))
 
@@ -492,26 +496,28 @@ def test_a_cut_subscription_loses_nothing_and_comes_back(
 ) -> None:
     async def work(address: str, client: redis.Redis) -> None:
         publisher = Publisher(client)
-        announcer = Announcer(publisher, the_seal(databases.orders_url))
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            await next_frames(socket, 1)
+        announcer = Announcer(publisher, read_seal(databases.orders_url))
+        order = await place_order(orders)
+        async with open_socket(address, order.order_id) as socket:
+            await next_messages(socket, 1)
             client.client_kill_filter(_type="pubsub")
-            await announcer.announce(await life.move(S.ROUTING))
+            await announcer.announce(await order.move(S.ROUTING))
             async with asyncio.timeout(3):
-                [missed] = await next_frames(socket, 1)
-            await until(lambda: subscribers(client, channel(life.order_id)) == 1)
-            await announcer.everything_was_heard(life.order_id)
-            await life.lead(to=S.CONFIRMED)
+                [missed] = await next_messages(socket, 1)
+            await until(lambda: subscriber_count(client, channel(order.order_id)) == 1)
+            await announcer.wait_until_received(order.order_id)
+            await order.advance(to=S.CONFIRMED)
 
             assert missed["seq"] == 2
-            assert await to_the_end(socket) == ([3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([3, 4, 5], 1000)
         publisher.close()
 
     with (
         redis_process(tmp_path) as own,
         own.client() as client,
-        streaming(databases.orders_url, own.url, ws_position_check_s=OFTEN_S) as address,
+        subscribed_ws_gateway(
+            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+        ) as address,
     ):
         run(work(address, client))
 
@@ -520,18 +526,20 @@ def test_the_loss_of_redis_is_noticed_at_once(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str, own: RedisProcess) -> None:
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(address, order.order_id) as socket:
+            await next_messages(socket, 1)
             own.kill()
-            await life.lead(to=S.CONFIRMED)
+            await order.advance(to=S.CONFIRMED)
 
             # the next position check is an hour away, unless somebody has noticed
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     with (
         redis_process(tmp_path) as own,
-        streaming(databases.orders_url, own.url, ws_position_check_s=NEVER_S) as address,
+        subscribed_ws_gateway(
+            databases.orders_url, own.url, ws_position_check_s=NEVER_S
+        ) as address,
     ):
         run(work(address, own))
 
@@ -540,26 +548,28 @@ def test_a_redis_that_died_is_listened_to_again(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str, own: RedisProcess) -> None:
-        life = await a_life(orders)
-        async with a_socket(address, life.order_id) as socket:
-            await next_frames(socket, 1)
+        order = await place_order(orders)
+        async with open_socket(address, order.order_id) as socket:
+            await next_messages(socket, 1)
             own.kill()
-            await life.move(S.ROUTING)
+            await order.move(S.ROUTING)
             async with asyncio.timeout(3):
-                [missed] = await next_frames(socket, 1)
+                [missed] = await next_messages(socket, 1)
             await asyncio.to_thread(own.start)
             with own.client() as client:
-                await until(lambda: subscribers(client, channel(life.order_id)) == 1)
+                await until(lambda: subscriber_count(client, channel(order.order_id)) == 1)
                 publisher = Publisher(client)
-                announcer = Announcer(publisher, the_seal(databases.orders_url))
-                await announcer.everything_was_heard(life.order_id)
+                announcer = Announcer(publisher, read_seal(databases.orders_url))
+                await announcer.wait_until_received(order.order_id)
                 publisher.close()
 
             assert missed["seq"] == 2
 
     with (
         redis_process(tmp_path) as own,
-        streaming(databases.orders_url, own.url, ws_position_check_s=OFTEN_S) as address,
+        subscribed_ws_gateway(
+            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+        ) as address,
     ):
         run(work(address, own))
 
@@ -568,36 +578,38 @@ def test_while_redis_is_frozen_clients_come_and_get_everything(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str, own: RedisProcess) -> None:
-        followed, other = await a_life(orders), await a_life(orders, at=S.BUILDING)
-        async with a_socket(address, followed.order_id) as socket:
-            await next_frames(socket, 1)
+        followed, other = await place_order(orders), await place_order(orders, at=S.BUILDING)
+        async with open_socket(address, followed.order_id) as socket:
+            await next_messages(socket, 1)
             own.freeze()
-            await followed.lead(to=S.CONFIRMED)
+            await followed.advance(to=S.CONFIRMED)
             async with asyncio.timeout(3):
-                assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
-        async with asyncio.timeout(3), a_socket(address, other.order_id) as late:
-            history = await next_frames(late, 3)
-            await other.lead(to=S.CONFIRMED)
+                assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
+        async with asyncio.timeout(3), open_socket(address, other.order_id) as late:
+            history = await next_messages(late, 3)
+            await other.advance(to=S.CONFIRMED)
 
             assert [each["seq"] for each in history] == [1, 2, 3]
-            assert await to_the_end(late) == ([4, 5], 1000)
+            assert await read_to_close(late) == ([4, 5], 1000)
         own.thaw()
 
     with (
         redis_process(tmp_path) as own,
-        streaming(databases.orders_url, own.url, ws_position_check_s=OFTEN_S) as address,
+        subscribed_ws_gateway(
+            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+        ) as address,
     ):
         run(work(address, own))
 
 
 def test_without_postgresql_a_client_is_asked_to_reconnect(stores: Stores) -> None:
     async def work(address: str) -> None:
-        async with a_socket(address, UNKNOWN) as socket:
-            assert await to_the_end(socket) == ([], 1012)
+        async with open_socket(address, UNKNOWN) as socket:
+            assert await read_to_close(socket) == ([], 1012)
 
     with a_closed_port() as port:
         away = f"postgresql://nobody@127.0.0.1:{port}/orders"
-        with unsubscribed(away, stores.redis_url) as (address, _):
+        with running_ws_gateway(away, stores.redis_url) as (address, _):
             run(work(address))
 
 
@@ -605,11 +617,11 @@ def test_a_stopping_gateway_asks_its_clients_to_reconnect(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        with streaming(databases.orders_url, stores.redis_url) as address:
-            socket = await a_socket(address, life.order_id)
-            await next_frames(socket, 1)
-            end = asyncio.create_task(to_the_end(socket))
+        order = await place_order(orders)
+        with subscribed_ws_gateway(databases.orders_url, stores.redis_url) as address:
+            socket = await open_socket(address, order.order_id)
+            await next_messages(socket, 1)
+            end = asyncio.create_task(read_to_close(socket))
 
         assert await end == ([], 1012)
 

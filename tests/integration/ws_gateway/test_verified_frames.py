@@ -12,17 +12,17 @@ from order_engine.execution.messages.frames import frame
 from order_engine.execution.messages.publisher import channel
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.repository import Orders
-from support.lives import Life, a_life, events_of
+from support.driven_orders import DrivenOrder, events_of, place_order
 from support.streaming import (
     Announcer,
-    a_multiplexed_socket,
-    a_socket,
-    ask,
-    dropped,
-    next_frames,
+    dropped_events,
+    next_messages,
     next_seqs,
+    open_multiplexed_socket,
+    open_socket,
+    read_to_close,
     run,
-    to_the_end,
+    send_command,
     until,
 )
 
@@ -31,12 +31,12 @@ S = OrderStatus
 FOREIGN_SEAL = Seal(bytes(32))
 
 
-def a_forgery(life: Life) -> str:
+def a_forgery(order: DrivenOrder) -> str:
     """The next event, made up."""
     return json.dumps(
         {
-            "orderId": str(life.order_id),
-            "seq": life.claimed.order.seq + 1,
+            "orderId": str(order.order_id),
+            "seq": order.claimed.order.seq + 1,
             "status": "failed",
             "timestamp": "2026-01-31T12:00:00.000Z",
             "errorReason": "made up",
@@ -55,7 +55,7 @@ def text_of(event: OrderEvent) -> str:
     ids=["none", "zeros", "locked", "no hex", "of nothing"],
 )
 def test_a_frame_without_our_seal_is_never_seen(
-    listening: str,
+    pubsub_gateway: str,
     orders: Orders,
     broker: redis.Redis,
     announcer: Announcer,
@@ -63,55 +63,55 @@ def test_a_frame_without_our_seal_is_never_seen(
     is_multiplexed: bool,
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
+        order = await place_order(orders)
         opening = (
-            a_multiplexed_socket(listening)
+            open_multiplexed_socket(pubsub_gateway)
             if is_multiplexed
-            else a_socket(listening, life.order_id)
+            else open_socket(pubsub_gateway, order.order_id)
         )
         async with opening as socket:
             if is_multiplexed:
-                await ask(socket, "subscribe", life.order_id)
-            await next_frames(socket, 1)
-            before = dropped("unsealed")
-            broker.publish(channel(life.order_id), seal + a_forgery(life))
-            await announcer.everything_was_heard(life.order_id)
-            assert dropped("unsealed") == before + 1
+                await send_command(socket, "subscribe", order.order_id)
+            await next_messages(socket, 1)
+            before = dropped_events("unsealed")
+            broker.publish(channel(order.order_id), seal + a_forgery(order))
+            await announcer.wait_until_received(order.order_id)
+            assert dropped_events("unsealed") == before + 1
 
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
             assert await next_seqs(socket, 4) == [2, 3, 4, 5]
 
     run(work())
 
 
 def test_a_frame_with_a_foreign_seal_is_never_seen(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            broker.publish(channel(life.order_id), FOREIGN_SEAL.close(a_forgery(life)))
-            await announcer.announce(*await life.lead(to=S.CONFIRMED))
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            broker.publish(channel(order.order_id), FOREIGN_SEAL.close(a_forgery(order)))
+            await announcer.announce(*await order.advance(to=S.CONFIRMED))
 
-            assert await to_the_end(socket) == ([2, 3, 4, 5], 1000)
+            assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     run(work())
 
 
 def test_a_frame_that_was_changed_on_its_way_is_never_seen(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            event = await life.move(S.ROUTING)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            event = await order.move(S.ROUTING)
             sealed = announcer.seal.close(text_of(event))
-            broker.publish(channel(life.order_id), sealed.replace("routing", "failed"))
+            broker.publish(channel(order.order_id), sealed.replace("routing", "failed"))
             await announcer.announce(event)
 
-            [routing] = await next_frames(socket, 1)
+            [routing] = await next_messages(socket, 1)
 
         assert routing == frame(event)
 
@@ -119,38 +119,38 @@ def test_a_frame_that_was_changed_on_its_way_is_never_seen(
 
 
 def test_a_frame_that_is_sent_again_is_not_seen_again(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            [pending] = await events_of(orders, life.order_id)
-            routing = await life.move(S.ROUTING)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            [pending] = await events_of(orders, order.order_id)
+            routing = await order.move(S.ROUTING)
             await announcer.announce(pending, routing, pending, routing)
             assert await next_seqs(socket, 2) == [1, 2]
 
-            await announcer.announce(routing, pending, *await life.lead(to=S.CONFIRMED))
-            assert await to_the_end(socket) == ([3, 4, 5], 1000)
+            await announcer.announce(routing, pending, *await order.advance(to=S.CONFIRMED))
+            assert await read_to_close(socket) == ([3, 4, 5], 1000)
 
     run(work())
 
 
 def test_a_frame_on_the_channel_of_another_order_is_never_seen(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        ahead, life = await asyncio.gather(a_life(orders), a_life(orders))
-        events = await ahead.lead(to=S.CONFIRMED)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            before = dropped("unreadable")
+        ahead, order = await asyncio.gather(place_order(orders), place_order(orders))
+        events = await ahead.advance(to=S.CONFIRMED)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            before = dropped_events("unreadable")
             for event in events:
-                broker.publish(channel(life.order_id), announcer.seal.close(text_of(event)))
-            await announcer.everything_was_heard(life.order_id)
-            assert dropped("unreadable") == before + len(events) + 1
+                broker.publish(channel(order.order_id), announcer.seal.close(text_of(event)))
+            await announcer.wait_until_received(order.order_id)
+            assert dropped_events("unreadable") == before + len(events) + 1
 
-            await announcer.announce(await life.move(S.FAILED))
-            [failed] = await next_frames(socket, 1)
+            await announcer.announce(await order.move(S.FAILED))
+            [failed] = await next_messages(socket, 1)
 
         assert (failed["seq"], failed["status"]) == (2, "failed")
 
@@ -158,14 +158,14 @@ def test_a_frame_on_the_channel_of_another_order_is_never_seen(
 
 
 def test_a_frame_is_passed_on_as_it_came(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            text = json.dumps(frame(await life.move(S.ROUTING)), indent=3)
-            broker.publish(channel(life.order_id), announcer.seal.close(text))
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            text = json.dumps(frame(await order.move(S.ROUTING)), indent=3)
+            broker.publish(channel(order.order_id), announcer.seal.close(text))
 
             assert await socket.recv() == text
 
@@ -189,17 +189,17 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:40])
 def test_what_cannot_be_read_is_dropped_and_the_next_event_arrives(
-    listening: str, orders: Orders, broker: redis.Redis, announcer: Announcer, text: str
+    pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer, text: str
 ) -> None:
     async def work() -> None:
-        life = await a_life(orders)
-        async with a_socket(listening, life.order_id) as socket:
-            await next_frames(socket, 1)
-            before = dropped("unreadable")
-            broker.publish(channel(life.order_id), announcer.seal.close(text))
-            await until(lambda: dropped("unreadable") == before + 1)
+        order = await place_order(orders)
+        async with open_socket(pubsub_gateway, order.order_id) as socket:
+            await next_messages(socket, 1)
+            before = dropped_events("unreadable")
+            broker.publish(channel(order.order_id), announcer.seal.close(text))
+            await until(lambda: dropped_events("unreadable") == before + 1)
 
-            await announcer.announce(await life.move(S.ROUTING))
+            await announcer.announce(await order.move(S.ROUTING))
             assert await next_seqs(socket, 1) == [2]
 
     run(work())

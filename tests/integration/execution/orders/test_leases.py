@@ -16,8 +16,8 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, connect
 from support.builders import a_new_order, a_transaction, an_intent
+from support.driven_orders import DrivenOrder
 from support.evidence import rows
-from support.lives import Life
 from support.stores import Databases, execute
 
 LEASE_S = 120.0
@@ -53,16 +53,16 @@ async def by_recovery(orders: Orders, order_id: OrderId) -> ClaimedOrder | None:
 async def moved(orders: Orders, order_id: OrderId) -> ClaimedOrder | None:
     claimed = await orders.claim(order_id)
     assert claimed is not None
-    life = Life(orders, claimed)
-    await life.lead(to=OrderStatus.ROUTING)
-    return life.claimed
+    order = DrivenOrder(orders, claimed)
+    await order.advance(to=OrderStatus.ROUTING)
+    return order.claimed
 
 
 async def with_a_further_intent(orders: Orders, order_id: OrderId) -> ClaimedOrder | None:
     submitted = await by_recovery(orders, order_id)
     assert submitted is not None
-    life = Life(orders, submitted)
-    await life.lead(to=OrderStatus.SUBMITTED)
+    order = DrivenOrder(orders, submitted)
+    await order.advance(to=OrderStatus.SUBMITTED)
     attempt = FailedAttempt(
         order_id=order_id,
         epoch=submitted.epoch,

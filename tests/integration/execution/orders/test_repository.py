@@ -21,8 +21,8 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from support.builders import a_move
+from support.driven_orders import events_of
 from support.evidence import rows
-from support.lives import events_of
 from support.stores import Databases, execute
 
 S = OrderStatus

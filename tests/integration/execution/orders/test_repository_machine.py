@@ -40,7 +40,7 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Connection, Cursor, Reader, connect
 from support.builders import a_move, a_new_order, a_next_intent
-from support.lives import events_of
+from support.driven_orders import events_of
 from support.stores import Databases
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus

@@ -19,8 +19,8 @@ from order_engine.execution.stores.group_commit import LOCK_WAIT_S, SPLITS_MAX, 
 from order_engine.execution.stores.postgres import Reader, Row
 from order_engine.execution.stores.statements import Statement
 from support.builders import a_new_order
+from support.driven_orders import events_of
 from support.evidence import rows
-from support.lives import events_of
 from support.locks import locked_orders, locked_rows
 from support.lossy_proxy import Loss, LossyProxy
 from support.stores import Databases

@@ -21,7 +21,7 @@ from order_engine.execution.domain.quote import rounded_amount
 from order_engine.execution.domain.transaction import Expiry, Fill, Outcome, Rejection, Transaction
 from order_engine.execution.domain.venue import Venue
 from support.builders import NOON, a_new_order
-from support.waiting import LOOK_EVERY_S
+from support.waiting import CHECK_EVERY_S
 
 WITHIN_S = 20
 AT_ONCE = 10
@@ -389,14 +389,14 @@ async def a_built(venue: Venue, order: NewOrder) -> Transaction:
 async def the_outcome(venue: Venue, transaction: Transaction) -> Outcome:
     """The outcome of the transaction; the deadline of the test ends the wait."""
     while (outcome := await venue.outcome(transaction.signature)) is None:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(CHECK_EVERY_S)
     return outcome
 
 
 async def overdue(stage: Stage, transaction: Transaction) -> None:
     """Waits until the clock of the ledger has passed `valid_until`."""
     while stage.clock() <= transaction.valid_until:
-        await asyncio.sleep(LOOK_EVERY_S)
+        await asyncio.sleep(CHECK_EVERY_S)
 
 
 def calls(

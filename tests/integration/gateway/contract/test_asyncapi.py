@@ -1,4 +1,4 @@
-"""The streams speak as the AsyncAPI document says, and the reference follower follows them."""
+"""The streams match the AsyncAPI document, and the reference follower can follow them."""
 
 import asyncio
 import importlib.util
@@ -17,10 +17,17 @@ from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.stream_contract import CLOSE_MEANINGS
 from order_engine.gateway.contract.asyncapi import document
-from support.doors import orders_in, running_gateway
-from support.lives import a_life
+from support.driven_orders import place_order
+from support.gateways import open_orders, running_gateway
 from support.stores import Databases, Stores, fresh_databases
-from support.streaming import UNKNOWN, a_multiplexed_socket, a_socket, ask, run, streaming
+from support.streaming import (
+    UNKNOWN,
+    open_multiplexed_socket,
+    open_socket,
+    run,
+    send_command,
+    subscribed_ws_gateway,
+)
 
 FOLLOWER = Path(__file__).parents[4] / "docs" / "conformance" / "follow.py"
 PING_S = 0.2
@@ -37,15 +44,15 @@ def databases(stores: Stores) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="module")
-def door(databases: Databases, stores: Stores) -> Iterator[str]:
-    with streaming(
+def ws_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
+    with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_ping_s=PING_S, ws_position_check_s=CHECK_S
     ) as address:
         yield address
 
 
 def kinds(message: Any, channel: str) -> list[str]:
-    """The names of those of the channel's messages that this one is valid as."""
+    """The names of the channel's messages that this message is valid as."""
     return [
         name
         for name in DOCUMENT["channels"][channel]["messages"]
@@ -58,8 +65,8 @@ def kinds(message: Any, channel: str) -> list[str]:
     ]
 
 
-async def heard(socket: Any) -> tuple[list[Any], int]:
-    """Every message until the other side closes, and its code."""
+async def read_all(socket: Any) -> tuple[list[Any], int]:
+    """All messages until the server closes, and its close code."""
     messages = []
     try:
         while True:
@@ -69,28 +76,28 @@ async def heard(socket: Any) -> tuple[list[Any], int]:
 
 
 async def an_order(databases: Databases, *, at: OrderStatus) -> OrderId:
-    async with orders_in(databases) as orders:
+    async with open_orders(databases) as orders:
         if at is S.FAILED:
-            life = await a_life(orders, at=S.BUILDING)
-            await life.move(S.FAILED)
+            order = await place_order(orders, at=S.BUILDING)
+            await order.move(S.FAILED)
         else:
-            life = await a_life(orders, at=at)
-        return life.order_id
+            order = await place_order(orders, at=at)
+        return order.order_id
 
 
 async def cancel(databases: Databases, order_id: OrderId) -> None:
-    async with orders_in(databases) as orders:
+    async with open_orders(databases) as orders:
         await orders.cancel(order_id, account_id=LOCAL_ACCOUNT)
 
 
 @pytest.mark.parametrize("end", [S.CONFIRMED, S.FAILED])
-def test_every_frame_of_a_life_is_one_that_is_described(
-    door: str, databases: Databases, end: OrderStatus
+def test_every_frame_of_an_order_is_described(
+    ws_gateway: str, databases: Databases, end: OrderStatus
 ) -> None:
     async def work() -> None:
         order_id = await an_order(databases, at=end)
-        async with a_socket(door, order_id) as socket:
-            messages, code = await heard(socket)
+        async with open_socket(ws_gateway, order_id) as socket:
+            messages, code = await read_all(socket)
 
         assert messages[-1]["status"] == end
         assert [kinds(message, "orderStream") for message in messages] == [["status"]] * len(
@@ -101,15 +108,15 @@ def test_every_frame_of_a_life_is_one_that_is_described(
     run(work())
 
 
-def test_an_order_that_waits_is_pinged_about_until_it_is_cancelled(
-    door: str, databases: Databases
+def test_the_stream_of_a_waiting_order_sends_pings_until_it_is_cancelled(
+    ws_gateway: str, databases: Databases
 ) -> None:
     async def work() -> None:
         order_id = await an_order(databases, at=S.PENDING)
-        async with a_socket(door, order_id) as socket:
+        async with open_socket(ws_gateway, order_id) as socket:
             first = [json.loads(await socket.recv()) for _ in range(3)]
             await cancel(databases, order_id)
-            rest, _ = await heard(socket)
+            rest, _ = await read_all(socket)
 
         assert [kinds(each, "orderStream") for each in first] == [["status"], ["ping"], ["ping"]]
         assert {kind for each in rest for kind in kinds(each, "orderStream")} <= {"status", "ping"}
@@ -119,32 +126,32 @@ def test_an_order_that_waits_is_pinged_about_until_it_is_cancelled(
 
 
 @pytest.mark.parametrize(("path", "code"), [(UNKNOWN, 4404), ("42", 4404)])
-def test_a_refusal_has_a_code_that_is_described(door: str, path: str, code: int) -> None:
+def test_the_close_code_of_a_refusal_is_described(ws_gateway: str, path: str, code: int) -> None:
     async def work() -> None:
-        async with a_socket(door, path) as socket:
-            assert await heard(socket) == ([], code)
+        async with open_socket(ws_gateway, path) as socket:
+            assert await read_all(socket) == ([], code)
 
     run(work())
     assert code in CLOSE_MEANINGS
 
 
 def test_every_message_of_the_multiplexed_stream_is_described(
-    door: str, databases: Databases
+    ws_gateway: str, databases: Databases
 ) -> None:
     async def work() -> list[str]:
         ended = await an_order(databases, at=S.CONFIRMED)
         waiting = await an_order(databases, at=S.ROUTING)
-        async with a_multiplexed_socket(door) as socket:
-            for asked in (ended, waiting, UNKNOWN):
-                await ask(socket, "subscribe", asked, after=0)
-            await ask(socket, "unsubscribe", waiting)
-            await ask(socket, "follow", waiting)
+        async with open_multiplexed_socket(ws_gateway) as socket:
+            for order_id in (ended, waiting, UNKNOWN):
+                await send_command(socket, "subscribe", order_id, after=0)
+            await send_command(socket, "unsubscribe", waiting)
+            await send_command(socket, "follow", waiting)
             await socket.send("[]")
-            told: list[str] = []
-            while set(told) != {"status", "ping", "error", "end"}:
+            seen: list[str] = []
+            while set(seen) != {"status", "ping", "error", "end"}:
                 [kind] = kinds(json.loads(await socket.recv()), "stream")
-                told.append(kind)
-            return told
+                seen.append(kind)
+            return seen
 
     run(bounded(work()))
 
@@ -166,7 +173,7 @@ def test_the_commands_of_a_client_are_described(request_: dict[str, Any], kind: 
     assert kinds(request_, "stream") == [kind]
 
 
-def test_the_reference_follower_follows_the_engine(door: str, databases: Databases) -> None:
+def test_the_reference_follower_follows_the_engine(ws_gateway: str, databases: Databases) -> None:
     spec = importlib.util.spec_from_file_location("follow", FOLLOWER)
     assert spec is not None
     assert spec.loader is not None
@@ -177,8 +184,8 @@ def test_the_reference_follower_follows_the_engine(door: str, databases: Databas
         follower = follow.Follower()
         actions = follower.start()
         order_id = await an_order(databases, at=S.CONFIRMED)
-        async with a_socket(door, order_id, f"?after={actions[0]['connect']}") as socket:
-            messages, code = await heard(socket)
+        async with open_socket(ws_gateway, order_id, f"?after={actions[0]['connect']}") as socket:
+            messages, code = await read_all(socket)
         for message in messages:
             actions += follower.received(message)
         actions += follower.closed(code)

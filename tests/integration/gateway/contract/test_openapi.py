@@ -26,8 +26,8 @@ from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.gateway.contract.openapi import document
 from support.builders import a_new_order
-from support.doors import a_new_key, orders_in, running_gateway, showing
-from support.lives import claimed_life
+from support.driven_orders import claim_order
+from support.gateways import bearer_header, new_api_key, open_orders, running_gateway
 from support.stores import Databases, Stores, fresh_databases
 
 pytestmark = [
@@ -133,9 +133,9 @@ def open_target(databases: Databases, stores: Stores) -> Iterator[Target]:
 
 @pytest.fixture(scope="module")
 def keyed_target(databases: Databases, stores: Stores) -> Iterator[Target]:
-    _, secret = a_new_key(databases, *Scope, account=ACME)
+    _, secret = new_api_key(databases, *Scope, account=ACME)
     with running_gateway(databases, stores, auth="keys") as address:
-        yield a_target(address, databases, account=ACME, headers=showing(secret))
+        yield a_target(address, databases, account=ACME, headers=bearer_header(secret))
 
 
 def a_target(
@@ -143,7 +143,7 @@ def a_target(
 ) -> Target:
     url = f"http://{address}"
     orders = an_order_of_every_status(databases, account)
-    keys = [a_new_key(databases, Scope.READ, account="other")[0].id for _ in range(2)]
+    keys = [new_api_key(databases, Scope.READ, account="other")[0].id for _ in range(2)]
     page = httpx2.get(f"{url}/api/orders?limit=1", headers=headers).json()
     return Target(
         url=url,
@@ -155,21 +155,21 @@ def a_target(
 
 
 def an_order_of_every_status(databases: Databases, account: AccountId) -> list[str]:
-    async def lead() -> list[str]:
+    async def place_all() -> list[str]:
         ids = []
-        async with orders_in(databases) as orders:
+        async with open_orders(databases) as orders:
             for status in OrderStatus:
                 order_id = OrderId(uuid.uuid4())
                 await orders.place(a_new_order(id=order_id, account_id=account))
-                life = await claimed_life(orders, order_id)
+                order = await claim_order(orders, order_id)
                 if status is OrderStatus.FAILED:
-                    await life.move(status)
+                    await order.move(status)
                 else:
-                    await life.lead(to=status)
+                    await order.advance(to=status)
                 ids.append(str(order_id))
         return ids
 
-    return asyncio.run(lead())
+    return asyncio.run(place_all())
 
 
 @OPEN.parametrize()  # type: ignore[untyped-decorator]  # untyped in schemathesis

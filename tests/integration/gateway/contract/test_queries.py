@@ -9,7 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from support.doors import running_gateway
+from support.gateways import running_gateway
 from support.stores import Databases, Stores, execute, fresh_databases
 
 

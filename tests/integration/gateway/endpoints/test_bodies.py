@@ -9,8 +9,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from order_engine.gateway.endpoints import bodies
-from support.doors import running_gateway
 from support.evidence import rows
+from support.gateways import running_gateway
 from support.stores import Databases, Stores, fresh_databases
 from support.waiting import wait_until
 

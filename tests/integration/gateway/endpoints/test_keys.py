@@ -8,8 +8,8 @@ import httpx2
 import pytest
 
 from order_engine.execution.domain.accounts import Scope
-from support.doors import a_new_key, running_gateway, showing
 from support.evidence import rows
+from support.gateways import bearer_header, new_api_key, running_gateway
 from support.stores import Databases, Stores, execute, fresh_databases
 
 
@@ -22,10 +22,12 @@ def databases(stores: Stores) -> Iterator[Databases]:
 @pytest.fixture(scope="module")
 def admin(databases: Databases, stores: Stores) -> Iterator[httpx2.Client]:
     """A client with a key that has the scope `admin`."""
-    _, secret = a_new_key(databases, Scope.ADMIN, account="operator")
+    _, secret = new_api_key(databases, Scope.ADMIN, account="operator")
     with (
         running_gateway(databases, stores, auth="keys") as address,
-        httpx2.Client(base_url=f"http://{address}", timeout=30, headers=showing(secret)) as http,
+        httpx2.Client(
+            base_url=f"http://{address}", timeout=30, headers=bearer_header(secret)
+        ) as http,
     ):
         yield http
 
@@ -39,7 +41,7 @@ def made(admin: httpx2.Client, **changes: Any) -> Any:
 
 def test_a_new_key_gives_access_by_its_scopes(admin: httpx2.Client) -> None:
     new = made(admin, scopes=["read"])
-    headers = showing(new["secret"])
+    headers = bearer_header(new["secret"])
 
     assert admin.get("/api/orders", headers=headers).status_code == 200
     assert admin.get("/api/keys", headers=headers).status_code == 403
@@ -72,7 +74,7 @@ def test_a_secret_is_shown_once_and_not_stored(admin: httpx2.Client, databases: 
 
 def test_the_first_use_of_a_key_is_recorded(admin: httpx2.Client) -> None:
     new = made(admin)
-    admin.get("/api/orders", headers=showing(new["secret"]))
+    admin.get("/api/orders", headers=bearer_header(new["secret"]))
     [key] = [key for key in listed(admin) if key["id"] == new["key"]["id"]]
 
     assert key["lastUsedAt"] is not None
@@ -80,7 +82,7 @@ def test_the_first_use_of_a_key_is_recorded(admin: httpx2.Client) -> None:
 
 def test_a_revoked_key_is_unauthorized_at_once(admin: httpx2.Client) -> None:
     new = made(admin)
-    headers = showing(new["secret"])
+    headers = bearer_header(new["secret"])
     before = admin.get("/api/orders", headers=headers)
     revoked = admin.delete(f"/api/keys/{new['key']['id']}")
     after = admin.get("/api/orders", headers=headers)
@@ -202,8 +204,8 @@ def test_a_path_with_a_trailing_slash_is_unknown(admin: httpx2.Client, path: str
 def test_a_stream_token_is_shown_once_and_not_stored(
     admin: httpx2.Client, databases: Databases
 ) -> None:
-    _, secret = a_new_key(databases, Scope.READ)
-    answer = admin.post("/api/stream-tokens", headers=showing(secret))
+    _, secret = new_api_key(databases, Scope.READ)
+    answer = admin.post("/api/stream-tokens", headers=bearer_header(secret))
     token = answer.json()["token"]
     kept = rows(databases.orders_url, "SELECT stream_tokens::text AS row FROM stream_tokens")
 
@@ -215,7 +217,7 @@ def test_a_stream_token_is_shown_once_and_not_stored(
 
 
 def test_stream_tokens_are_different(admin: httpx2.Client, databases: Databases) -> None:
-    headers = showing(a_new_key(databases, Scope.READ)[1])
+    headers = bearer_header(new_api_key(databases, Scope.READ)[1])
     one, other = (admin.post("/api/stream-tokens", headers=headers).json() for _ in range(2))
 
     assert one["token"] != other["token"]

@@ -10,7 +10,7 @@ import pytest
 from order_engine.execution.domain.accounts import Scope
 from order_engine.gateway.contract.operations import OPERATIONS
 from order_engine.gateway.routes import route_path
-from support.doors import a_new_key, running_gateway, showing
+from support.gateways import bearer_header, new_api_key, running_gateway
 from support.stores import Databases, Stores, fresh_databases
 
 A_BODY = {"tokenIn": "SOL", "tokenOut": "USDC", "amountIn": "1", "slippageTolerance": 0.5}
@@ -71,9 +71,9 @@ def gateway(stores: Stores) -> Iterator[Gateway]:
         running_gateway(databases, stores, auth="keys") as address,
         httpx2.Client(base_url=f"http://{address}", timeout=30) as http,
     ):
-        _, secret = a_new_key(databases, Scope.TRADE)
-        placed = http.post("/api/orders/execute", json=A_BODY, headers=showing(secret))
-        spare, _ = a_new_key(databases, Scope.READ)
+        _, secret = new_api_key(databases, Scope.TRADE)
+        placed = http.post("/api/orders/execute", json=A_BODY, headers=bearer_header(secret))
+        spare, _ = new_api_key(databases, Scope.READ)
         yield Gateway(
             http=http, databases=databases, order_id=placed.json()["orderId"], key_id=spare.id
         )
@@ -126,48 +126,48 @@ def test_a_malformed_key_is_unauthorized(gateway: Gateway, asked: Asked, shown: 
 
 @every_guarded_route
 def test_a_wrong_secret_is_unauthorized(gateway: Gateway, asked: Asked) -> None:
-    _, secret = a_new_key(gateway.databases, *Scope)
+    _, secret = new_api_key(gateway.databases, *Scope)
     wrong = secret[:-1] + ("0" if secret[-1] != "0" else "1")
 
-    assert is_unauthorized(gateway.ask(asked, showing(wrong)))
+    assert is_unauthorized(gateway.ask(asked, bearer_header(wrong)))
 
 
 @every_guarded_route
 def test_the_secret_of_one_key_with_the_id_of_another_is_unauthorized(
     gateway: Gateway, asked: Asked
 ) -> None:
-    one, secret = a_new_key(gateway.databases, *Scope)
-    other, _ = a_new_key(gateway.databases, *Scope)
+    one, secret = new_api_key(gateway.databases, *Scope)
+    other, _ = new_api_key(gateway.databases, *Scope)
 
-    assert is_unauthorized(gateway.ask(asked, showing(secret.replace(one.id, other.id))))
+    assert is_unauthorized(gateway.ask(asked, bearer_header(secret.replace(one.id, other.id))))
 
 
 @every_guarded_route
 def test_a_revoked_key_is_unauthorized(gateway: Gateway, asked: Asked) -> None:
-    _, secret = a_new_key(gateway.databases, *Scope, revoked=True)
+    _, secret = new_api_key(gateway.databases, *Scope, revoked=True)
 
-    assert is_unauthorized(gateway.ask(asked, showing(secret)))
+    assert is_unauthorized(gateway.ask(asked, bearer_header(secret)))
 
 
 @every_guarded_route
 def test_all_scopes_but_the_right_one_are_forbidden(gateway: Gateway, asked: Asked) -> None:
-    _, secret = a_new_key(gateway.databases, *(set(Scope) - {SCOPES[asked]}))
+    _, secret = new_api_key(gateway.databases, *(set(Scope) - {SCOPES[asked]}))
 
-    assert is_problem(gateway.ask(asked, showing(secret)), 403, "forbidden")
+    assert is_problem(gateway.ask(asked, bearer_header(secret)), 403, "forbidden")
 
 
 @every_guarded_route
 def test_the_right_scope_alone_is_enough(gateway: Gateway, asked: Asked) -> None:
     scope = SCOPES[asked]
     assert scope is not None
-    _, secret = a_new_key(gateway.databases, scope)
+    _, secret = new_api_key(gateway.databases, scope)
 
-    assert gateway.ask(asked, showing(secret)).status_code in {200, 201, 202}
+    assert gateway.ask(asked, bearer_header(secret)).status_code in {200, 201, 202}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
 def test_the_scheme_may_be_written_in_any_case(gateway: Gateway, scheme: str) -> None:
-    _, secret = a_new_key(gateway.databases, Scope.READ)
+    _, secret = new_api_key(gateway.databases, Scope.READ)
     answer = gateway.ask(("GET", "/api/orders"), {"Authorization": f"{scheme} {secret}"})
 
     assert answer.status_code == 200
@@ -175,37 +175,39 @@ def test_the_scheme_may_be_written_in_any_case(gateway: Gateway, scheme: str) ->
 
 @every_route_of_an_order
 def test_an_order_of_another_account_is_not_found(gateway: Gateway, asked: Asked) -> None:
-    _, secret = a_new_key(gateway.databases, *Scope, account="foreign")
+    _, secret = new_api_key(gateway.databases, *Scope, account="foreign")
 
-    assert is_problem(gateway.ask(asked, showing(secret)), 404, "order_not_found")
+    assert is_problem(gateway.ask(asked, bearer_header(secret)), 404, "order_not_found")
 
 
 def test_a_list_holds_no_order_of_another_account(gateway: Gateway) -> None:
-    _, secret = a_new_key(gateway.databases, Scope.READ, account="foreign")
-    answer = gateway.ask(("GET", "/api/orders"), showing(secret))
+    _, secret = new_api_key(gateway.databases, Scope.READ, account="foreign")
+    answer = gateway.ask(("GET", "/api/orders"), bearer_header(secret))
 
     assert answer.json() == {"success": True, "orders": [], "nextCursor": None}
 
 
 def test_a_cursor_of_another_account_lists_no_foreign_orders(gateway: Gateway) -> None:
-    _, mine = a_new_key(gateway.databases, *Scope)
-    _, foreign = a_new_key(gateway.databases, Scope.READ, account="foreign")
-    gateway.ask(("POST", "/api/orders/execute"), showing(mine))
-    cursor = gateway.http.get("/api/orders?limit=1", headers=showing(mine)).json()["nextCursor"]
-    answer = gateway.http.get(f"/api/orders?cursor={cursor}", headers=showing(foreign))
+    _, mine = new_api_key(gateway.databases, *Scope)
+    _, foreign = new_api_key(gateway.databases, Scope.READ, account="foreign")
+    gateway.ask(("POST", "/api/orders/execute"), bearer_header(mine))
+    cursor = gateway.http.get("/api/orders?limit=1", headers=bearer_header(mine)).json()[
+        "nextCursor"
+    ]
+    answer = gateway.http.get(f"/api/orders?cursor={cursor}", headers=bearer_header(foreign))
 
     assert answer.json()["orders"] == []
 
 
 def test_the_same_idempotency_key_of_two_accounts_is_two_orders(gateway: Gateway) -> None:
     secrets = [
-        a_new_key(gateway.databases, Scope.TRADE, account=each)[1] for each in ("one", "two")
+        new_api_key(gateway.databases, Scope.TRADE, account=each)[1] for each in ("one", "two")
     ]
     answers = [
         gateway.http.post(
             "/api/orders/execute",
             json=A_BODY,
-            headers={**showing(secret), "Idempotency-Key": "the-same"},
+            headers={**bearer_header(secret), "Idempotency-Key": "the-same"},
         )
         for secret in secrets
     ]
@@ -238,7 +240,7 @@ def open_gateway(stores: Stores) -> Iterator[Gateway]:
         httpx2.Client(base_url=f"http://{address}", timeout=30) as http,
     ):
         placed = http.post("/api/orders/execute", json=A_BODY)
-        spare, _ = a_new_key(databases, Scope.READ)
+        spare, _ = new_api_key(databases, Scope.READ)
         yield Gateway(
             http=http, databases=databases, order_id=placed.json()["orderId"], key_id=spare.id
         )
@@ -281,9 +283,9 @@ def test_a_foreign_page_may_send_a_get_that_it_cannot_read(open_gateway: Gateway
 
 
 def test_a_key_does_not_allow_a_foreign_page(gateway: Gateway) -> None:
-    _, secret = a_new_key(gateway.databases, *Scope)
+    _, secret = new_api_key(gateway.databases, *Scope)
     answer = gateway.ask(
-        ("POST", "/api/stream-tokens"), {**showing(secret), "Origin": "http://evil.example"}
+        ("POST", "/api/stream-tokens"), {**bearer_header(secret), "Origin": "http://evil.example"}
     )
 
     assert is_problem(answer, 403, "foreign_page")

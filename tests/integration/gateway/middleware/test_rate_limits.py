@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import httpx2
 
 from order_engine.execution.domain.accounts import Scope
-from support.doors import a_new_key, running_gateway, showing
+from support.gateways import bearer_header, new_api_key, running_gateway
 from support.stores import Databases, Stores
 
 BELOW = re.compile(r'"(?P<who>address|key)";r=(?P<remaining>\d+);t=(?P<reset_s>\d+)')
@@ -85,7 +85,7 @@ def test_above_the_limit_no_order_is_placed(databases: Databases, stores: Stores
 
 
 def test_each_key_has_its_own_limit(databases: Databases, stores: Stores) -> None:
-    one, other = (showing(a_new_key(databases, Scope.READ)[1]) for _ in range(2))
+    one, other = (bearer_header(new_api_key(databases, Scope.READ)[1]) for _ in range(2))
     with a_client(databases, stores, per_key=2, auth="keys") as http:
         answers = [http.get("/api/orders", headers=one) for _ in range(3)]
         others = http.get("/api/orders", headers=other)
@@ -97,7 +97,7 @@ def test_each_key_has_its_own_limit(databases: Databases, stores: Stores) -> Non
 
 
 def test_both_limits_are_reported_together(databases: Databases, stores: Stores) -> None:
-    headers = showing(a_new_key(databases, Scope.READ)[1])
+    headers = bearer_header(new_api_key(databases, Scope.READ)[1])
     with a_client(databases, stores, per_address=10, per_key=5, auth="keys") as http:
         http.get("/health")
         answer = http.get("/api/orders", headers=headers)
@@ -108,7 +108,7 @@ def test_both_limits_are_reported_together(databases: Databases, stores: Stores)
 
 def test_a_wrong_key_counts_against_the_address(databases: Databases, stores: Stores) -> None:
     with a_client(databases, stores, per_address=2, auth="keys") as http:
-        answers = [http.get("/api/orders", headers=showing("oe_x")) for _ in range(3)]
+        answers = [http.get("/api/orders", headers=bearer_header("oe_x")) for _ in range(3)]
 
     assert [answer.status_code for answer in answers] == [401, 401, 429]
 

@@ -1,4 +1,4 @@
-"""Orders that a test moves itself, with the moves that an order worker would commit."""
+"""Orders that a test moves itself, with the transitions that an order-worker commits."""
 
 import uuid
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ HAPPY_PATH = (
 
 
 @dataclass(slots=True)
-class Life:
-    """One claimed order and the store that it is moved in."""
+class DrivenOrder:
+    """A claimed order and the repository that commits its transitions."""
 
     orders: Orders
     claimed: ClaimedOrder
@@ -31,36 +31,36 @@ class Life:
         return self.claimed.order.id
 
     async def move(self, target: OrderStatus) -> OrderEvent:
-        """Commits the move to `target` and returns its event."""
+        """Commits the transition to `target` and returns its event."""
         move = a_move(self.claimed, target)
         event = await self.orders.move(move)
         assert event is not None
         self.claimed = self.claimed.after(move, event)
         return event
 
-    async def lead(self, *, to: OrderStatus) -> list[OrderEvent]:
-        """Commits the moves of the happy path up to the status `to`."""
+    async def advance(self, *, to: OrderStatus) -> list[OrderEvent]:
+        """Commits the transitions of the happy path up to the status `to`."""
         first = HAPPY_PATH.index(self.claimed.order.status) + 1
         return [await self.move(target) for target in HAPPY_PATH[first : HAPPY_PATH.index(to) + 1]]
 
 
-async def claimed_life(orders: Orders, order_id: OrderId) -> Life:
-    """An order that is already placed, claimed."""
+async def claim_order(orders: Orders, order_id: OrderId) -> DrivenOrder:
+    """Claims an order that is already placed."""
     claimed = await orders.claim(order_id)
     assert claimed is not None
-    return Life(orders, claimed)
+    return DrivenOrder(orders, claimed)
 
 
-async def a_life(orders: Orders, *, at: OrderStatus = OrderStatus.PENDING) -> Life:
-    """A new order, claimed and moved to the status `at`."""
+async def place_order(orders: Orders, *, at: OrderStatus = OrderStatus.PENDING) -> DrivenOrder:
+    """Places a new order, claims it and moves it to the status `at`."""
     placed = await orders.place(a_new_order(id=OrderId(uuid.uuid4())))
-    life = await claimed_life(orders, placed.order_id)
-    await life.lead(to=at)
-    return life
+    order = await claim_order(orders, placed.order_id)
+    await order.advance(to=at)
+    return order
 
 
 async def events_of(orders: Orders, order_id: OrderId, *, after: int = 0) -> list[OrderEvent]:
-    """The events of an order that exists."""
+    """The events of an order that must exist."""
     history = await orders.history(order_id, after=after)
     assert history is not None
     return list(history.events)

@@ -1,4 +1,4 @@
-"""Gateways for the tests, open or asking for keys, and the keys that open them."""
+"""Runs gateways and creates API keys for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -21,21 +21,21 @@ NAME = "test"
 
 
 @contextmanager
-def running_gateway(databases: Databases, stores: Stores, **given: Any) -> Iterator[str]:
-    """The address of a gateway on these stores; `given` are settings."""
-    settings = GatewaySettings(
+def running_gateway(databases: Databases, stores: Stores, **settings: Any) -> Iterator[str]:
+    """Runs a gateway on these stores; yields `host:port`."""
+    gateway_settings = GatewaySettings(
         _env_file=None,
         database_url=databases.orders_url,
         redis_url=stores.redis_url,
-        **given,
+        **settings,
     )
-    with running(gateway_app(settings)) as address:
+    with running(gateway_app(gateway_settings)) as address:
         yield address
 
 
 @asynccontextmanager
-async def orders_in(databases: Databases) -> AsyncIterator[Orders]:
-    """The orders, as a worker would open them."""
+async def open_orders(databases: Databases) -> AsyncIterator[Orders]:
+    """The repository of orders, opened as an order-worker opens it."""
     commits = GroupCommit(databases.orders_url, application_name=NAME)
     reader = Reader(databases.orders_url, application_name=NAME, connections_max=1)
     orders = Orders(commits, reader, claimer=Claimer(name=NAME, lease_s=10))
@@ -43,24 +43,24 @@ async def orders_in(databases: Databases) -> AsyncIterator[Orders]:
     orders.close()
 
 
-def a_new_key(
+def new_api_key(
     databases: Databases, *scopes: Scope, account: str = "acme", revoked: bool = False
 ) -> tuple[ApiKey, str]:
-    """A key, and the secret that its owner shows."""
+    """Creates an API key. The secret is what a client sends."""
 
-    async def make() -> tuple[ApiKey, str]:
+    async def create() -> tuple[ApiKey, str]:
         commits = GroupCommit(databases.orders_url, application_name=NAME)
         keys = ApiKeys(
             commits, Reader(databases.orders_url, application_name=NAME, connections_max=1)
         )
-        made, secret = await keys.make(AccountId(account), scopes, label="test")
+        key, secret = await keys.make(AccountId(account), scopes, label="test")
         if revoked:
-            await keys.revoke(made.id)
+            await keys.revoke(key.id)
         commits.close()
-        return made, secret
+        return key, secret
 
-    return asyncio.run(make())
+    return asyncio.run(create())
 
 
-def showing(secret: str) -> dict[str, str]:
+def bearer_header(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
