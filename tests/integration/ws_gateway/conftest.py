@@ -17,7 +17,7 @@ from support.streaming import NEVER_S, OFTEN_S, Announcer, read_seal, subscribed
 
 @pytest.fixture(scope="module")
 def databases(stores: Stores) -> Iterator[Databases]:
-    """One database for all tests of a module: each follows orders of its own."""
+    """One database for all tests of a module; each test places its own orders."""
     with fresh_databases(stores) as fresh:
         yield fresh
 
@@ -66,7 +66,7 @@ def announcer(broker: redis.Redis, databases: Databases) -> Iterator[Announcer]:
 
 @pytest.fixture(scope="module")
 def pubsub_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
-    """A ws-gateway that lives on pub/sub, and what it finds missing when that speaks."""
+    """A ws-gateway whose position check never runs, so that events arrive through pub/sub."""
     with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=NEVER_S
     ) as address:
@@ -75,7 +75,7 @@ def pubsub_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def checking_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
-    """A ws-gateway that looks into PostgreSQL often."""
+    """A ws-gateway whose position check runs every `OFTEN_S` seconds."""
     with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S
     ) as address:
@@ -84,7 +84,7 @@ def checking_gateway(databases: Databases, stores: Stores) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def gateway_with_keys(databases: Databases, stores: Stores) -> Iterator[str]:
-    """A ws-gateway that asks for keys, and looks into PostgreSQL often."""
+    """A ws-gateway that requires API keys; its position check runs every `OFTEN_S` seconds."""
     with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, ws_position_check_s=OFTEN_S, auth="keys"
     ) as address:

@@ -1,4 +1,4 @@
-"""Who gets in, who does not, and what each is told."""
+"""Which clients may open a stream, and the close codes that the others get."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -22,6 +22,7 @@ from order_engine.serving.server import serving, serving_public
 from order_engine.ws_gateway.app import ws_gateway_app
 from support.driven_orders import place_order
 from support.evidence import rows
+from support.gateways import bearer_header
 from support.ports import free_port
 from support.stores import Databases, Stores, execute
 from support.streaming import (
@@ -42,31 +43,31 @@ from support.streaming import (
 )
 
 S = OrderStatus
-OWNER, STRANGER = AccountId("local"), AccountId("mallory")
+OWNER, OTHER_ACCOUNT = AccountId("local"), AccountId("mallory")
 
-Door = Callable[..., connect]
+OpenStream = Callable[..., connect]
 
 
-def one_order(address: str, query: str = "", **options: Any) -> connect:
+def open_unknown_order(address: str, query: str = "", **options: Any) -> connect:
     return open_socket(address, UNKNOWN, query, **options)
 
 
-both_doors = pytest.mark.parametrize("door", [one_order, open_multiplexed_socket])
+both_streams = pytest.mark.parametrize("open_stream", [open_unknown_order, open_multiplexed_socket])
 
 
-def bearer(key: str) -> dict[str, Any]:
-    return {"additional_headers": {"Authorization": f"Bearer {key}"}}
+def with_key(key: str) -> dict[str, Any]:
+    return {"additional_headers": bearer_header(key)}
 
 
-async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
-    _, shown = await keys.make(account_id, scopes or {Scope.READ})
-    return shown
+async def create_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
+    _, secret = await keys.make(account_id, scopes or {Scope.READ})
+    return secret
 
 
 # Keys
 
 
-@both_doors
+@both_streams
 @pytest.mark.parametrize(
     "authorization",
     [
@@ -81,49 +82,49 @@ async def a_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) ->
     ],
 )
 def test_a_client_without_a_valid_key_is_closed_with_4401(
-    gateway_with_keys: str, door: Door, authorization: str | None
+    gateway_with_keys: str, open_stream: OpenStream, authorization: str | None
 ) -> None:
     headers = {} if authorization is None else {"Authorization": authorization}
 
     async def work() -> None:
-        assert await close_code(door(gateway_with_keys, additional_headers=headers)) == 4401
+        assert await close_code(open_stream(gateway_with_keys, additional_headers=headers)) == 4401
 
     run(work())
 
 
-@both_doors
+@both_streams
 def test_a_key_with_a_wrong_secret_is_closed_with_4401(
-    gateway_with_keys: str, keys: ApiKeys, door: Door
+    gateway_with_keys: str, keys: ApiKeys, open_stream: OpenStream
 ) -> None:
     async def work() -> None:
-        key = await a_key(keys)
+        key = await create_key(keys)
         wrong = key[:-1] + ("0" if key[-1] != "0" else "1")
 
-        assert await close_code(door(gateway_with_keys, **bearer(wrong))) == 4401
+        assert await close_code(open_stream(gateway_with_keys, **with_key(wrong))) == 4401
 
     run(work())
 
 
-@both_doors
+@both_streams
 @pytest.mark.parametrize("scopes", [[Scope.TRADE], [Scope.ADMIN], [Scope.TRADE, Scope.ADMIN]])
 def test_a_key_without_the_scope_read_is_closed_with_4403(
-    gateway_with_keys: str, keys: ApiKeys, door: Door, scopes: list[Scope]
+    gateway_with_keys: str, keys: ApiKeys, open_stream: OpenStream, scopes: list[Scope]
 ) -> None:
     async def work() -> None:
-        key = await a_key(keys, OWNER, *scopes)
+        key = await create_key(keys, OWNER, *scopes)
 
-        assert await close_code(door(gateway_with_keys, **bearer(key))) == 4403
+        assert await close_code(open_stream(gateway_with_keys, **with_key(key))) == 4403
 
     run(work())
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER"])
-def test_a_key_opens_the_orders_of_its_account(
+def test_a_key_gives_access_to_the_orders_of_its_account(
     gateway_with_keys: str, orders: Orders, keys: ApiKeys, scheme: str
 ) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
-        headers = {"Authorization": f"{scheme} {await a_key(keys)}"}
+        headers = {"Authorization": f"{scheme} {await create_key(keys)}"}
         async with open_socket(
             gateway_with_keys, order.order_id, additional_headers=headers
         ) as socket:
@@ -137,15 +138,17 @@ def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
 ) -> None:
     async def work() -> None:
         order = await place_order(orders)
-        own, foreign = await a_key(keys), await a_key(keys, STRANGER)
+        owner_key, other_key = await create_key(keys), await create_key(keys, OTHER_ACCOUNT)
         assert (
-            await close_code(open_socket(gateway_with_keys, order.order_id, **bearer(foreign)))
+            await close_code(open_socket(gateway_with_keys, order.order_id, **with_key(other_key)))
             == 4404
         )
-        async with open_socket(gateway_with_keys, order.order_id, **bearer(own)) as socket:
+        async with open_socket(gateway_with_keys, order.order_id, **with_key(owner_key)) as socket:
             assert await next_seqs(socket, 1) == [1]
             assert (
-                await close_code(open_socket(gateway_with_keys, order.order_id, **bearer(foreign)))
+                await close_code(
+                    open_socket(gateway_with_keys, order.order_id, **with_key(other_key))
+                )
                 == 4404
             )
             await order.advance(to=S.CONFIRMED)
@@ -157,7 +160,9 @@ def test_an_order_of_another_account_is_unknown_even_while_its_owner_follows_it(
 def test_an_open_engine_needs_no_key(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
-        async with open_socket(pubsub_gateway, order.order_id, "?token=x", **bearer("x")) as socket:
+        async with open_socket(
+            pubsub_gateway, order.order_id, "?token=x", **with_key("x")
+        ) as socket:
             assert await read_to_close(socket) == ([1, 2, 3, 4, 5], 1000)
 
     run(work())
@@ -166,34 +171,34 @@ def test_an_open_engine_needs_no_key(pubsub_gateway: str, orders: Orders) -> Non
 # Revoked keys
 
 
-@both_doors
-def test_a_revoked_key_is_closed_with_4401_from_the_next_socket_on(
-    gateway_with_keys: str, keys: ApiKeys, door: Door
+@both_streams
+def test_a_new_socket_with_a_revoked_key_is_closed_with_4401(
+    gateway_with_keys: str, keys: ApiKeys, open_stream: OpenStream
 ) -> None:
     async def work() -> None:
-        key = await a_key(keys)
-        assert await close_code(one_order(gateway_with_keys, **bearer(key))) == 4404
+        key = await create_key(keys)
+        assert await close_code(open_unknown_order(gateway_with_keys, **with_key(key))) == 4404
         await keys.revoke(key.split("_")[1])
 
-        assert await close_code(door(gateway_with_keys, **bearer(key))) == 4401
+        assert await close_code(open_stream(gateway_with_keys, **with_key(key))) == 4401
 
     run(work())
 
 
-def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
+def test_revoking_a_key_closes_its_open_sockets_only(
     gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
         order = await place_order(orders)
-        revoked, kept = await a_key(keys), await a_key(keys)
+        revoked, kept = await create_key(keys), await create_key(keys)
         caller = await keys.caller(revoked)
         assert caller is not None
         token = await tokens.issue(caller)
         async with (
-            open_socket(gateway_with_keys, order.order_id, **bearer(revoked)) as one,
-            open_multiplexed_socket(gateway_with_keys, **bearer(revoked)) as many,
+            open_socket(gateway_with_keys, order.order_id, **with_key(revoked)) as one,
+            open_multiplexed_socket(gateway_with_keys, **with_key(revoked)) as many,
             open_socket(gateway_with_keys, order.order_id, f"?token={token}") as page,
-            open_socket(gateway_with_keys, order.order_id, **bearer(kept)) as other,
+            open_socket(gateway_with_keys, order.order_id, **with_key(kept)) as other,
         ):
             for socket in (one, page, other):
                 await next_seqs(socket, 1)
@@ -209,8 +214,8 @@ def test_the_open_sockets_of_a_revoked_key_are_closed_and_no_others(
 # Stream tokens
 
 
-async def a_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = OWNER) -> str:
-    caller = await keys.caller(await a_key(keys, account_id))
+async def issue_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = OWNER) -> str:
+    caller = await keys.caller(await create_key(keys, account_id))
     assert caller is not None
     return await tokens.issue(caller)
 
@@ -220,7 +225,7 @@ def test_a_stream_token_opens_one_socket(
 ) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
-        token = await a_token(keys, tokens)
+        token = await issue_token(keys, tokens)
         async with open_socket(
             gateway_with_keys, order.order_id, f"?after=2&token={token}"
         ) as socket:
@@ -239,26 +244,26 @@ def test_a_stream_token_opens_one_socket(
 def test_a_token_used_by_many_clients_at_once_opens_one_stream(
     gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
-    async def come(token: str, order_id: object) -> int | None:
+    async def connect_once(token: str, order_id: object) -> int | None:
         async with open_socket(gateway_with_keys, order_id, f"?token={token}") as socket:
             return (await read_to_close(socket))[1]
 
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
-        token = await a_token(keys, tokens)
-        codes = await asyncio.gather(*(come(token, order.order_id) for _ in range(20)))
+        token = await issue_token(keys, tokens)
+        codes = await asyncio.gather(*(connect_once(token, order.order_id) for _ in range(20)))
 
         assert sorted(codes, key=str) == [1000] + [4401] * 19
 
     run(work())
 
 
-def test_a_stream_token_opens_the_orders_of_its_account_only(
+def test_a_stream_token_gives_access_to_the_orders_of_its_account_only(
     gateway_with_keys: str, orders: Orders, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
-        token = await a_token(keys, tokens, STRANGER)
+        token = await issue_token(keys, tokens, OTHER_ACCOUNT)
 
         assert (
             await close_code(open_socket(gateway_with_keys, order.order_id, f"?token={token}"))
@@ -271,7 +276,7 @@ def test_a_stream_token_opens_the_orders_of_its_account_only(
 @pytest.mark.parametrize("token", ["", "x", f"oest_{'0' * 64}", f"oest_{'0' * 63}", "x" * 4_000])
 def test_an_unknown_token_is_closed_with_4401(gateway_with_keys: str, token: str) -> None:
     async def work() -> None:
-        assert await close_code(one_order(gateway_with_keys, f"?token={token}")) == 4401
+        assert await close_code(open_unknown_order(gateway_with_keys, f"?token={token}")) == 4401
 
     run(work())
 
@@ -280,20 +285,20 @@ def test_an_expired_token_is_closed_with_4401(
     databases: Databases, gateway_with_keys: str, keys: ApiKeys, tokens: StreamTokens
 ) -> None:
     async def work() -> None:
-        token = await a_token(keys, tokens)
+        token = await issue_token(keys, tokens)
         execute(databases.orders_url, "UPDATE stream_tokens SET expires_at = now()")
 
-        assert await close_code(one_order(gateway_with_keys, f"?token={token}")) == 4401
+        assert await close_code(open_unknown_order(gateway_with_keys, f"?token={token}")) == 4401
 
     run(work())
 
 
-# Pages of other origins
+# Origins
 
 
-@both_doors
+@both_streams
 @pytest.mark.parametrize(
-    ("origin", "is_welcome"),
+    ("origin", "is_allowed"),
     [
         ("http://{address}", True),
         ("HTTP://{address}", True),
@@ -310,18 +315,18 @@ def test_an_expired_token_is_closed_with_4401(
         ("file://", False),
     ],
 )
-def test_a_page_needs_the_same_host_or_an_allowed_origin(
-    gateway_with_origins: str, door: Door, origin: str, is_welcome: bool
+def test_an_origin_must_be_the_same_host_or_allowed(
+    gateway_with_origins: str, open_stream: OpenStream, origin: str, is_allowed: bool
 ) -> None:
     async def work() -> None:
         headers = {"Origin": origin.format(address=gateway_with_origins)}
-        async with door(gateway_with_origins, additional_headers=headers) as socket:
-            if is_welcome and door is open_multiplexed_socket:
+        async with open_stream(gateway_with_origins, additional_headers=headers) as socket:
+            if is_allowed and open_stream is open_multiplexed_socket:
                 await send_command(socket, "subscribe", "x")
                 [answer] = await next_messages(socket, 1)
                 assert answer["code"] == "order_not_found"
             else:
-                assert await read_to_close(socket) == ([], 4404 if is_welcome else 4403)
+                assert await read_to_close(socket) == ([], 4404 if is_allowed else 4403)
 
     run(work())
 
@@ -337,7 +342,7 @@ def gateway_with_origins(databases: Databases, stores: Stores) -> Iterator[str]:
         yield address
 
 
-def test_any_page_may_come_where_all_are_allowed(
+def test_all_origins_are_allowed_by_an_asterisk(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work(address: str) -> None:
@@ -351,7 +356,7 @@ def test_any_page_may_come_where_all_are_allowed(
         run(work(address))
 
 
-# Places
+# Connection limits
 
 
 @pytest.mark.parametrize(
@@ -362,29 +367,29 @@ def test_any_page_may_come_where_all_are_allowed(
         ("key", "ws_connections_per_key"),
     ],
 )
-def test_a_socket_above_a_limit_is_closed_with_4429_until_another_ends(
+def test_a_socket_above_a_limit_is_closed_with_4429_until_another_closes(
     databases: Databases, stores: Stores, keys: ApiKeys, limit: str, setting: str
 ) -> None:
     async def work(address: str) -> None:
-        key = await a_key(keys)
+        key = await create_key(keys)
         refused = metric_value("order_engine_ws_connections_refused_total", limit=limit)
         async with AsyncExitStack() as stack:
             sockets = [
-                await stack.enter_async_context(open_multiplexed_socket(address, **bearer(key)))
+                await stack.enter_async_context(open_multiplexed_socket(address, **with_key(key)))
                 for _ in range(3)
             ]
             for socket in sockets:
                 await send_command(socket, "subscribe", "x")
                 await next_messages(socket, 1)
             open_sockets = metric_value("order_engine_ws_connections")
-            assert await close_code(open_multiplexed_socket(address, **bearer(key))) == 4429
+            assert await close_code(open_multiplexed_socket(address, **with_key(key))) == 4429
             assert (
                 metric_value("order_engine_ws_connections_refused_total", limit=limit)
                 == refused + 1
             )
             await sockets[0].close()
             await until(lambda: metric_value("order_engine_ws_connections") == open_sockets - 1)
-            async with open_multiplexed_socket(address, **bearer(key)) as socket:
+            async with open_multiplexed_socket(address, **with_key(key)) as socket:
                 await send_command(socket, "subscribe", "x")
                 await next_messages(socket, 1)
 
@@ -425,24 +430,24 @@ def test_a_socket_above_the_process_limit_still_gets_its_close_code(
     run(work())
 
 
-async def refusal_of(opening: connect) -> int | None:
-    """The code by which a socket is closed, or the status that its handshake is answered with."""
+async def refusal_of(connection: connect) -> int | None:
+    """The code that the socket is closed with, or the HTTP status that refuses its handshake."""
     try:
-        return await close_code(opening)
+        return await close_code(connection)
     except InvalidStatus as refused:
         return refused.response.status_code
 
 
-def test_a_key_at_its_limit_takes_nothing_from_another(
+def test_the_limit_of_a_key_does_not_affect_another_key(
     databases: Databases, stores: Stores, keys: ApiKeys
 ) -> None:
     async def work(address: str) -> None:
-        full, other = await a_key(keys), await a_key(keys)
-        async with open_multiplexed_socket(address, **bearer(full)) as socket:
+        full_key, other_key = await create_key(keys), await create_key(keys)
+        async with open_multiplexed_socket(address, **with_key(full_key)) as socket:
             await send_command(socket, "subscribe", "x")
             await next_messages(socket, 1)
-            assert await close_code(open_multiplexed_socket(address, **bearer(full))) == 4429
-            assert await close_code(one_order(address, **bearer(other))) == 4404
+            assert await close_code(open_multiplexed_socket(address, **with_key(full_key))) == 4429
+            assert await close_code(open_unknown_order(address, **with_key(other_key))) == 4404
 
     with subscribed_ws_gateway(
         databases.orders_url, stores.redis_url, auth="keys", ws_connections_per_key=1
@@ -483,7 +488,10 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
                 await send_command(socket, "subscribe", "x")
                 await next_messages(socket, 1)
                 forwarded = {"X-Forwarded-For": second}
-                assert await close_code(one_order(address, additional_headers=forwarded)) == code
+                assert (
+                    await close_code(open_unknown_order(address, additional_headers=forwarded))
+                    == code
+                )
 
     run(work())
 
@@ -494,7 +502,7 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
 @pytest.mark.parametrize(
     "path", ["/", "/health", "/api", "/api/streams", "/api/orders/x/streams", "/a/../b"]
 )
-def test_a_path_without_a_stream_is_closed_with_4404(gateway_with_keys: str, path: str) -> None:
+def test_a_path_that_is_not_a_stream_is_closed_with_4404(gateway_with_keys: str, path: str) -> None:
     async def work() -> None:
         assert await close_code(connect(f"ws://{gateway_with_keys}{path}", proxy=None)) == 4404
 
@@ -516,27 +524,27 @@ def test_health_needs_no_key(gateway_with_keys: str) -> None:
     run(work())
 
 
-def test_a_key_that_cannot_be_looked_up_asks_the_client_to_reconnect(stores: Stores) -> None:
+def test_without_postgresql_a_client_with_a_key_is_asked_to_reconnect(stores: Stores) -> None:
     async def work(address: str) -> None:
         key = f"oe_{'0' * 16}_{'0' * 64}"
-        assert await close_code(one_order(address, **bearer(key))) == 1012
+        assert await close_code(open_unknown_order(address, **with_key(key))) == 1012
 
-    away = "postgresql://nobody@127.0.0.1:1/orders"
-    with running_ws_gateway(away, stores.redis_url, auth="keys") as (address, _):
+    unreachable_url = "postgresql://nobody@127.0.0.1:1/orders"
+    with running_ws_gateway(unreachable_url, stores.redis_url, auth="keys") as (address, _):
         run(work(address))
 
 
-def test_sockets_that_come_together_note_the_use_of_their_key(
+def test_concurrent_sockets_record_the_use_of_their_key(
     databases: Databases, gateway_with_keys: str, keys: ApiKeys
 ) -> None:
     async def work() -> None:
-        key = await a_key(keys)
+        key = await create_key(keys)
         codes = await asyncio.gather(
-            *(close_code(one_order(gateway_with_keys, **bearer(key))) for _ in range(20))
+            *(close_code(open_unknown_order(gateway_with_keys, **with_key(key))) for _ in range(20))
         )
         assert codes == [4404] * 20
-        used = "SELECT last_used_at FROM api_keys WHERE id = %s"
-        [row] = rows(databases.orders_url, used, [key.split("_")[1]])
+        last_use = "SELECT last_used_at FROM api_keys WHERE id = %s"
+        [row] = rows(databases.orders_url, last_use, [key.split("_")[1]])
         assert row["last_used_at"] is not None
 
     run(work())

@@ -1,4 +1,4 @@
-"""A ws-gateway that is told to stop: clients leave one after the other, and come again elsewhere."""
+"""A ws-gateway that stops closes its sockets one by one, so that clients reconnect."""
 
 import asyncio
 import signal
@@ -63,7 +63,7 @@ def test_a_drain_closes_clients_one_by_one_while_the_others_continue(
 
 
 @pytest.mark.fleet
-def test_a_terminated_ws_gateway_is_not_ready_and_ends_when_its_clients_have_left(
+def test_a_terminated_ws_gateway_is_not_ready_and_exits_when_its_last_socket_closes(
     databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str) -> None:
@@ -88,7 +88,7 @@ def test_a_terminated_ws_gateway_is_not_ready_and_ends_when_its_clients_have_lef
 
 
 @pytest.mark.fleet
-def test_a_terminated_ws_gateway_waits_for_no_client_that_stays(
+def test_a_terminated_ws_gateway_exits_without_waiting_for_its_clients(
     databases: Databases, stores: Stores, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str) -> None:

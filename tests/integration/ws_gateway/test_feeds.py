@@ -1,4 +1,4 @@
-"""A feed by itself: what pub/sub brings before PostgreSQL has been asked."""
+"""A feed that receives events from pub/sub before it has read PostgreSQL."""
 
 import json
 

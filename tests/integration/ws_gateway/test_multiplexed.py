@@ -1,4 +1,4 @@
-"""Many orders over one socket."""
+"""The stream of many orders over one socket."""
 
 import asyncio
 import json
@@ -14,6 +14,7 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.publisher import channel
 from order_engine.execution.orders.repository import Orders
 from support.driven_orders import DrivenOrder, place_order
+from support.gateways import bearer_header
 from support.serving import a_closed_port
 from support.stores import Databases, Stores
 from support.streaming import (
@@ -41,11 +42,11 @@ def an_end(order: DrivenOrder) -> dict[str, Any]:
 
 
 def an_error(code: str, order_id: object = None) -> dict[str, Any]:
-    word = {"type": "error", "code": code}
-    return word if order_id is None else {**word, "orderId": str(order_id)}
+    error = {"type": "error", "code": code}
+    return error if order_id is None else {**error, "orderId": str(order_id)}
 
 
-def test_all_orders_of_a_client_come_over_one_socket(
+def test_one_socket_carries_many_orders(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -58,12 +59,12 @@ def test_all_orders_of_a_client_come_over_one_socket(
             for order in placed:
                 await announcer.announce(*await order.advance(to=S.CONFIRMED))
             while len(ended) < len(placed):
-                [said] = await next_messages(socket, 1)
-                if said.get("type") == "end":
-                    ended.add(said["orderId"])
+                [message] = await next_messages(socket, 1)
+                if message.get("type") == "end":
+                    ended.add(message["orderId"])
                 else:
-                    assert said["orderId"] not in ended
-                    seen[said["orderId"]].append(said["seq"])
+                    assert message["orderId"] not in ended
+                    seen[message["orderId"]].append(message["seq"])
 
         assert all(seqs == [1, 2, 3, 4, 5] for seqs in seen.values())
 
@@ -71,7 +72,7 @@ def test_all_orders_of_a_client_come_over_one_socket(
 
 
 @pytest.mark.parametrize("after", range(7))
-def test_a_subscription_begins_after_what_the_client_has(
+def test_a_subscription_starts_after_the_given_seq(
     pubsub_gateway: str, orders: Orders, after: int
 ) -> None:
     async def work() -> None:
@@ -105,7 +106,7 @@ def test_subscribing_again_moves_the_cursor(
     run(work())
 
 
-def test_an_order_that_was_unsubscribed_from_is_silent_and_the_others_are_not(
+def test_unsubscribing_stops_the_frames_of_that_order_only(
     pubsub_gateway: str, orders: Orders, announcer: Announcer, broker: redis.Redis
 ) -> None:
     async def work() -> None:
@@ -126,31 +127,33 @@ def test_an_order_that_was_unsubscribed_from_is_silent_and_the_others_are_not(
     run(work())
 
 
-def test_what_was_taken_back_at_once_stays_so(
+def test_an_order_that_is_unsubscribed_at_once_stays_unsubscribed(
     pubsub_gateway: str, orders: Orders, announcer: Announcer, broker: redis.Redis
 ) -> None:
     async def work() -> None:
-        order, next_one = await place_order(orders), await place_order(orders)
-        seen: dict[str, list[int]] = {str(order.order_id): [], str(next_one.order_id): []}
+        order, other = await place_order(orders), await place_order(orders)
+        seen: dict[str, list[int]] = {str(order.order_id): [], str(other.order_id): []}
         async with open_multiplexed_socket(pubsub_gateway) as socket:
             for op in ("subscribe", "unsubscribe") * 5:
                 await send_command(socket, op, order.order_id)
-            await send_command(socket, "subscribe", next_one.order_id)
-            await until(lambda: is_followed(broker, next_one.order_id))
+            await send_command(socket, "subscribe", other.order_id)
+            await until(lambda: is_followed(broker, other.order_id))
             await until(lambda: not is_followed(broker, order.order_id))
             await announcer.announce(*await order.advance(to=S.CONFIRMED))
-            await announcer.announce(*await next_one.advance(to=S.CONFIRMED))
-            while (said := (await next_messages(socket, 1))[0]) != an_end(next_one):
-                seen[said["orderId"]].append(said["seq"])
+            await announcer.announce(*await other.advance(to=S.CONFIRMED))
+            while (message := (await next_messages(socket, 1))[0]) != an_end(other):
+                seen[message["orderId"]].append(message["seq"])
 
-        assert seen[str(next_one.order_id)] == [1, 2, 3, 4, 5]
-        # a subscription may have begun before it was taken back
+        assert seen[str(other.order_id)] == [1, 2, 3, 4, 5]
+        # a subscription may have sent the first event before it was cancelled
         assert set(seen[str(order.order_id)]) <= {1}
 
     run(work())
 
 
-def test_who_changes_his_mind_twice_gets_the_order(pubsub_gateway: str, orders: Orders) -> None:
+def test_a_client_that_unsubscribes_and_subscribes_again_gets_the_order(
+    pubsub_gateway: str, orders: Orders
+) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
         async with open_multiplexed_socket(pubsub_gateway) as socket:
@@ -164,7 +167,7 @@ def test_who_changes_his_mind_twice_gets_the_order(pubsub_gateway: str, orders: 
     run(work())
 
 
-def test_a_client_that_comes_again_misses_nothing(
+def test_a_client_that_reconnects_misses_no_event(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -185,10 +188,10 @@ def test_a_client_that_comes_again_misses_nothing(
     run(work())
 
 
-# What is refused, and ends nothing
+# Invalid commands leave the stream open
 
 
-GARBAGE: list[str | bytes] = [
+INVALID_MESSAGES: list[str | bytes] = [
     "",
     "hello",
     "null",
@@ -207,7 +210,7 @@ GARBAGE: list[str | bytes] = [
 ]
 
 
-@pytest.mark.parametrize("message", GARBAGE, ids=lambda message: repr(message[:40]))
+@pytest.mark.parametrize("message", INVALID_MESSAGES, ids=lambda message: repr(message[:40]))
 def test_an_invalid_message_is_answered_and_the_stream_continues(
     pubsub_gateway: str, orders: Orders, message: str | bytes
 ) -> None:
@@ -237,7 +240,7 @@ def test_an_invalid_message_is_answered_and_the_stream_continues(
     ],
     ids=str,
 )
-def test_a_wrong_request_is_answered_with_the_order_it_named(
+def test_the_error_for_an_invalid_command_has_its_order_id(
     pubsub_gateway: str, fields: dict[str, Any]
 ) -> None:
     async def work() -> None:
@@ -250,7 +253,7 @@ def test_a_wrong_request_is_answered_with_the_order_it_named(
 
 
 @pytest.mark.parametrize("order_id", [UNKNOWN, "42", f"{{{UNKNOWN}}}", "", "x" * 64])
-def test_an_id_that_names_no_order_is_not_found(pubsub_gateway: str, order_id: str) -> None:
+def test_an_unknown_id_is_not_found(pubsub_gateway: str, order_id: str) -> None:
     async def work() -> None:
         async with open_multiplexed_socket(pubsub_gateway) as socket:
             await send_command(socket, "subscribe", order_id)
@@ -261,7 +264,9 @@ def test_an_id_that_names_no_order_is_not_found(pubsub_gateway: str, order_id: s
 
 
 @pytest.mark.parametrize("order_id", ["x" * 65, "\ud800"])
-def test_a_monstrous_id_is_not_sent_back(pubsub_gateway: str, order_id: str) -> None:
+def test_an_id_that_is_too_long_or_malformed_is_not_echoed(
+    pubsub_gateway: str, order_id: str
+) -> None:
     async def work() -> None:
         async with open_multiplexed_socket(pubsub_gateway) as socket:
             await send_command(socket, "subscribe", order_id)
@@ -276,11 +281,15 @@ def test_an_order_of_another_account_is_not_found_while_its_owner_follows_it(
 ) -> None:
     async def work() -> None:
         order = await place_order(orders)
-        _, own = await keys.make(AccountId("local"), {Scope.READ})
-        _, foreign = await keys.make(AccountId("mallory"), {Scope.READ})
+        _, owner_key = await keys.make(AccountId("local"), {Scope.READ})
+        _, other_key = await keys.make(AccountId("mallory"), {Scope.READ})
         async with (
-            open_multiplexed_socket(gateway_with_keys, additional_headers=bearer(own)) as owner,
-            open_multiplexed_socket(gateway_with_keys, additional_headers=bearer(foreign)) as other,
+            open_multiplexed_socket(
+                gateway_with_keys, additional_headers=bearer_header(owner_key)
+            ) as owner,
+            open_multiplexed_socket(
+                gateway_with_keys, additional_headers=bearer_header(other_key)
+            ) as other,
         ):
             await send_command(other, "subscribe", order.order_id)
             assert await next_messages(other, 1) == [an_error("order_not_found", order.order_id)]
@@ -296,11 +305,7 @@ def test_an_order_of_another_account_is_not_found_while_its_owner_follows_it(
     run(work())
 
 
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
-
-
-def test_a_socket_follows_no_more_orders_than_one_may(
+def test_a_subscription_above_the_limit_is_refused(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work(address: str) -> None:
@@ -326,7 +331,7 @@ def test_a_socket_follows_no_more_orders_than_one_may(
         run(work(address))
 
 
-def test_a_message_that_is_too_big_closes_the_socket(pubsub_gateway: str) -> None:
+def test_a_message_above_the_limit_closes_the_socket(pubsub_gateway: str) -> None:
     async def work() -> None:
         async with open_multiplexed_socket(pubsub_gateway) as socket:
             await send_command(socket, "subscribe", "x" * 20_000)
@@ -336,24 +341,24 @@ def test_a_message_that_is_too_big_closes_the_socket(pubsub_gateway: str) -> Non
     run(work())
 
 
-def test_a_thousand_requests_at_once_are_all_answered(pubsub_gateway: str, orders: Orders) -> None:
+def test_a_thousand_commands_at_once_are_all_answered(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
         async with open_multiplexed_socket(pubsub_gateway) as socket:
-            asking = asyncio.gather(
+            sending = asyncio.gather(
                 *(send_command(socket, "subscribe", "x" * 40) for _ in range(1_000))
             )
-            said = await next_messages(socket, 1_000)
-            await asking
+            messages = await next_messages(socket, 1_000)
+            await sending
             await send_command(socket, "subscribe", order.order_id)
             assert await next_seqs(socket, 5) == [1, 2, 3, 4, 5]
 
-        assert said == [an_error("order_not_found", "x" * 40)] * 1_000
+        assert messages == [an_error("order_not_found", "x" * 40)] * 1_000
 
     run(work())
 
 
-def test_without_postgresql_a_request_is_answered_and_the_socket_stays(stores: Stores) -> None:
+def test_without_postgresql_a_command_is_answered_and_the_socket_stays_open(stores: Stores) -> None:
     async def work(address: str) -> None:
         async with open_multiplexed_socket(address) as socket:
             for _ in range(2):
@@ -361,12 +366,12 @@ def test_without_postgresql_a_request_is_answered_and_the_socket_stays(stores: S
                 assert await next_messages(socket, 1) == [an_error("store_unavailable", UNKNOWN)]
 
     with a_closed_port() as port:
-        away = f"postgresql://nobody@127.0.0.1:{port}/orders"
-        with running_ws_gateway(away, stores.redis_url) as (address, _):
+        unreachable_url = f"postgresql://nobody@127.0.0.1:{port}/orders"
+        with running_ws_gateway(unreachable_url, stores.redis_url) as (address, _):
             run(work(address))
 
 
-def test_a_client_that_vanishes_follows_nothing_any_more(
+def test_a_client_that_disconnects_abruptly_is_unsubscribed(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis
 ) -> None:
     async def work() -> None:
@@ -385,7 +390,7 @@ def test_a_client_that_vanishes_follows_nothing_any_more(
     run(work())
 
 
-def test_a_silent_client_is_pinged(databases: Databases, stores: Stores) -> None:
+def test_an_idle_client_is_pinged(databases: Databases, stores: Stores) -> None:
     async def work(address: str) -> None:
         async with open_multiplexed_socket(address) as socket:
             assert await next_messages(socket, 2) == [{"type": "ping"}] * 2

@@ -1,4 +1,4 @@
-"""Clients that come one after another: the reads for each begin at once, on a clock that stands still."""
+"""The reads for each new client start without a timer: these tests run on a stopped clock."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -86,7 +86,7 @@ def test_each_gap_is_read_at_once(orders: Orders, stores: Stores) -> None:
                 event = await order.move(status)
                 follower.grew.clear()
 
-                # a seq beyond the next one says that the events before it were lost
+                # a seq above the next one shows that the events before it were lost
                 feeds.offer(
                     order.order_id,
                     Published(

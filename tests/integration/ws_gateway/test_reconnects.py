@@ -1,4 +1,4 @@
-"""Many clients that come at once, or come and go: what that costs, and that nobody misses anything."""
+"""Many clients that connect at once or reconnect often: the queries they cost, and their frames."""
 
 import asyncio
 import random
@@ -19,6 +19,7 @@ from order_engine.execution.orders.repository import Orders
 from proof.history import ClientLog, Frame, violations
 from support.driven_orders import DrivenOrder, place_order
 from support.evidence import evidence
+from support.gateways import bearer_header
 from support.stores import Databases, Stores
 from support.streaming import (
     NEVER_S,
@@ -42,14 +43,14 @@ QUERIES_MAX = 250
 
 
 def queries() -> float:
-    """What ran in PostgreSQL for clients that come."""
+    """How many statements PostgreSQL has executed for clients that connect."""
     statements = ("history", "check_key", "record_key_use", "redeem_stream_token")
     return sum(
         metric_value("order_engine_commit_seconds_count", statement=name) for name in statements
     )
 
 
-def test_a_lone_client_has_its_history_with_one_query(
+def test_the_history_for_a_single_client_takes_one_query(
     databases: Databases, stores: Stores, orders: Orders
 ) -> None:
     async def work(address: str) -> None:
@@ -80,7 +81,7 @@ def test_two_thousand_clients_that_connect_at_once_share_their_queries(
         async with open_socket(
             address,
             order_id,
-            additional_headers={"Authorization": f"Bearer {key}"},
+            additional_headers=bearer_header(key),
             open_timeout=WITHIN_S,
             compression=None,
         ) as socket:
@@ -103,17 +104,17 @@ def test_two_thousand_clients_that_connect_at_once_share_their_queries(
         run(work(address))
 
 
-def test_clients_that_flap_see_each_event_once(
+def test_clients_that_reconnect_often_see_each_event_once(
     databases: Databases,
     stores: Stores,
     orders: Orders,
     announcer: Announcer,
 ) -> None:
-    """Sockets break at any moment, on this side or that; half of all events are lost or repeated."""
+    """Either side may close a socket at any time; half of all events are lost or repeated."""
     rng = random.Random(2)
     logs: dict[tuple[str, UUID], list[Frame]] = {}
 
-    async def flap(address: str, client: str, order: DrivenOrder) -> None:
+    async def follow_one(address: str, client: str, order: DrivenOrder) -> None:
         frames = logs[client, order.order_id] = []
         while not frames or frames[-1].status not in FINAL:
             with suppress(ConnectionClosed):
@@ -121,12 +122,12 @@ def test_clients_that_flap_see_each_event_once(
                     address, order.order_id, f"?after={len(frames)}", close_timeout=0.1
                 ) as socket:
                     for _ in range(rng.randint(1, 3)):
-                        [sent] = await next_messages(socket, 1)
-                        frames.append(Frame(seq=sent["seq"], status=S(sent["status"])))
+                        [message] = await next_messages(socket, 1)
+                        frames.append(Frame(seq=message["seq"], status=S(message["status"])))
                     if rng.random() < 0.5:
                         socket.transport.abort()
 
-    async def flap_many(address: str, client: str, placed: Sequence[DrivenOrder]) -> None:
+    async def follow_many(address: str, client: str, placed: Sequence[DrivenOrder]) -> None:
         for order in placed:
             logs[client, order.order_id] = []
         open_ids = {str(order.order_id) for order in placed}
@@ -137,12 +138,12 @@ def test_clients_that_flap_see_each_event_once(
                         seen = len(logs[client, UUID(order_id)])
                         await send_command(socket, "subscribe", order_id, after=seen)
                     for _ in range(rng.randint(1, 20)):
-                        [said] = await next_messages(socket, 1)
-                        if said.get("type") == "end":
-                            open_ids.discard(said["orderId"])
+                        [message] = await next_messages(socket, 1)
+                        if message.get("type") == "end":
+                            open_ids.discard(message["orderId"])
                         else:
-                            frame = Frame(seq=said["seq"], status=S(said["status"]))
-                            logs[client, UUID(said["orderId"])].append(frame)
+                            frame = Frame(seq=message["seq"], status=S(message["status"]))
+                            logs[client, UUID(message["orderId"])].append(frame)
                         if not open_ids:
                             break
                     if rng.random() < 0.5:
@@ -157,8 +158,8 @@ def test_clients_that_flap_see_each_event_once(
 
     async def work(address: str) -> None:
         placed = await asyncio.gather(*(place_order(orders) for _ in range(20)))
-        clients = [flap(address, f"one {n}", placed[n % 20]) for n in range(60)]
-        clients += [flap_many(address, f"many {n}", placed) for n in range(10)]
+        clients = [follow_one(address, f"one {n}", placed[n % 20]) for n in range(60)]
+        clients += [follow_many(address, f"many {n}", placed) for n in range(10)]
         following = [asyncio.create_task(client) for client in clients]
         await asyncio.gather(*(advance(order) for order in placed))
         await asyncio.gather(*following)

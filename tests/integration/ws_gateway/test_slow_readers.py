@@ -1,4 +1,4 @@
-"""Clients that do not read: what is kept for them is bounded, and nobody else waits for them."""
+"""Clients that do not read: their buffers are bounded and the other clients do not wait."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ BOUNDS = ("frames", "bytes", "time")
 
 
 class SlowClient:
-    """A client that says a lot, and reads nothing of what it is sent."""
+    """A client that sends many commands and does not read the answers."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.partition(":")
@@ -46,19 +46,19 @@ class SlowClient:
         self._unsent = b""
         self.protocol.send_request(self.protocol.connect())
         self._send()
-        while not self.protocol.events_received():  # the handshake is all that it reads
+        while not self.protocol.events_received():  # it reads only the handshake
             self.protocol.receive_data(self.socket.recv(4_096))
         self.socket.settimeout(SEND_WITHIN_S)
 
     def subscribe(self, *order_ids: OrderId) -> None:
-        """Raises TimeoutError while the other side does not read; then the rest goes first."""
+        """Raises TimeoutError while the server does not read; the next call sends the rest."""
         for order_id in () if self._unsent else order_ids:
-            request = {"op": "subscribe", "orderId": str(order_id)}
-            self.protocol.send_text(json.dumps(request).encode())
+            command = {"op": "subscribe", "orderId": str(order_id)}
+            self.protocol.send_text(json.dumps(command).encode())
         self._send()
 
-    def read_to_the_end(self) -> None:
-        """Returns when the other side has gone, whatever it has left behind."""
+    def discard_to_close(self) -> None:
+        """Discards what the server has sent; returns when it has closed the connection."""
         self.socket.settimeout(30)
         with suppress(ConnectionError):
             while self.socket.recv(65_536):
@@ -88,23 +88,26 @@ def closed(code: int) -> float:
 
 
 async def flood(client: SlowClient, placed: list[DrivenOrder]) -> None:
-    """Asks for the same histories again and again, until the gateway has had enough."""
+    """Subscribes to the same orders again and again, until the ws-gateway closes the client."""
     before = slow_readers()
 
-    def ask_again() -> bool:
+    def subscribe_again() -> bool:
         with suppress(OSError):
             client.subscribe(*(order.order_id for order in placed))
         return slow_readers() == before + 1
 
-    await until(ask_again, timeout_s=60)
+    await until(subscribe_again, timeout_s=60)
 
 
-def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
+def test_a_client_that_does_not_read_is_closed_and_the_others_get_all_events(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
         placed = await asyncio.gather(*(place_order(orders, at=S.SUBMITTED) for _ in range(ORDERS)))
-        cut_off, told = metric_value("order_engine_ws_connections_cut_off_total"), closed(4408)
+        cut_off, closed_before = (
+            metric_value("order_engine_ws_connections_cut_off_total"),
+            closed(4408),
+        )
         other = await place_order(orders)
         with open_slow_client(pubsub_gateway) as slow:
             async with (
@@ -118,21 +121,21 @@ def test_a_client_that_does_not_read_is_closed_and_the_others_get_everything(
                 await announcer.announce(*await other.advance(to=S.CONFIRMED))
                 assert await read_to_close(one) == ([1, 2, 3, 4, 5], 1000)
                 await flooding
-                await until(lambda: closed(4408) == told + 1)
+                await until(lambda: closed(4408) == closed_before + 1)
                 await until(
                     lambda: metric_value("order_engine_ws_connections_cut_off_total") == cut_off + 1
                 )
-                await asyncio.to_thread(slow.read_to_the_end)
+                await asyncio.to_thread(slow.discard_to_close)
                 for order in placed:
                     await announcer.announce(*await order.advance(to=S.CONFIRMED))
-                said = await next_messages(many, 2 * ORDERS)
+                messages = await next_messages(many, 2 * ORDERS)
 
-        assert sorted(each.get("seq", 0) for each in said) == [0] * ORDERS + [5] * ORDERS
+        assert sorted(each.get("seq", 0) for each in messages) == [0] * ORDERS + [5] * ORDERS
 
     run(work())
 
 
-def test_a_slow_client_that_comes_again_has_lost_nothing(
+def test_a_slow_client_that_reconnects_has_lost_no_event(
     pubsub_gateway: str, orders: Orders
 ) -> None:
     async def work() -> None:
@@ -145,13 +148,13 @@ def test_a_slow_client_that_comes_again_has_lost_nothing(
             frames = await next_messages(socket, 4 * ORDERS)
 
         for order in placed:
-            mine = [each["seq"] for each in frames if each["orderId"] == str(order.order_id)]
-            assert mine == [1, 2, 3, 4]
+            seqs = [each["seq"] for each in frames if each["orderId"] == str(order.order_id)]
+            assert seqs == [1, 2, 3, 4]
 
     run(work())
 
 
-def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
+def test_the_buffer_for_a_client_that_does_not_read_is_bounded(
     pubsub_gateway: str, orders: Orders
 ) -> None:
     async def work() -> None:
@@ -160,26 +163,27 @@ def test_what_is_kept_for_a_client_that_does_not_read_is_bounded(
         with open_slow_client(pubsub_gateway) as slow:
             await flood(slow, placed)
 
-        # 64 KiB that the kernel doubles, 16 KiB of ours, some KiB of the client's, by 150 a frame
+        # buffers: 64 KiB that the kernel doubles, 16 KiB in the server, a few KiB in the client;
+        # a frame has about 150 bytes
         assert metric_value("order_engine_ws_frames_sent_total") - before < 3_000
 
     run(work())
 
 
-def test_a_big_history_is_read_to_its_end(
+def test_a_large_history_is_sent_completely(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis
 ) -> None:
     async def work() -> None:
         placed = await asyncio.gather(*(place_order(orders, at=S.CONFIRMED) for _ in range(500)))
         before = slow_readers()
         async with open_multiplexed_socket(pubsub_gateway) as socket:
-            asking = asyncio.gather(
+            sending = asyncio.gather(
                 *(send_command(socket, "subscribe", order.order_id) for order in placed)
             )
-            said = await next_messages(socket, 500 * 6)
-            await asking
+            messages = await next_messages(socket, 500 * 6)
+            await sending
 
-        assert sum(each.get("type") == "end" for each in said) == 500
+        assert sum(each.get("type") == "end" for each in messages) == 500
         assert slow_readers() == before
 
     run(work())

@@ -1,4 +1,4 @@
-"""Streams of one order: real sockets, real PostgreSQL behind, and Redis in every state."""
+"""The stream of one order, with real sockets, PostgreSQL and Redis."""
 
 import asyncio
 import json
@@ -40,10 +40,10 @@ from support.wires import a_wire
 S = OrderStatus
 
 
-# From the first event to the last
+# From the first event to the final one
 
 
-def test_a_client_gets_the_history_and_then_what_happens(
+def test_a_client_gets_the_history_and_then_each_new_event(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -108,7 +108,9 @@ def test_a_failure_has_a_reason_and_ends_the_stream(
     run(work())
 
 
-def test_a_late_client_gets_everything_at_once(pubsub_gateway: str, orders: Orders) -> None:
+def test_a_client_of_a_final_order_gets_all_events_at_once(
+    pubsub_gateway: str, orders: Orders
+) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
         async with open_socket(pubsub_gateway, order.order_id) as socket:
@@ -117,7 +119,7 @@ def test_a_late_client_gets_everything_at_once(pubsub_gateway: str, orders: Orde
     run(work())
 
 
-# In order, each once
+# Each event once and in order
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_a_late_client_gets_everything_at_once(pubsub_gateway: str, orders: Orde
     ],
     ids=str,
 )
-def test_frames_come_in_order_however_their_events_are_published(
+def test_frames_are_sent_in_order_when_events_are_published_in_any_order(
     pubsub_gateway: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
@@ -151,7 +153,7 @@ def test_frames_come_in_order_however_their_events_are_published(
 
 
 @pytest.mark.parametrize("lost", [{2}, {3}, {2, 4}, {2, 3, 4}], ids=str)
-def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
+def test_a_gap_is_filled_when_the_next_event_arrives(
     pubsub_gateway: str, orders: Orders, announcer: Announcer, lost: set[int]
 ) -> None:
     async def work() -> None:
@@ -173,7 +175,7 @@ def test_a_gap_is_filled_as_soon_as_the_next_event_comes(
 
 
 @pytest.mark.parametrize("published", [[], [2], [2, 3, 4], [3]], ids=str)
-def test_an_event_that_is_never_published_comes_by_the_position_check(
+def test_the_position_check_finds_events_that_were_not_published(
     checking_gateway: str, orders: Orders, announcer: Announcer, published: list[int]
 ) -> None:
     async def work() -> None:
@@ -189,7 +191,7 @@ def test_an_event_that_is_never_published_comes_by_the_position_check(
     run(work())
 
 
-def test_the_position_check_outlives_a_locked_table(
+def test_the_position_check_continues_after_a_locked_table(
     databases: Databases, checking_gateway: str, orders: Orders
 ) -> None:
     async def work() -> None:
@@ -198,7 +200,7 @@ def test_the_position_check_outlives_a_locked_table(
             await next_messages(socket, 1)
             with locked_orders(databases.orders_url):
                 await until(lambda: waiting_for_lock(databases.orders_url) > 0)
-                await until(lambda: waiting_for_lock(databases.orders_url) == 0)  # refused
+                await until(lambda: waiting_for_lock(databases.orders_url) == 0)  # lock timeout
             await order.advance(to=S.CONFIRMED)
 
             assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
@@ -206,7 +208,7 @@ def test_the_position_check_outlives_a_locked_table(
     run(work())
 
 
-def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
+def test_an_event_that_arrives_while_the_history_is_read_is_not_lost(
     databases: Databases,
     stores: Stores,
     orders: Orders,
@@ -219,10 +221,10 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
             gateway = subscribed_ws_gateway(wire.url, stores.redis_url, ws_position_check_s=NEVER_S)
             async with entered_in_thread(gateway) as address:
                 async with open_socket(address, other.order_id) as socket:
-                    await next_messages(socket, 1)  # the connection to PostgreSQL stands
+                    await next_messages(socket, 1)  # the ws-gateway is connected to PostgreSQL
                 wire.hold()
                 async with open_socket(address, order.order_id) as socket:
-                    await until(lambda: wire.held_bytes > 0)  # PostgreSQL has read
+                    await until(lambda: wire.held_bytes > 0)  # PostgreSQL has answered
                     await announcer.announce(await order.move(S.ROUTING))
                     await announcer.wait_until_received(order.order_id)
                     wire.release()
@@ -234,11 +236,11 @@ def test_an_event_that_comes_while_the_history_is_read_is_not_lost(
     run(work())
 
 
-# Coming again
+# Reconnecting
 
 
 @pytest.mark.parametrize("after", range(6))
-def test_a_client_that_comes_again_gets_what_it_has_not_seen(
+def test_a_client_that_reconnects_gets_the_events_after_its_seq(
     pubsub_gateway: str, orders: Orders, after: int
 ) -> None:
     async def work() -> None:
@@ -259,7 +261,7 @@ def test_an_after_beyond_the_last_seq_gets_no_frames(pubsub_gateway: str, orders
 
 
 @pytest.mark.parametrize(("after", "seqs"), [(2, [3, 4, 5]), (3, [4, 5]), (5, []), (9, [])])
-def test_a_client_that_is_ahead_of_the_order_waits_for_it(
+def test_a_client_ahead_of_the_order_gets_only_the_later_events(
     checking_gateway: str, orders: Orders, broker: redis.Redis, after: int, seqs: list[int]
 ) -> None:
     async def work() -> None:
@@ -273,7 +275,7 @@ def test_a_client_that_is_ahead_of_the_order_waits_for_it(
     run(work())
 
 
-def test_a_client_that_comes_and_goes_sees_each_event_once(
+def test_a_client_that_reconnects_often_sees_each_event_once(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -291,10 +293,10 @@ def test_a_client_that_comes_and_goes_sees_each_event_once(
     run(work())
 
 
-# Many
+# Many clients
 
 
-def test_all_clients_of_an_order_get_the_same_over_one_subscription(
+def test_all_clients_of_an_order_share_one_subscription(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -316,7 +318,7 @@ def test_all_clients_of_an_order_get_the_same_over_one_subscription(
     run(work())
 
 
-def test_two_hundred_clients_of_fifty_orders_all_get_everything(
+def test_two_hundred_clients_of_fifty_orders_get_all_events(
     checking_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     rng = random.Random(1)
@@ -326,10 +328,10 @@ def test_two_hundred_clients_of_fifty_orders_all_get_everything(
             return await read_to_close(socket)
 
     async def advance(order: DrivenOrder) -> None:
-        """Loses, repeats and shuffles what it publishes."""
+        """Loses, repeats and shuffles the events that it publishes."""
         events = await order.advance(to=S.CONFIRMED)
-        told = [event for event in events for _ in range(rng.choice((0, 1, 1, 2)))]
-        await announcer.announce(*rng.sample(told, len(told)))
+        published = [event for event in events for _ in range(rng.choice((0, 1, 1, 2)))]
+        await announcer.announce(*rng.sample(published, len(published)))
 
     async def work() -> None:
         placed = await asyncio.gather(*(place_order(orders) for _ in range(50)))
@@ -341,7 +343,7 @@ def test_two_hundred_clients_of_fifty_orders_all_get_everything(
     run(work())
 
 
-def test_a_client_that_vanishes_leaves_nothing_behind(
+def test_a_client_that_disconnects_abruptly_is_unsubscribed(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis
 ) -> None:
     async def work() -> None:
@@ -358,7 +360,7 @@ def test_a_client_that_vanishes_leaves_nothing_behind(
     run(work())
 
 
-def test_a_client_that_vanishes_takes_nothing_from_the_others(
+def test_a_client_that_disconnects_abruptly_does_not_affect_the_others(
     pubsub_gateway: str, orders: Orders, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -379,13 +381,13 @@ def test_a_client_that_vanishes_takes_nothing_from_the_others(
     run(work())
 
 
-# What is refused
+# Invalid requests, and messages of clients
 
 
 @pytest.mark.parametrize(
     "order_id", [UNKNOWN, "42", f"{{{UNKNOWN}}}", f"urn:uuid:{UNKNOWN}", UNKNOWN.replace("-", "")]
 )
-def test_an_id_that_names_no_order_closes_with_4404(
+def test_an_unknown_id_closes_with_4404(
     pubsub_gateway: str, broker: redis.Redis, order_id: str
 ) -> None:
     async def work() -> None:
@@ -396,7 +398,7 @@ def test_an_id_that_names_no_order_closes_with_4404(
     run(work())
 
 
-def test_an_id_may_be_written_in_capitals(pubsub_gateway: str, orders: Orders) -> None:
+def test_an_id_may_be_in_upper_case(pubsub_gateway: str, orders: Orders) -> None:
     async def work() -> None:
         order = await place_order(orders, at=S.CONFIRMED)
         async with open_socket(pubsub_gateway, str(order.order_id).upper()) as socket:
@@ -447,7 +449,7 @@ def test_a_message_above_the_limit_closes_the_socket(pubsub_gateway: str, orders
     run(work())
 
 
-def test_an_idle_client_is_pinged_and_still_gets_what_happens(
+def test_an_idle_client_is_pinged_and_gets_new_events(
     databases: Databases, stores: Stores, orders: Orders, announcer: Announcer
 ) -> None:
     async def work(address: str) -> None:
@@ -467,10 +469,10 @@ def test_an_idle_client_is_pinged_and_still_gets_what_happens(
         run(work(address))
 
 
-# Stores away
+# Stores that do not answer
 
 
-def test_without_redis_clients_still_get_everything(databases: Databases, orders: Orders) -> None:
+def test_without_redis_clients_get_all_events(databases: Databases, orders: Orders) -> None:
     async def work(address: str) -> None:
         order = await place_order(orders)
         async with open_socket(address, order.order_id) as socket:
@@ -491,7 +493,7 @@ def test_without_redis_clients_still_get_everything(databases: Databases, orders
         run(work(address))
 
 
-def test_a_cut_subscription_loses_nothing_and_comes_back(
+def test_a_lost_subscription_is_restored_and_loses_no_event(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str, client: redis.Redis) -> None:
@@ -513,50 +515,50 @@ def test_a_cut_subscription_loses_nothing_and_comes_back(
         publisher.close()
 
     with (
-        redis_process(tmp_path) as own,
-        own.client() as client,
+        redis_process(tmp_path) as redis_server,
+        redis_server.client() as client,
         subscribed_ws_gateway(
-            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+            databases.orders_url, redis_server.url, ws_position_check_s=OFTEN_S
         ) as address,
     ):
         run(work(address, client))
 
 
-def test_the_loss_of_redis_is_noticed_at_once(
+def test_the_loss_of_redis_is_detected_at_once(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
-    async def work(address: str, own: RedisProcess) -> None:
+    async def work(address: str, redis_server: RedisProcess) -> None:
         order = await place_order(orders)
         async with open_socket(address, order.order_id) as socket:
             await next_messages(socket, 1)
-            own.kill()
+            redis_server.kill()
             await order.advance(to=S.CONFIRMED)
 
-            # the next position check is an hour away, unless somebody has noticed
+            # without a detected loss, the next position check is an hour away
             assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
 
     with (
-        redis_process(tmp_path) as own,
+        redis_process(tmp_path) as redis_server,
         subscribed_ws_gateway(
-            databases.orders_url, own.url, ws_position_check_s=NEVER_S
+            databases.orders_url, redis_server.url, ws_position_check_s=NEVER_S
         ) as address,
     ):
-        run(work(address, own))
+        run(work(address, redis_server))
 
 
-def test_a_redis_that_died_is_listened_to_again(
+def test_the_ws_gateway_subscribes_again_when_redis_restarts(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
-    async def work(address: str, own: RedisProcess) -> None:
+    async def work(address: str, redis_server: RedisProcess) -> None:
         order = await place_order(orders)
         async with open_socket(address, order.order_id) as socket:
             await next_messages(socket, 1)
-            own.kill()
+            redis_server.kill()
             await order.move(S.ROUTING)
             async with asyncio.timeout(3):
                 [missed] = await next_messages(socket, 1)
-            await asyncio.to_thread(own.start)
-            with own.client() as client:
+            await asyncio.to_thread(redis_server.start)
+            with redis_server.client() as client:
                 await until(lambda: subscriber_count(client, channel(order.order_id)) == 1)
                 publisher = Publisher(client)
                 announcer = Announcer(publisher, read_seal(databases.orders_url))
@@ -566,22 +568,22 @@ def test_a_redis_that_died_is_listened_to_again(
             assert missed["seq"] == 2
 
     with (
-        redis_process(tmp_path) as own,
+        redis_process(tmp_path) as redis_server,
         subscribed_ws_gateway(
-            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+            databases.orders_url, redis_server.url, ws_position_check_s=OFTEN_S
         ) as address,
     ):
-        run(work(address, own))
+        run(work(address, redis_server))
 
 
-def test_while_redis_is_frozen_clients_come_and_get_everything(
+def test_clients_get_all_events_while_redis_is_frozen(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
-    async def work(address: str, own: RedisProcess) -> None:
+    async def work(address: str, redis_server: RedisProcess) -> None:
         followed, other = await place_order(orders), await place_order(orders, at=S.BUILDING)
         async with open_socket(address, followed.order_id) as socket:
             await next_messages(socket, 1)
-            own.freeze()
+            redis_server.freeze()
             await followed.advance(to=S.CONFIRMED)
             async with asyncio.timeout(3):
                 assert await read_to_close(socket) == ([2, 3, 4, 5], 1000)
@@ -591,15 +593,15 @@ def test_while_redis_is_frozen_clients_come_and_get_everything(
 
             assert [each["seq"] for each in history] == [1, 2, 3]
             assert await read_to_close(late) == ([4, 5], 1000)
-        own.thaw()
+        redis_server.thaw()
 
     with (
-        redis_process(tmp_path) as own,
+        redis_process(tmp_path) as redis_server,
         subscribed_ws_gateway(
-            databases.orders_url, own.url, ws_position_check_s=OFTEN_S
+            databases.orders_url, redis_server.url, ws_position_check_s=OFTEN_S
         ) as address,
     ):
-        run(work(address, own))
+        run(work(address, redis_server))
 
 
 def test_without_postgresql_a_client_is_asked_to_reconnect(stores: Stores) -> None:
@@ -608,8 +610,8 @@ def test_without_postgresql_a_client_is_asked_to_reconnect(stores: Stores) -> No
             assert await read_to_close(socket) == ([], 1012)
 
     with a_closed_port() as port:
-        away = f"postgresql://nobody@127.0.0.1:{port}/orders"
-        with running_ws_gateway(away, stores.redis_url) as (address, _):
+        unreachable_url = f"postgresql://nobody@127.0.0.1:{port}/orders"
+        with running_ws_gateway(unreachable_url, stores.redis_url) as (address, _):
             run(work(address))
 
 

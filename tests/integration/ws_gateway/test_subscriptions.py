@@ -9,15 +9,14 @@ from support.stores import Stores
 from support.streaming import run, until
 
 
-def test_an_order_that_was_left_before_redis_confirmed_it_is_forgotten(stores: Stores) -> None:
+def test_an_order_that_is_unsubscribed_before_redis_confirms_it_is_removed(stores: Stores) -> None:
     async def work() -> None:
         client = async_redis_client(stores.redis_url)
         subscriptions = Subscriptions(client, lambda _order_id, _message: None)
         running = asyncio.create_task(subscriptions.run())
         await until(lambda: subscriptions.connected)
-        for turns in range(
-            100
-        ):  # of the loop: in some of them the order is told, not yet confirmed
+        # in some of these turns of the event loop Redis has the command but has not confirmed it
+        for turns in range(100):
             left = OrderId(uuid4())
             following = asyncio.create_task(subscriptions.subscribe(left))
             for _ in range(turns % 10 + 1):

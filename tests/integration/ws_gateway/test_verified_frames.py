@@ -1,4 +1,4 @@
-"""What others than us write to Redis: a client never sees it."""
+"""A client never sees what other programs write to Redis."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ FOREIGN_SEAL = Seal(bytes(32))
 
 
 def a_forgery(order: DrivenOrder) -> str:
-    """The next event, made up."""
+    """A forged frame of the next event."""
     return json.dumps(
         {
             "orderId": str(order.order_id),
@@ -52,9 +52,9 @@ def text_of(event: OrderEvent) -> str:
 @pytest.mark.parametrize(
     "seal",
     ["", "0" * 32, "-" * 32, "z" * 32, FOREIGN_SEAL.close("")[:32]],
-    ids=["none", "zeros", "locked", "no hex", "of nothing"],
+    ids=["none", "zeros", "locked", "not hex", "foreign seal of nothing"],
 )
-def test_a_frame_without_our_seal_is_never_seen(
+def test_a_frame_without_a_valid_seal_is_never_sent(
     pubsub_gateway: str,
     orders: Orders,
     broker: redis.Redis,
@@ -64,12 +64,12 @@ def test_a_frame_without_our_seal_is_never_seen(
 ) -> None:
     async def work() -> None:
         order = await place_order(orders)
-        opening = (
+        connection = (
             open_multiplexed_socket(pubsub_gateway)
             if is_multiplexed
             else open_socket(pubsub_gateway, order.order_id)
         )
-        async with opening as socket:
+        async with connection as socket:
             if is_multiplexed:
                 await send_command(socket, "subscribe", order.order_id)
             await next_messages(socket, 1)
@@ -84,7 +84,7 @@ def test_a_frame_without_our_seal_is_never_seen(
     run(work())
 
 
-def test_a_frame_with_a_foreign_seal_is_never_seen(
+def test_a_frame_with_a_foreign_seal_is_never_sent(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -99,7 +99,7 @@ def test_a_frame_with_a_foreign_seal_is_never_seen(
     run(work())
 
 
-def test_a_frame_that_was_changed_on_its_way_is_never_seen(
+def test_a_frame_that_was_modified_is_never_sent(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -118,7 +118,7 @@ def test_a_frame_that_was_changed_on_its_way_is_never_seen(
     run(work())
 
 
-def test_a_frame_that_is_sent_again_is_not_seen_again(
+def test_a_frame_that_is_published_again_is_not_sent_again(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -135,7 +135,7 @@ def test_a_frame_that_is_sent_again_is_not_seen_again(
     run(work())
 
 
-def test_a_frame_on_the_channel_of_another_order_is_never_seen(
+def test_a_frame_on_the_channel_of_another_order_is_never_sent(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -157,7 +157,7 @@ def test_a_frame_on_the_channel_of_another_order_is_never_seen(
     run(work())
 
 
-def test_a_frame_is_passed_on_as_it_came(
+def test_a_frame_is_sent_unchanged(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer
 ) -> None:
     async def work() -> None:
@@ -179,7 +179,7 @@ UNREADABLE = [
     "[]",
     '{"seq": 2}',
     '{"seq": "2", "status": "routing", "timestamp": "2026-01-31T12:00:00.000Z"}',
-    '{"seq": 2, "status": "unheard of", "timestamp": "2026-01-31T12:00:00.000Z"}',
+    '{"seq": 2, "status": "unknown", "timestamp": "2026-01-31T12:00:00.000Z"}',
     '{"seq": 2, "status": "routing", "timestamp": "noon"}',
     "[" * 100_000,
     '{"seq": 2, "status": "routing", "timestamp": "0001-01-01T00:00:00"}',
@@ -188,7 +188,7 @@ UNREADABLE = [
 
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=lambda text: text[:40])
-def test_what_cannot_be_read_is_dropped_and_the_next_event_arrives(
+def test_an_unreadable_frame_is_dropped_and_the_next_event_arrives(
     pubsub_gateway: str, orders: Orders, broker: redis.Redis, announcer: Announcer, text: str
 ) -> None:
     async def work() -> None:
