@@ -12,8 +12,11 @@ from starlette.applications import Starlette
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from order_engine.execution.accounts.api_keys import ApiKeys
+from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.event import OrderEvent
-from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.ids import AccountId, OrderId
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.messages.frames import frame
 from order_engine.execution.messages.publisher import Publisher, channel
 from order_engine.execution.messages.seals import Seal
@@ -22,6 +25,7 @@ from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.ws_gateway.app import ws_gateway_app
 from order_engine.ws_gateway.subscriptions import HEARTBEAT_CHANNEL
 from support.evidence import rows
+from support.gateways import bearer_header
 from support.serving import running
 from support.waiting import wait_until
 
@@ -112,6 +116,22 @@ def open_socket(address: str, order_id: object, query: str = "", **options: Any)
 
 def open_multiplexed_socket(address: str, query: str = "", **options: Any) -> connect:
     return connect(f"ws://{address}/api/stream{query}", proxy=None, **options)
+
+
+def open_unknown_order(address: str, query: str = "", **options: Any) -> connect:
+    """A socket that an admitted client gets closed with 4404."""
+    return open_socket(address, UNKNOWN, query, **options)
+
+
+def with_key(key: str) -> dict[str, Any]:
+    """The options that open a socket with an API key."""
+    return {"additional_headers": bearer_header(key)}
+
+
+async def create_key(keys: ApiKeys, account_id: AccountId = LOCAL_ACCOUNT, *scopes: Scope) -> str:
+    """The secret of a new API key, with the scope `read` unless `scopes` are given."""
+    _, secret = await keys.make(account_id, scopes or {Scope.READ})
+    return secret
 
 
 async def send_command(socket: ClientConnection, op: str, order_id: object, **fields: Any) -> None:

@@ -2,66 +2,45 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx2
 import pytest
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
 from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.ids import AccountId
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.repository import Orders
-from order_engine.execution.settings import WsGatewaySettings
-from order_engine.serving.server import serving, serving_public
-from order_engine.ws_gateway.app import ws_gateway_app
 from support.driven_orders import place_order
 from support.evidence import rows
-from support.gateways import bearer_header
-from support.ports import free_port
 from support.stores import Databases, Stores, execute
 from support.streaming import (
     NEVER_S,
-    UNKNOWN,
     close_code,
-    metric_value,
+    create_key,
     next_messages,
     next_seqs,
     open_multiplexed_socket,
     open_socket,
+    open_unknown_order,
     read_to_close,
     run,
     running_ws_gateway,
     send_command,
     subscribed_ws_gateway,
-    until,
+    with_key,
 )
 
 S = OrderStatus
-OWNER, OTHER_ACCOUNT = AccountId("local"), AccountId("mallory")
+OTHER_ACCOUNT = AccountId("mallory")
 
 OpenStream = Callable[..., connect]
 
-
-def open_unknown_order(address: str, query: str = "", **options: Any) -> connect:
-    return open_socket(address, UNKNOWN, query, **options)
-
-
 both_streams = pytest.mark.parametrize("open_stream", [open_unknown_order, open_multiplexed_socket])
-
-
-def with_key(key: str) -> dict[str, Any]:
-    return {"additional_headers": bearer_header(key)}
-
-
-async def create_key(keys: ApiKeys, account_id: AccountId = OWNER, *scopes: Scope) -> str:
-    _, secret = await keys.make(account_id, scopes or {Scope.READ})
-    return secret
 
 
 # Keys
@@ -111,7 +90,7 @@ def test_a_key_without_the_scope_read_is_closed_with_4403(
     gateway_with_keys: str, keys: ApiKeys, open_stream: OpenStream, scopes: list[Scope]
 ) -> None:
     async def work() -> None:
-        key = await create_key(keys, OWNER, *scopes)
+        key = await create_key(keys, LOCAL_ACCOUNT, *scopes)
 
         assert await close_code(open_stream(gateway_with_keys, **with_key(key))) == 4403
 
@@ -214,7 +193,9 @@ def test_revoking_a_key_closes_its_open_sockets_only(
 # Stream tokens
 
 
-async def issue_token(keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = OWNER) -> str:
+async def issue_token(
+    keys: ApiKeys, tokens: StreamTokens, account_id: AccountId = LOCAL_ACCOUNT
+) -> str:
     caller = await keys.caller(await create_key(keys, account_id))
     assert caller is not None
     return await tokens.issue(caller)
@@ -354,146 +335,6 @@ def test_all_origins_are_allowed_by_an_asterisk(
 
     with subscribed_ws_gateway(databases.orders_url, stores.redis_url, cors_origins="*") as address:
         run(work(address))
-
-
-# Connection limits
-
-
-@pytest.mark.parametrize(
-    ("limit", "setting"),
-    [
-        ("process", "ws_connections_max"),
-        ("address", "ws_connections_per_address"),
-        ("key", "ws_connections_per_key"),
-    ],
-)
-def test_a_socket_above_a_limit_is_closed_with_4429_until_another_closes(
-    databases: Databases, stores: Stores, keys: ApiKeys, limit: str, setting: str
-) -> None:
-    async def work(address: str) -> None:
-        key = await create_key(keys)
-        refused = metric_value("order_engine_ws_connections_refused_total", limit=limit)
-        async with AsyncExitStack() as stack:
-            sockets = [
-                await stack.enter_async_context(open_multiplexed_socket(address, **with_key(key)))
-                for _ in range(3)
-            ]
-            for socket in sockets:
-                await send_command(socket, "subscribe", "x")
-                await next_messages(socket, 1)
-            open_sockets = metric_value("order_engine_ws_connections")
-            assert await close_code(open_multiplexed_socket(address, **with_key(key))) == 4429
-            assert (
-                metric_value("order_engine_ws_connections_refused_total", limit=limit)
-                == refused + 1
-            )
-            await sockets[0].close()
-            await until(lambda: metric_value("order_engine_ws_connections") == open_sockets - 1)
-            async with open_multiplexed_socket(address, **with_key(key)) as socket:
-                await send_command(socket, "subscribe", "x")
-                await next_messages(socket, 1)
-
-    with subscribed_ws_gateway(
-        databases.orders_url, stores.redis_url, auth="keys", **{setting: 3}
-    ) as address:
-        run(work(address))
-
-
-@pytest.mark.parametrize(("spare", "answer"), [(0, 503), (1, 4429)])
-def test_a_socket_above_the_process_limit_still_gets_its_close_code(
-    databases: Databases,
-    stores: Stores,
-    spare: int,
-    answer: int,
-) -> None:
-    port = free_port()
-    settings = WsGatewaySettings(
-        _env_file=None,
-        database_url=databases.orders_url,
-        redis_url=stores.redis_url,
-        ws_connections_max=2,
-    )
-
-    async def work() -> None:
-        address = f"127.0.0.1:{port}"
-        served = serving_public(
-            ws_gateway_app(settings), host="127.0.0.1", port=port, connections_max=2 + spare
-        )
-        async with served, AsyncExitStack() as stack:
-            for _ in range(2):
-                socket = await stack.enter_async_context(open_multiplexed_socket(address))
-                await send_command(socket, "subscribe", "x")
-                await next_messages(socket, 1)
-
-            assert await refusal_of(open_multiplexed_socket(address)) == answer
-
-    run(work())
-
-
-async def refusal_of(connection: connect) -> int | None:
-    """The code that the socket is closed with, or the HTTP status that refuses its handshake."""
-    try:
-        return await close_code(connection)
-    except InvalidStatus as refused:
-        return refused.response.status_code
-
-
-def test_the_limit_of_a_key_does_not_affect_another_key(
-    databases: Databases, stores: Stores, keys: ApiKeys
-) -> None:
-    async def work(address: str) -> None:
-        full_key, other_key = await create_key(keys), await create_key(keys)
-        async with open_multiplexed_socket(address, **with_key(full_key)) as socket:
-            await send_command(socket, "subscribe", "x")
-            await next_messages(socket, 1)
-            assert await close_code(open_multiplexed_socket(address, **with_key(full_key))) == 4429
-            assert await close_code(open_unknown_order(address, **with_key(other_key))) == 4404
-
-    with subscribed_ws_gateway(
-        databases.orders_url, stores.redis_url, auth="keys", ws_connections_per_key=1
-    ) as address:
-        run(work(address))
-
-
-@pytest.mark.parametrize(
-    ("trusted", "second", "code"),
-    [
-        ((), "192.0.2.2", 4429),
-        (("192.0.2.0/24",), "192.0.2.2", 4429),
-        (("127.0.0.1",), "192.0.2.2", 4404),
-        (("127.0.0.1",), "192.0.2.1", 4429),
-        (("127.0.0.1",), "192.0.2.2, 192.0.2.1", 4429),
-        (("127.0.0.0/8", "10.0.0.1"), "192.0.2.1, 10.0.0.1", 4429),
-        (("*",), "192.0.2.2", 4404),
-    ],
-)
-def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
-    databases: Databases, stores: Stores, trusted: tuple[str, ...], second: str, code: int
-) -> None:
-    settings = WsGatewaySettings(
-        _env_file=None,
-        database_url=databases.orders_url,
-        redis_url=stores.redis_url,
-        ws_connections_per_address=1,
-    )
-
-    async def work() -> None:
-        app, port = ws_gateway_app(settings), free_port()
-        async with serving(
-            app, host="127.0.0.1", port=port, lifespan=True, trusted_proxies=trusted
-        ):
-            address = f"127.0.0.1:{port}"
-            first = {"X-Forwarded-For": "192.0.2.1"}
-            async with open_multiplexed_socket(address, additional_headers=first) as socket:
-                await send_command(socket, "subscribe", "x")
-                await next_messages(socket, 1)
-                forwarded = {"X-Forwarded-For": second}
-                assert (
-                    await close_code(open_unknown_order(address, additional_headers=forwarded))
-                    == code
-                )
-
-    run(work())
 
 
 # Paths

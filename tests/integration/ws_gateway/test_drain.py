@@ -17,11 +17,13 @@ from support.ports import free_port
 from support.stores import Databases, Stores
 from support.streaming import (
     close_code,
+    next_messages,
     next_seqs,
     open_multiplexed_socket,
     open_socket,
     read_to_close,
     run,
+    subscribed_ws_gateway,
 )
 
 S = OrderStatus
@@ -58,6 +60,21 @@ def test_a_drain_closes_clients_one_by_one_while_the_others_continue(
             await registry.drain(over_s=0)
             for socket in sockets[1:]:
                 assert await read_to_close(socket) == ([], 1012)
+
+    run(work())
+
+
+def test_a_stopping_gateway_asks_its_clients_to_reconnect(
+    databases: Databases, stores: Stores, orders: Orders
+) -> None:
+    async def work() -> None:
+        order = await place_order(orders)
+        with subscribed_ws_gateway(databases.orders_url, stores.redis_url) as address:
+            socket = await open_socket(address, order.order_id)
+            await next_messages(socket, 1)
+            end = asyncio.create_task(read_to_close(socket))
+
+        assert await end == ([], 1012)
 
     run(work())
 
