@@ -1,4 +1,4 @@
-"""A small engine on a real socket that does as its script says, and remembers what it was asked."""
+"""A scripted engine on a real socket; it records the requests that it receives."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from websockets.http11 import Response as Refusal
 from order_engine.execution.domain.status import OrderStatus
 
 ORDER_ID = UUID("01900000-0000-7000-8000-000000000001")
-LIFE = [
+HAPPY_PATH = [
     OrderStatus.PENDING,
     OrderStatus.ROUTING,
     OrderStatus.BUILDING,
@@ -39,13 +39,13 @@ def run(scenario: Coroutine[Any, Any, T], *, timeout_s: float = 10) -> T:
 
 @contextmanager
 def a_closed_port() -> Iterator[str]:
-    """An address that refuses connections: bound, so that no one else gets it, and not listening."""
+    """An address that refuses connections: its port is bound but not listening."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 
-# Streams: a script is what one connection brings; a number is the HTTP status of its handshake.
+# Streams: a script is the steps of one connection, or the HTTP status of its handshake.
 
 Step = Callable[[ServerConnection], Awaitable[None]]
 Script = list[Step] | int
@@ -56,7 +56,7 @@ def frame(seq: int, **facts: str) -> Step:
         {
             "orderId": str(ORDER_ID),
             "seq": seq,
-            "status": LIFE[seq - 1],
+            "status": HAPPY_PATH[seq - 1],
             "timestamp": f"2024-01-01T00:00:0{seq}.000Z",
         }
         | facts
@@ -85,7 +85,7 @@ async def cut(connection: ServerConnection) -> None:
     connection.transport.abort()
 
 
-async def silence(connection: ServerConnection) -> None:
+async def stay_silent(connection: ServerConnection) -> None:
     await connection.wait_closed()
 
 
@@ -98,14 +98,17 @@ class FakeStream:
     url: str = ""
     paths: list[str] = field(default_factory=list)
     afters: list[int] = field(default_factory=list)
-    left: asyncio.Event = field(default_factory=asyncio.Event)
+    disconnected: asyncio.Event = field(default_factory=asyncio.Event)
     _next: dict[UUID, list[Step]] = field(default_factory=dict)
 
-    def shake_hands(self, connection: ServerConnection, handshake: Handshake) -> Refusal | None:
-        asked = urlsplit(handshake.path)
-        self.paths.append(asked.path)
-        self.afters.append(int(parse_qs(asked.query)["after"][0]))
-        script = next(self.scripts, 418)  # more connections than scripts: the client must not retry
+    def answer_handshake(
+        self, connection: ServerConnection, handshake: Handshake
+    ) -> Refusal | None:
+        url = urlsplit(handshake.path)
+        self.paths.append(url.path)
+        self.afters.append(int(parse_qs(url.query)["after"][0]))
+        # without a script left, a status that the client must not retry
+        script = next(self.scripts, 418)
         if isinstance(script, int):
             return connection.respond(script, "")
         self._next[connection.id] = script
@@ -115,14 +118,18 @@ class FakeStream:
         for step in self._next[connection.id]:
             await step(connection)
         await connection.wait_closed()
-        self.left.set()
+        self.disconnected.set()
 
 
 @asynccontextmanager
-async def fake_stream(*scripts: Script, forever: Script | None = None) -> AsyncIterator[FakeStream]:
-    """Plays one script per connection, and then `forever` on each that follows."""
-    engine = FakeStream(scripts=chain(scripts, [] if forever is None else repeat(forever)))
-    async with serve(engine.play, "127.0.0.1", 0, process_request=engine.shake_hands) as server:
+async def fake_stream(
+    *scripts: Script, repeated: Script | None = None
+) -> AsyncIterator[FakeStream]:
+    """Plays one script per connection; when none is left, plays `repeated` on each connection."""
+    engine = FakeStream(scripts=chain(scripts, [] if repeated is None else repeat(repeated)))
+    async with serve(
+        engine.play, "127.0.0.1", 0, process_request=engine.answer_handshake
+    ) as server:
         engine.url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
         yield engine
 
@@ -131,7 +138,7 @@ async def fake_stream(*scripts: Script, forever: Script | None = None) -> AsyncI
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RecordedRequest:
     method: str
     path: str
     headers: Mapping[str, str]
@@ -142,12 +149,12 @@ class Asked:
 class FakeGateway:
     answers: Iterator[Response]
     url: str
-    asked: list[Asked] = field(default_factory=list)
+    requests: list[RecordedRequest] = field(default_factory=list)
 
     async def answer(self, request: Request) -> Response:
         content = await request.body()
-        self.asked.append(
-            Asked(
+        self.requests.append(
+            RecordedRequest(
                 method=request.method,
                 path=request.url.path,
                 headers=request.headers,
@@ -159,14 +166,14 @@ class FakeGateway:
 
 @asynccontextmanager
 async def fake_gateway(*answers: Response) -> AsyncIterator[FakeGateway]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         gateway = FakeGateway(answers=iter(answers), url=url)
         app = Starlette(routes=[Route("/{path:path}", gateway.answer, methods=["GET", "POST"])])
         server = uvicorn.Server(
             uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False)
         )
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             yield gateway
         finally:

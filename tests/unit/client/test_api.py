@@ -90,15 +90,15 @@ def test_a_placed_order_is_acknowledged() -> None:
     run(scenario())
 
 
-def test_an_order_is_sent_as_the_api_names_it() -> None:
+def test_an_order_is_sent_with_the_field_names_of_the_api() -> None:
     async def scenario() -> None:
         async with fake_gateway(acknowledged()) as gateway:
             await place(gateway, min_amount_out="99.50")
 
-            (asked,) = gateway.asked
-            assert (asked.method, asked.path) == ("POST", "/api/orders/execute")
-            assert asked.headers["Content-Type"] == "application/json"
-            assert asked.body == {
+            (request,) = gateway.requests
+            assert (request.method, request.path) == ("POST", "/api/orders/execute")
+            assert request.headers["Content-Type"] == "application/json"
+            assert request.body == {
                 "tokenIn": "SOL",
                 "tokenOut": "USDC",
                 "amountIn": "100",
@@ -114,7 +114,7 @@ def test_a_minimum_that_is_not_set_is_not_sent() -> None:
         async with fake_gateway(acknowledged()) as gateway:
             await place(gateway)
 
-            assert "minAmountOut" not in gateway.asked[0].body
+            assert "minAmountOut" not in gateway.requests[0].body
 
     run(scenario())
 
@@ -128,12 +128,12 @@ def test_a_minimum_that_is_not_set_is_not_sent() -> None:
         ("007.0", "007.0"),
     ],
 )
-def test_an_amount_is_sent_in_full_digits(amount: Decimal | str, sent: str) -> None:
+def test_an_amount_is_sent_without_an_exponent(amount: Decimal | str, sent: str) -> None:
     async def scenario() -> None:
         async with fake_gateway(acknowledged()) as gateway:
             await place(gateway, amount_in=amount)
 
-            assert gateway.asked[0].body["amountIn"] == sent
+            assert gateway.requests[0].body["amountIn"] == sent
 
     run(scenario())
 
@@ -143,22 +143,22 @@ def test_the_idempotency_key_is_sent() -> None:
         async with fake_gateway(acknowledged()) as gateway:
             await place(gateway, idempotency_key="key-1")
 
-            assert gateway.asked[0].headers["Idempotency-Key"] == "key-1"
+            assert gateway.requests[0].headers["Idempotency-Key"] == "key-1"
 
     run(scenario())
 
 
-def test_without_an_idempotency_key_none_is_sent() -> None:
+def test_without_an_idempotency_key_the_header_is_not_sent() -> None:
     async def scenario() -> None:
         async with fake_gateway(acknowledged()) as gateway:
             await place(gateway)
 
-            assert "Idempotency-Key" not in gateway.asked[0].headers
+            assert "Idempotency-Key" not in gateway.requests[0].headers
 
     run(scenario())
 
 
-def test_a_replayed_order_is_marked() -> None:
+def test_a_replayed_acknowledgement_is_marked() -> None:
     async def scenario() -> None:
         replay = acknowledged(200, **{"Idempotent-Replayed": "true"})
         async with fake_gateway(replay) as gateway:
@@ -179,7 +179,7 @@ def test_an_invalid_order_is_refused_with_its_fields() -> None:
     run(scenario())
 
 
-def test_amounts_of_an_order_are_exact_decimals() -> None:
+def test_the_amounts_of_an_order_are_exact_decimals() -> None:
     async def scenario() -> None:
         answer = an_order(executedPrice="1.49500000", amountOut="149.5", minAmountOut="99")
         async with fake_gateway(answer) as gateway:
@@ -204,7 +204,7 @@ def test_amounts_of_an_order_are_exact_decimals() -> None:
     run(scenario())
 
 
-def test_times_of_an_order_are_aware() -> None:
+def test_the_times_of_an_order_are_timezone_aware() -> None:
     async def scenario() -> None:
         async with fake_gateway(an_order()) as gateway:
             order = await get(gateway)
@@ -215,18 +215,18 @@ def test_times_of_an_order_are_aware() -> None:
     run(scenario())
 
 
-def test_what_is_not_known_of_an_order_is_none() -> None:
+def test_unset_fields_of_an_order_are_none() -> None:
     async def scenario() -> None:
         async with fake_gateway(an_order()) as gateway:
             order = await get(gateway)
 
-        assert gateway.asked[0].path == f"/api/orders/{ORDER_ID}"
+        assert gateway.requests[0].path == f"/api/orders/{ORDER_ID}"
         assert (order.dex_type, order.executed_price, order.tx_hash) == (None, None, None)
 
     run(scenario())
 
 
-def test_an_unknown_order_is_an_error() -> None:
+def test_an_unknown_order_is_not_found() -> None:
     async def scenario() -> None:
         async with fake_gateway(a_problem(404, "order_not_found")) as gateway:
             with pytest.raises(OrderNotFound):
@@ -241,8 +241,8 @@ def test_a_cancelled_order_has_failed() -> None:
         async with fake_gateway(answer) as gateway, EngineClient(gateway.url) as client:
             cancellation = await client.cancel_order(ORDER_ID)
 
-        (asked,) = gateway.asked
-        assert (asked.method, asked.path) == ("POST", f"/api/orders/{ORDER_ID}/cancel")
+        (request,) = gateway.requests
+        assert (request.method, request.path) == ("POST", f"/api/orders/{ORDER_ID}/cancel")
         assert cancellation == Cancellation(order_id=ORDER_ID, status=OrderStatus.FAILED)
 
     run(scenario())
@@ -269,18 +269,18 @@ def test_a_healthy_engine_answers_health() -> None:
     run(scenario())
 
 
-def test_an_engine_behind_a_path_is_asked_there() -> None:
+def test_the_path_of_the_base_url_is_kept() -> None:
     async def scenario() -> None:
         async with fake_gateway(an_order()) as gateway:
             async with EngineClient(f"{gateway.url}/engine/") as client:
                 await client.get_order(ORDER_ID)
 
-            assert gateway.asked[0].path == f"/engine/api/orders/{ORDER_ID}"
+            assert gateway.requests[0].path == f"/engine/api/orders/{ORDER_ID}"
 
     run(scenario())
 
 
-def test_an_engine_that_is_away_is_unavailable() -> None:
+def test_an_engine_that_refuses_connections_is_unavailable() -> None:
     async def scenario(url: str) -> None:
         async with EngineClient(url) as client:
             with pytest.raises(EngineUnavailable, match=url):
@@ -292,7 +292,7 @@ def test_an_engine_that_is_away_is_unavailable() -> None:
 
 def test_an_engine_that_does_not_answer_in_time_is_unavailable() -> None:
     async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()  # until the client leaves
+        await reader.read()  # until the client disconnects
         writer.close()
 
     async def scenario() -> None:
@@ -305,7 +305,7 @@ def test_an_engine_that_does_not_answer_in_time_is_unavailable() -> None:
     run(scenario())
 
 
-def test_an_answer_of_something_else_is_not_understood() -> None:
+def test_an_answer_that_is_not_json_is_an_error() -> None:
     async def scenario() -> None:
         async with fake_gateway(HTMLResponse("<html>")) as gateway:
             with pytest.raises(UnexpectedAnswer):
@@ -315,6 +315,6 @@ def test_an_answer_of_something_else_is_not_understood() -> None:
 
 
 @pytest.mark.parametrize("base_url", ["127.0.0.1:3000", "ws://127.0.0.1:3000", "http://", ""])
-def test_an_address_that_is_not_http_is_refused_at_once(base_url: str) -> None:
+def test_a_base_url_that_is_not_http_is_refused(base_url: str) -> None:
     with pytest.raises(ValueError, match="base_url"):
         EngineClient(base_url)

@@ -10,14 +10,14 @@ from order_engine.execution.domain.status import FINAL, OrderStatus
 from unit.client.fake_engine import ORDER_ID
 
 
-def frame_text(*, status: str = "routing", more: str = "") -> str:
+def frame_text(*, status: str = "routing", extra: str = "") -> str:
     return (
         f'{{"orderId": "{ORDER_ID}", "seq": 2, "status": "{status}",'
-        f' "timestamp": "2024-01-01T00:00:01.250Z"{more}}}'
+        f' "timestamp": "2024-01-01T00:00:01.250Z"{extra}}}'
     )
 
 
-def test_a_frame_without_news_has_none() -> None:
+def test_the_optional_fields_of_a_frame_default_to_none() -> None:
     assert parsed(MESSAGE, frame_text()) == StatusFrame(
         order_id=ORDER_ID,
         seq=2,
@@ -27,7 +27,7 @@ def test_a_frame_without_news_has_none() -> None:
 
 
 def test_the_price_of_a_confirmed_order_is_an_exact_decimal() -> None:
-    text = frame_text(status="confirmed", more=', "txHash": "5x", "executedPrice": "1.49500000"')
+    text = frame_text(status="confirmed", extra=', "txHash": "5x", "executedPrice": "1.49500000"')
     frame = parsed(MESSAGE, text)
 
     assert isinstance(frame, StatusFrame)
@@ -37,7 +37,7 @@ def test_the_price_of_a_confirmed_order_is_an_exact_decimal() -> None:
 
 def test_a_failed_order_has_its_reason() -> None:
     text = frame_text(
-        status="failed", more=', "errorCode": "no_live_quote", "errorReason": "no venue"'
+        status="failed", extra=', "errorCode": "no_live_quote", "errorReason": "no venue"'
     )
     frame = parsed(MESSAGE, text)
 
@@ -46,24 +46,24 @@ def test_a_failed_order_has_its_reason() -> None:
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
-def test_a_frame_is_final_as_its_status_is(status: OrderStatus) -> None:
+def test_a_frame_is_final_when_its_status_is_final(status: OrderStatus) -> None:
     frame = parsed(MESSAGE, frame_text(status=status))
 
     assert isinstance(frame, StatusFrame)
     assert frame.is_final == (status in FINAL)
 
 
-def test_a_field_of_a_later_engine_is_left_out() -> None:
-    assert parsed(MESSAGE, frame_text(more=', "mood": "good"')) == parsed(MESSAGE, frame_text())
+def test_an_unknown_field_is_ignored() -> None:
+    assert parsed(MESSAGE, frame_text(extra=', "mood": "good"')) == parsed(MESSAGE, frame_text())
 
 
-def test_a_ping_is_no_frame() -> None:
+def test_a_ping_is_not_a_frame() -> None:
     assert parsed(MESSAGE, '{"type": "ping"}') == Aside(type="ping")
 
 
 @pytest.mark.parametrize("kind", ['"notice"', "null", "7"])
 def test_a_message_with_a_type_is_never_a_frame(kind: str) -> None:
-    assert isinstance(parsed(MESSAGE, frame_text(more=f', "type": {kind}')), Aside)
+    assert isinstance(parsed(MESSAGE, frame_text(extra=f', "type": {kind}')), Aside)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,6 @@ def test_a_message_with_a_type_is_never_a_frame(kind: str) -> None:
         frame_text().replace("Z", ""),
     ],
 )
-def test_what_is_neither_is_not_understood(text: str) -> None:
+def test_an_invalid_message_is_an_error(text: str) -> None:
     with pytest.raises(UnexpectedAnswer):
         parsed(MESSAGE, text)

@@ -14,7 +14,7 @@ def test_the_first_pause_is_short() -> None:
     assert 0 <= pause_s <= FIRST_PAUSE_MAX_S
 
 
-def test_no_pause_is_longer_than_the_longest() -> None:
+def test_no_pause_exceeds_the_maximum() -> None:
     outage = an_outage(within_s=1e9, pause_max_s=0.5)
     pauses = [outage.next_pause_s(now=float(attempt)) for attempt in range(2000)]
 
@@ -28,7 +28,7 @@ def test_pauses_grow_with_the_outage() -> None:
     assert max(pause_s for pause_s in pauses if pause_s is not None) > FIRST_PAUSE_MAX_S
 
 
-def test_the_wait_runs_out_counted_from_the_first_loss() -> None:
+def test_the_timeout_counts_from_the_first_loss() -> None:
     outage = an_outage(within_s=60.0)
     outage.next_pause_s(now=1000.0)
     outage.next_pause_s(now=1059.0)
@@ -36,14 +36,14 @@ def test_the_wait_runs_out_counted_from_the_first_loss() -> None:
     assert outage.next_pause_s(now=1060.0) is None
 
 
-def test_the_last_pause_ends_with_the_wait() -> None:
+def test_the_last_pause_ends_at_the_timeout() -> None:
     outage = an_outage(within_s=60.0)
     outage.next_pause_s(now=0.0)
 
     assert outage.next_pause_s(now=60.0 - 1e-9) == pytest.approx(0, abs=1e-8)
 
 
-def test_a_message_restarts_the_wait() -> None:
+def test_a_message_restarts_the_timeout() -> None:
     outage = an_outage(within_s=60.0)
     outage.next_pause_s(now=0.0)
     outage.end()
@@ -51,7 +51,7 @@ def test_a_message_restarts_the_wait() -> None:
     assert outage.next_pause_s(now=1000.0) is not None
 
 
-def test_a_sign_of_life_makes_the_pauses_short_again() -> None:
+def test_a_message_resets_the_pauses() -> None:
     outage = an_outage(within_s=1e9)
     for attempt in range(20):
         outage.next_pause_s(now=float(attempt))

@@ -29,7 +29,7 @@ from unit.client.fake_engine import (
     ping,
     run,
     sends,
-    silence,
+    stay_silent,
 )
 
 
@@ -42,22 +42,24 @@ def a_client(url: str, *, within_s: float = 5.0, silence_max_s: float = 5.0) -> 
 def followed(
     *scripts: Script, after: int = 0, silence_max_s: float = 5.0
 ) -> tuple[list[int], FakeStream]:
-    """The numbers of the frames that a client passed on, and the engine that it had them from."""
+    """The seqs of the frames that a client yields, and the engine that it follows."""
 
     async def scenario() -> tuple[list[int], FakeStream]:
         async with (
             fake_stream(*scripts) as engine,
             a_client(engine.url, silence_max_s=silence_max_s) as client,
         ):
-            return [seen.seq async for seen in client.stream(ORDER_ID, after=after)], engine
+            return [frame.seq async for frame in client.stream(ORDER_ID, after=after)], engine
 
     return run(scenario())
 
 
-def error_of(*scripts: Script, forever: Script | None = None, within_s: float = 5.0) -> EngineError:
+def error_of(
+    *scripts: Script, repeated: Script | None = None, within_s: float = 5.0
+) -> EngineError:
     async def scenario() -> EngineError:
         async with (
-            fake_stream(*scripts, forever=forever) as engine,
+            fake_stream(*scripts, repeated=repeated) as engine,
             a_client(engine.url, within_s=within_s) as client,
         ):
             with pytest.raises(EngineError) as raised:
@@ -74,14 +76,14 @@ def test_a_stream_asks_for_the_order_from_its_first_status() -> None:
     assert engine.afters == [0]
 
 
-def test_a_stream_ends_after_the_final_frame_though_the_engine_holds_on() -> None:
-    seqs, engine = followed([*frames(1, 2, 3, 4, 5), silence])
+def test_a_stream_ends_after_the_final_frame_when_the_engine_stays_connected() -> None:
+    seqs, engine = followed([*frames(1, 2, 3, 4, 5), stay_silent])
 
     assert seqs == [1, 2, 3, 4, 5]
     assert engine.afters == [0]
 
 
-def test_a_stream_resumes_after_a_cut() -> None:
+def test_a_stream_resumes_after_a_broken_connection() -> None:
     seqs, engine = followed([*frames(1, 2), cut], frames(3, 4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
@@ -89,7 +91,7 @@ def test_a_stream_resumes_after_a_cut() -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013, 4408, 4429])
-def test_a_stream_resumes_after_a_close_that_is_not_its_end(code: int) -> None:
+def test_a_stream_resumes_when_the_engine_closes_before_the_final_frame(code: int) -> None:
     seqs, engine = followed([*frames(1, 2, 3), closes(code)], frames(4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
@@ -97,7 +99,7 @@ def test_a_stream_resumes_after_a_close_that_is_not_its_end(code: int) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_a_stream_comes_back_after_a_handshake_that_may_pass(status: int) -> None:
+def test_a_stream_retries_a_handshake_that_failed_temporarily(status: int) -> None:
     seqs, engine = followed(status, [*frames(1, 2, 3), cut], status, frames(4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
@@ -105,60 +107,60 @@ def test_a_stream_comes_back_after_a_handshake_that_may_pass(status: int) -> Non
 
 
 def test_a_stream_resumes_after_silence() -> None:
-    seqs, engine = followed([*frames(1, 2), silence], frames(3, 4, 5), silence_max_s=0.1)
+    seqs, engine = followed([*frames(1, 2), stay_silent], frames(3, 4, 5), silence_max_s=0.1)
 
     assert seqs == [1, 2, 3, 4, 5]
     assert engine.afters == [0, 2]
 
 
-def test_a_repeat_is_dropped() -> None:
+def test_a_repeated_frame_is_dropped() -> None:
     seqs, engine = followed(frames(1, 2, 2, 1, 3, 4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
     assert engine.afters == [0]
 
 
-def test_a_repeat_after_a_cut_is_dropped() -> None:
+def test_a_frame_that_is_repeated_after_a_reconnect_is_dropped() -> None:
     seqs, _ = followed([*frames(1, 2), cut], frames(1, 2, 3, 4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
 
 
-def test_a_gap_is_not_passed_on() -> None:
-    seqs, engine = followed([*frames(1, 3), silence], frames(2, 3, 4, 5))
+def test_a_frame_after_a_gap_is_not_yielded() -> None:
+    seqs, engine = followed([*frames(1, 3), stay_silent], frames(2, 3, 4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
     assert engine.afters == [0, 1]
 
 
-def test_a_final_frame_behind_a_gap_is_no_end() -> None:
+def test_a_final_frame_after_a_gap_does_not_end_the_stream() -> None:
     seqs, engine = followed([*frames(1, 2, 5), closes(1000)], frames(3, 4, 5))
 
     assert seqs == [1, 2, 3, 4, 5]
     assert engine.afters == [0, 2]
 
 
-def test_a_ping_is_not_passed_on() -> None:
+def test_a_ping_is_not_yielded() -> None:
     seqs, _ = followed([ping, frame(1), ping, *frames(2, 3, 4), ping, frame(5)])
 
     assert seqs == [1, 2, 3, 4, 5]
 
 
-def test_a_caller_with_some_statuses_gets_the_others() -> None:
+def test_a_caller_gets_the_statuses_after_its_seq() -> None:
     seqs, engine = followed(frames(4, 5), after=3)
 
     assert seqs == [4, 5]
     assert engine.afters == [3]
 
 
-def test_a_caller_with_all_statuses_gets_no_more() -> None:
+def test_a_caller_with_the_final_status_gets_no_frames() -> None:
     seqs, engine = followed([closes(1000)], after=5)
 
     assert seqs == []
     assert engine.afters == [5]
 
 
-def test_a_followed_order_is_delivered_until_its_fill() -> None:
+def test_following_an_order_returns_its_statuses_and_its_fill() -> None:
     async def scenario() -> tuple[StatusFrame, ...]:
         last = frame(5, txHash="5x", executedPrice="1.49500000")
         async with (
@@ -178,7 +180,7 @@ def test_a_caller_that_stops_closes_the_connection() -> None:
         async with fake_stream(frames(1, 2)) as engine, a_client(engine.url) as client:
             async with aclosing(client.stream(ORDER_ID)) as stream:
                 await anext(stream)
-            await engine.left.wait()
+            await engine.disconnected.wait()
 
     run(scenario())
 
@@ -187,10 +189,10 @@ def test_an_unknown_order_is_an_error() -> None:
     assert isinstance(error_of([closes(4404)]), OrderNotFound)
 
 
-def test_where_there_are_too_many_a_second_passes_before_the_next_attempt() -> None:
-    told = Close(4429, "too many")
+def test_the_client_waits_a_second_after_too_many_connections() -> None:
+    close = Close(4429, "too many")
     errors = [
-        error_of_close(ConnectionClosedError(told, told, rcvd_then_sent=True)),
+        error_of_close(ConnectionClosedError(close, close, rcvd_then_sent=True)),
         error_of_close(ConnectionClosedError(Close(1012, ""), None)),
     ]
 
@@ -208,27 +210,27 @@ def test_a_refused_stream_is_not_retried(code: int) -> None:
     assert (error.code, str(error)) == (code, "no")
 
 
-def test_an_echo_of_what_our_side_found_wrong_is_a_loss() -> None:
-    """A broken proxy may bring what is no WebSocket; another connection may be better."""
-    wrong = Close(1002, "")
-    error = error_of_close(ConnectionClosedError(wrong, wrong, rcvd_then_sent=False))
+def test_a_protocol_error_that_the_client_detects_is_a_lost_connection() -> None:
+    """A broken proxy may send invalid WebSocket frames; another connection may work."""
+    close = Close(1002, "")
+    error = error_of_close(ConnectionClosedError(close, close, rcvd_then_sent=False))
 
     assert isinstance(error, ConnectionLost)
 
 
 @pytest.mark.parametrize("status", [200, 401, 404])
-def test_a_refused_handshake_is_not_tried_again(status: int) -> None:
+def test_a_refused_handshake_is_not_retried(status: int) -> None:
     error = error_of(status)
 
     assert isinstance(error, StreamRefused)
     assert error.code == status
 
 
-def test_a_message_that_no_engine_sends_is_an_error() -> None:
+def test_an_invalid_message_is_an_error() -> None:
     assert isinstance(error_of([sends("hello")]), UnexpectedAnswer)
 
 
-def test_a_client_gives_up_when_the_engine_stays_away() -> None:
+def test_a_client_gives_up_when_the_engine_stays_unreachable() -> None:
     async def scenario(url: str) -> None:
         async with a_client(url, within_s=0.1) as client:
             with pytest.raises(StreamLost):
@@ -239,14 +241,14 @@ def test_a_client_gives_up_when_the_engine_stays_away() -> None:
 
 
 @pytest.mark.parametrize(
-    "forever", [[closes(1011)], [closes(1000)], [frame(3)], [frame(1), cut], 503]
+    "repeated", [[closes(1011)], [closes(1000)], [frame(3)], [frame(1), cut], 503]
 )
-def test_a_client_gives_up_when_nothing_moves(forever: Script) -> None:
-    assert isinstance(error_of(forever=forever, within_s=0.1), StreamLost)
+def test_a_client_gives_up_when_no_new_frame_arrives(repeated: Script) -> None:
+    assert isinstance(error_of(repeated=repeated, within_s=0.1), StreamLost)
 
 
 def test_the_error_of_a_lost_stream_has_the_seq_to_resume_from() -> None:
-    error = error_of([*frames(1, 2), cut], forever=503, within_s=0.1)
+    error = error_of([*frames(1, 2), cut], repeated=503, within_s=0.1)
 
     assert isinstance(error, StreamLost)
     assert error.last_seq == 2

@@ -15,22 +15,22 @@ from order_engine.ws_gateway.admission import address_of
         (("unix", 0), "unix"),
     ],
 )
-def test_an_address_counts_for_itself(client: tuple[str, int] | None, address: str) -> None:
+def test_a_client_is_counted_by_its_address(client: tuple[str, int] | None, address: str) -> None:
     assert address_of(a_websocket(client)) == address
 
 
-def test_the_addresses_of_one_ipv6_network_count_together() -> None:
-    near, same, far = (
+def test_the_addresses_of_one_ipv6_network_are_counted_together() -> None:
+    first, same_network, other_network = (
         address_of(a_websocket((host, 1)))
         for host in ("2001:db8::1", "2001:db8:0:0:ffff::2", "2001:db8:0:1::1")
     )
 
-    assert near == same != far
+    assert first == same_network != other_network
 
 
 def a_websocket(client: tuple[str, int] | None) -> WebSocket:
-    async def nothing(*_: object) -> None:
+    async def unused(*_: object) -> None:
         pass
 
     scope: dict[str, Any] = {"type": "websocket", "client": client, "headers": []}
-    return WebSocket(scope, nothing, nothing)  # type: ignore[arg-type]  # never called
+    return WebSocket(scope, unused, unused)  # type: ignore[arg-type]  # never called

@@ -23,7 +23,7 @@ ORDER_ID = OrderId(UUID(TEXT))
 
 
 @pytest.mark.parametrize(
-    ("fields", "request_"),
+    ("fields", "command"),
     [
         ({"op": "subscribe", "orderId": TEXT}, Subscribe(order_id=ORDER_ID, after=0)),
         ({"op": "subscribe", "orderId": TEXT, "after": 3}, Subscribe(order_id=ORDER_ID, after=3)),
@@ -34,17 +34,17 @@ ORDER_ID = OrderId(UUID(TEXT))
         ({"op": "unsubscribe", "orderId": TEXT, "more": 1}, Unsubscribe(order_id=ORDER_ID)),
     ],
 )
-def test_a_request_is_understood(
-    fields: Mapping[str, Any], request_: Subscribe | Unsubscribe
+def test_a_valid_command_is_parsed(
+    fields: Mapping[str, Any], command: Subscribe | Unsubscribe
 ) -> None:
-    assert parse_command(parse_object({"text": json.dumps(fields)})) == request_
+    assert parse_command(parse_object({"text": json.dumps(fields)})) == command
 
 
 @pytest.mark.parametrize(
     "message",
     [{}, {"text": None}, {"bytes": b"{}"}, *({"text": t} for t in ("", "{", "[]", "1", '"x"'))],
 )
-def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]) -> None:
+def test_a_message_that_is_not_an_object_is_a_bad_request(message: Mapping[str, Any]) -> None:
     with pytest.raises(BadRequest):
         parse_object(message)
 
@@ -53,18 +53,18 @@ def test_a_message_that_is_no_object_is_a_bad_request(message: Mapping[str, Any]
 @pytest.mark.parametrize(
     "text", ["", "42", TEXT.replace("-", ""), f"{{{TEXT}}}", f"urn:uuid:{TEXT}"]
 )
-def test_an_invalid_id_is_not_an_order(op: str, text: str) -> None:
+def test_an_invalid_id_is_not_found(op: str, text: str) -> None:
     with pytest.raises(OrderNotFound):
         parse_command({"op": op, "orderId": text})
 
 
 @pytest.mark.parametrize(("text", "after"), [("0", 0), ("007", 7), ("999999999", AFTER_MAX)])
-def test_a_seq_is_read(text: str, after: int) -> None:
+def test_a_valid_after_is_parsed(text: str, after: int) -> None:
     assert parse_after(text) == after
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.5", "1e3", "x", "٣", "1234567890", "1_0"])
-def test_what_is_no_seq_is_not(text: str) -> None:
+def test_an_invalid_after_is_none(text: str) -> None:
     assert parse_after(text) is None
 
 
@@ -81,7 +81,7 @@ def test_what_is_no_seq_is_not(text: str) -> None:
         ([TEXT], {}),
     ],
 )
-def test_an_error_names_the_order_unless_it_is_a_monster(
+def test_an_order_id_is_echoed_when_it_is_a_short_valid_string(
     order_id: object, echo: Mapping[str, str]
 ) -> None:
     assert echoed_id({"orderId": order_id}) == echo

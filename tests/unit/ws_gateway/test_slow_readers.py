@@ -9,9 +9,9 @@ from order_engine.ws_gateway.slow_readers import (
     Waiting,
 )
 
-LITTLE = Waiting(frames=1, size_bytes=150)
-MANY = Waiting(frames=WAITING_FRAMES_MAX + 1, size_bytes=150)
-MUCH = Waiting(frames=1, size_bytes=WAITING_BYTES_MAX + 1)
+FEW_BYTES = Waiting(frames=1, size_bytes=150)
+TOO_MANY_FRAMES = Waiting(frames=WAITING_FRAMES_MAX + 1, size_bytes=150)
+TOO_MANY_BYTES = Waiting(frames=1, size_bytes=WAITING_BYTES_MAX + 1)
 
 
 def without_progress(checks: int) -> Progress:
@@ -24,13 +24,13 @@ def without_progress(checks: int) -> Progress:
 @pytest.mark.parametrize(
     ("checks", "waiting", "bound"),
     [
-        (SLOW_CHECKS - 1, MANY, None),
-        (SLOW_CHECKS, MANY, "frames"),
-        (SLOW_CHECKS - 1, MUCH, None),
-        (SLOW_CHECKS, MUCH, "bytes"),
-        (SLOW_CHECKS, LITTLE, None),
-        (STUCK_CHECKS - 1, LITTLE, None),
-        (STUCK_CHECKS, LITTLE, "time"),
+        (SLOW_CHECKS - 1, TOO_MANY_FRAMES, None),
+        (SLOW_CHECKS, TOO_MANY_FRAMES, "frames"),
+        (SLOW_CHECKS - 1, TOO_MANY_BYTES, None),
+        (SLOW_CHECKS, TOO_MANY_BYTES, "bytes"),
+        (SLOW_CHECKS, FEW_BYTES, None),
+        (STUCK_CHECKS - 1, FEW_BYTES, None),
+        (STUCK_CHECKS, FEW_BYTES, "time"),
     ],
 )
 def test_a_client_without_progress_exceeds_a_bound(
@@ -40,15 +40,15 @@ def test_a_client_without_progress_exceeds_a_bound(
 
 
 @pytest.mark.parametrize("mark", ["there", None])
-def test_who_moves_or_has_all_breaks_none(mark: object) -> None:
+def test_a_client_that_makes_progress_or_has_all_frames_exceeds_no_bound(mark: object) -> None:
     progress = without_progress(STUCK_CHECKS).at(mark)
 
-    assert progress.exceeded_bound(lambda: MANY) is None
+    assert progress.exceeded_bound(lambda: TOO_MANY_FRAMES) is None
 
 
-def test_who_has_all_may_stand_still_for_ever() -> None:
+def test_a_client_that_has_all_frames_never_exceeds_a_bound() -> None:
     progress = Progress()
     for _ in range(10 * STUCK_CHECKS):
         progress = progress.at(None)
 
-    assert progress.exceeded_bound(lambda: MANY) is None
+    assert progress.exceeded_bound(lambda: TOO_MANY_FRAMES) is None

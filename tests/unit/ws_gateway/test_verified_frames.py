@@ -10,18 +10,18 @@ from order_engine.ws_gateway.verified_frames import Published, parsed
 from support.builders import ORDER_ID, an_event
 
 
-def a_text(**changes: Any) -> str:
+def frame_text(**changes: Any) -> str:
     return json.dumps(frame(an_event()) | changes)
 
 
-def without(name: str) -> str:
+def text_without(name: str) -> str:
     fields = frame(an_event())
     del fields[name]
     return json.dumps(fields)
 
 
 @pytest.mark.parametrize("status", list(OrderStatus))
-def test_a_published_frame_is_read_as_it_was_written(status: OrderStatus) -> None:
+def test_a_published_frame_is_parsed_and_its_text_is_kept(status: OrderStatus) -> None:
     event = an_event(status=status, payload={"errorReason": "no venue — été"})
     text = json.dumps(frame(event))
 
@@ -48,27 +48,27 @@ def test_a_published_frame_is_read_as_it_was_written(status: OrderStatus) -> Non
         "\ud800{}",
         '{"status": "pending"',
         "\x00",
-        without("orderId"),
-        a_text(orderId="019c0000-0000-7000-8000-00000000dead"),
-        a_text(orderId=None),
-        without("seq"),
-        without("status"),
-        without("timestamp"),
-        a_text(status="lost"),
-        a_text(status="PENDING"),
-        a_text(status=None),
-        a_text(status=["pending"]),
-        a_text(status={"pending": 1}),
-        a_text(seq="1"),
-        a_text(seq=1.0),
-        a_text(seq=None),
-        a_text(timestamp=None),
-        a_text(timestamp=1769860800),
-        a_text(timestamp="yesterday"),
-        a_text(timestamp=""),
+        text_without("orderId"),
+        frame_text(orderId="019c0000-0000-7000-8000-00000000dead"),
+        frame_text(orderId=None),
+        text_without("seq"),
+        text_without("status"),
+        text_without("timestamp"),
+        frame_text(status="lost"),
+        frame_text(status="PENDING"),
+        frame_text(status=None),
+        frame_text(status=["pending"]),
+        frame_text(status={"pending": 1}),
+        frame_text(seq="1"),
+        frame_text(seq=1.0),
+        frame_text(seq=None),
+        frame_text(timestamp=None),
+        frame_text(timestamp=1769860800),
+        frame_text(timestamp="yesterday"),
+        frame_text(timestamp=""),
     ],
 )
-def test_what_no_dispatcher_publishes_is_not_understood(text: str) -> None:
+def test_an_invalid_frame_is_not_parsed(text: str) -> None:
     assert parsed(text, order_id=ORDER_ID) is None
 
 
@@ -76,9 +76,9 @@ def test_what_no_dispatcher_publishes_is_not_understood(text: str) -> None:
     "text",
     [
         "[" * 100_000,
-        a_text(timestamp="0001-01-01T00:00:00"),
-        a_text(seq=True),
+        frame_text(timestamp="0001-01-01T00:00:00"),
+        frame_text(seq=True),
     ],
 )
-def test_what_would_break_a_feed_is_not_understood(text: str) -> None:
+def test_a_frame_that_would_break_a_feed_is_not_parsed(text: str) -> None:
     assert parsed(text, order_id=ORDER_ID) is None
