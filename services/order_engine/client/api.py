@@ -148,9 +148,9 @@ class EngineClient:
         for name, value in (("tokenIn", token_in), ("tokenOut", token_out)):
             if value is not None:
                 query[name] = value
-        for name, moment in (("after", after), ("before", before)):
-            if moment is not None:
-                query[name] = moment.isoformat()
+        for name, bound in (("after", after), ("before", before)):
+            if bound is not None:
+                query[name] = bound.isoformat()
         while True:
             response = await self._request("GET", "/api/orders", query=query)
             page = parsed(ORDERS, response.content)

@@ -121,7 +121,7 @@ async def _admit_and_run(websocket: WebSocket, stream: Stream) -> Close:
 
 
 async def unknown_path(websocket: WebSocket) -> None:
-    """Closes a socket whose path is no stream."""
+    """Closes sockets at paths that are not streams."""
     wire: WebSocketConnection = websocket.scope["state"][WIRE]
     await websocket.accept()
     wire.finish(Close.NOT_FOUND, within_s=REFUSED_CLOSE_WITHIN_S)
