@@ -1,9 +1,10 @@
-// The rules of a stream's client in some lines, and a check of them against the recordings.
+// A reference client of the streams without I/O, and a check of it against the recordings.
 //
 //     node follow.mjs [RECORDING...]
 //
-// `Follower` and `ManyFollower` do no I/O: tell them what came, and do what they answer. Replaying
-// ends with 1 at the first difference. No packages; `docs/streams.md` explains the rules.
+// Call the methods of `Follower` or `ManyFollower` with what arrives on the connection, and perform
+// the actions that they return, in order. The check exits with 1 at the first difference. No
+// packages are needed; `docs/streams.md` explains the rules.
 
 import { readFileSync, readdirSync } from "node:fs";
 import { basename, join } from "node:path";
@@ -16,21 +17,21 @@ const FINAL = new Set(["confirmed", "failed"]);
 const END = 1000;
 const LOST = 1006;
 const NOT_FOUND = 4404;
-const REFUSALS = new Set([1002, 1007, 1008, 1009, 4400, 4401, 4403]); // asking again does not help
+const REFUSALS = new Set([1002, 1007, 1008, 1009, 4400, 4401, 4403]); // a reconnect does not help
 
-// what an error of the multiplexed stream comes to, as the code that says the same of one order
+// errors of the multiplexed stream, as the close codes that mean the same for one order
 const ERRORS = new Map([["order_not_found", NOT_FOUND], ["store_unavailable", LOST]]);
-const BAD_REQUEST = 4400; // any other
+const BAD_REQUEST = 4400; // any other error
 
-// Follows one order from `after` on; every method answers with what to do, in order.
+// Follows one order after the seq `after`. Each method returns the actions to perform:
 //
-//   {connect: seq}     open a connection with ?after=seq; a second time, after a pause
-//   {deliver: frame}   pass it on: each status once, and in order
-//   {hangUp: true}     close this connection, whose word is not to be trusted any more
-//   {outcome: word}    it is over: "ended", "not_found" or "refused"
+//   {connect: seq}     connect with ?after=seq: immediately at the start, later after a pause
+//   {deliver: frame}   process the frame; each status is delivered once, and in order
+//   {hangUp: true}     close this connection, and ignore what still arrives on it
+//   {outcome: word}    stop, with "ended", "not_found" or "refused"
 export class Follower {
   #last;
-  #over = false;
+  #hasEnded = false;
 
   constructor({ after = 0 } = {}) {
     this.#last = after;
@@ -41,7 +42,7 @@ export class Follower {
   }
 
   received(message) {
-    if (this.#over || "type" in message) return []; // a ping, or what a later engine says
+    if (this.#hasEnded || "type" in message) return []; // a ping, or a message of a later engine
     if (message.seq <= this.#last) return [];
     if (message.seq > this.#last + 1) return this.#hangUp();
     this.#last = message.seq;
@@ -49,14 +50,14 @@ export class Follower {
     return FINAL.has(message.status) ? [delivery, ...this.#end("ended")] : [delivery];
   }
 
-  // nothing came for 45 s, not even a ping
+  // Nothing arrived for 45 s, not even a ping.
   silent() {
-    return this.#over ? [] : this.#hangUp();
+    return this.#hasEnded ? [] : this.#hangUp();
   }
 
-  // by the engine; 1006 where it was lost without a word
+  // The engine closed with this code; 1006 when the connection was lost.
   closed(code) {
-    if (this.#over) return [];
+    if (this.#hasEnded) return [];
     if (code === END) return this.#end("ended");
     if (code === NOT_FOUND) return this.#end("not_found");
     if (REFUSALS.has(code)) return this.#end("refused");
@@ -68,20 +69,19 @@ export class Follower {
   }
 
   #end(word) {
-    this.#over = true;
+    this.#hasEnded = true;
     return [{ outcome: word }];
   }
 }
 
-// Follows many orders over one connection, each from its own seq on; answers besides
+// Follows many orders over one connection, each after its own seq. Instead of `connect` it returns
+// these actions, and each outcome has an `orderId`:
 //
-//   {open: true}       open a connection to /api/stream; a second time, after a pause
-//   {send: request}    say this; after a pause where it was answered with `store_unavailable`
-//
-// and names the order in an outcome.
+//   {open: true}       connect to /api/stream: immediately at the start, later after a pause
+//   {send: request}    send this message; after a pause when it answers `store_unavailable`
 export class ManyFollower {
   #orders;
-  #asked = new Map(); // to have a gap filled, after which seq
+  #gapRequests = new Map(); // the seq of the last request to fill a gap
 
   constructor({ after }) {
     const orders = Object.entries(after);
@@ -95,22 +95,23 @@ export class ManyFollower {
   received(message) {
     const { orderId, type: kind } = message;
     const order = this.#orders.get(orderId);
-    if (order === undefined) return []; // a ping, or of an order that is over
+    if (order === undefined) return []; // a ping, or a message of an order that has ended
     const resume = order.start();
-    const isAsked = this.#asked.get(orderId) === resume[0].connect;
+    const isRequested = this.#gapRequests.get(orderId) === resume[0].connect;
     let actions = [];
     if (!Object.hasOwn(message, "type")) {
       actions = order.received(message);
       if (actions.some((action) => "hangUp" in action)) {
-        this.#asked.set(orderId, resume[0].connect);
-        actions = isAsked ? [] : resume;
+        this.#gapRequests.set(orderId, resume[0].connect);
+        actions = isRequested ? [] : resume;
       }
     } else if (kind === "end") {
-      actions = isAsked ? resume : order.closed(END); // under way when the gap was seen
+      // an `end` that was sent before the gap was noticed is ignored: another follows
+      actions = isRequested ? resume : order.closed(END);
     } else if (kind === "error") {
       actions = order.closed(ERRORS.get(message.code) ?? BAD_REQUEST);
     }
-    return this.#named(orderId, actions);
+    return this.#translated(orderId, actions);
   }
 
   silent() {
@@ -118,18 +119,18 @@ export class ManyFollower {
   }
 
   closed(code) {
-    this.#asked.clear();
-    const meant = [END, NOT_FOUND].includes(code) ? LOST : code; // these speak of one order
-    const actions = this.#each((order) => order.closed(meant));
+    this.#gapRequests.clear();
+    const meaning = [END, NOT_FOUND].includes(code) ? LOST : code; // these are about one order
+    const actions = this.#each((order) => order.closed(meaning));
     return this.#orders.size > 0 ? [{ open: true }, ...actions] : actions;
   }
 
   #each(act) {
-    return [...this.#orders].flatMap(([id, order]) => this.#named(id, act(order)));
+    return [...this.#orders].flatMap(([id, order]) => this.#translated(id, act(order)));
   }
 
-  // What one order's follower would do with a connection of its own, done with this one.
-  #named(orderId, actions) {
+  // The actions of one order's follower, translated to the shared connection.
+  #translated(orderId, actions) {
     return actions.map((action) => {
       if ("connect" in action) {
         return { send: { op: "subscribe", orderId, after: action.connect } };
@@ -143,46 +144,46 @@ export class ManyFollower {
 
 class Difference extends Error {}
 
-// Tells a follower what the engine did; throws a Difference unless it does what is recorded.
+// Replays what the engine did; throws a Difference when the follower's actions differ.
 function replay(path) {
   const name = basename(path);
   const lines = readFileSync(path, "utf8").trimEnd().split("\n").map((line) => JSON.parse(line));
-  const follower = aFollower(lines[0]);
+  const follower = newFollower(lines[0]);
   let actions = follower.start();
   lines.forEach((line, index) => {
     if (index === 0) return;
-    const answer = answers(follower, line);
+    const nextActions = actionsAfter(follower, line);
     const where = `${name}:${index + 1}`;
-    if (answer === undefined) {
-      const done = actions.shift();
-      if (!isDeepStrictEqual(done, line)) {
-        throw new Difference(`${where}: expected ${told(line)}, and not ${told(done)}`);
+    if (nextActions === undefined) {
+      const action = actions.shift();
+      if (!isDeepStrictEqual(action, line)) {
+        throw new Difference(`${where}: expected ${formatted(line)}, got ${formatted(action)}`);
       }
     } else if (actions.length > 0) {
-      throw new Difference(`${where}: nothing more expected, and not ${told(actions[0])}`);
+      throw new Difference(`${where}: expected no action, got ${formatted(actions[0])}`);
     } else {
-      actions = answer;
+      actions = nextActions;
     }
   });
   if (actions.length > 0) {
-    throw new Difference(`${name}: nothing more expected, and not ${told(actions[0])}`);
+    throw new Difference(`${name}: expected no further action, got ${formatted(actions[0])}`);
   }
 }
 
-// What the first line of a recording asks for.
-function aFollower({ after, orders }) {
+// The follower for the first line of a recording.
+function newFollower({ after, orders }) {
   return orders === undefined ? new Follower({ after }) : new ManyFollower({ after: orders });
 }
 
-// What the follower does about something that the engine did; undefined for any other line.
-function answers(follower, line) {
+// The follower's actions after a line of the engine; undefined for a line of the client.
+function actionsAfter(follower, line) {
   if ("message" in line) return follower.received(line.message);
   if ("closed" in line) return follower.closed(line.closed);
   if ("silence" in line) return follower.silent();
   return undefined;
 }
 
-function told(value) {
+function formatted(value) {
   return value === undefined ? "nothing" : JSON.stringify(value);
 }
 

@@ -1,9 +1,10 @@
-"""The rules of a stream's client in some lines, and a check of them against the recordings.
+"""A reference client of the streams without I/O, and a check of it against the recordings.
 
     python follow.py [RECORDING...]
 
-`Follower` and `ManyFollower` do no I/O: tell them what came, and do what they answer. Replaying ends
-with 1 at the first difference. Standard library only; `docs/streams.md` explains the rules.
+Call the methods of `Follower` or `ManyFollower` with what arrives on the connection, and perform
+the actions that they return, in order. The check exits with 1 at the first difference. Only the
+standard library is needed; `docs/streams.md` explains the rules.
 """
 
 import json
@@ -18,34 +19,34 @@ FINAL = {"confirmed", "failed"}
 END = 1000
 LOST = 1006
 NOT_FOUND = 4404
-REFUSALS = {1002, 1007, 1008, 1009, 4400, 4401, 4403}  # asking again does not help
+REFUSALS = {1002, 1007, 1008, 1009, 4400, 4401, 4403}  # a reconnect does not help
 
-# what an error of the multiplexed stream comes to, as the code that says the same of one order
+# errors of the multiplexed stream, as the close codes that mean the same for one order
 ERRORS = {"order_not_found": NOT_FOUND, "store_unavailable": LOST}
-BAD_REQUEST = 4400  # any other
+BAD_REQUEST = 4400  # any other error
 
 Action = dict[str, Any]
 HANG_UP: Action = {"hangUp": True}
 
 
 class Follower:
-    """Follows one order from `after` on; every method answers with what to do, in order.
+    """Follows one order after the seq `after`. Each method returns the actions to perform:
 
-    {"connect": seq}     open a connection with ?after=seq; a second time, after a pause
-    {"deliver": frame}   pass it on: each status once, and in order
-    {"hangUp": true}     close this connection, whose word is not to be trusted any more
-    {"outcome": word}    it is over: "ended", "not_found" or "refused"
+    {"connect": seq}     connect with ?after=seq: immediately at the start, later after a pause
+    {"deliver": frame}   process the frame; each status is delivered once, and in order
+    {"hangUp": true}     close this connection, and ignore what still arrives on it
+    {"outcome": word}    stop, with "ended", "not_found" or "refused"
     """
 
     def __init__(self, *, after: int = 0) -> None:
         self._last = after
-        self._over = False
+        self._has_ended = False
 
     def start(self) -> list[Action]:
         return [{"connect": self._last}]
 
     def received(self, message: dict[str, Any]) -> list[Action]:
-        if self._over or "type" in message:  # a ping, or what a later engine says
+        if self._has_ended or "type" in message:  # a ping, or a message of a later engine
             return []
         seq = message["seq"]
         if seq <= self._last:
@@ -57,12 +58,12 @@ class Follower:
         return [delivery, *self._end("ended")] if message["status"] in FINAL else [delivery]
 
     def silent(self) -> list[Action]:
-        """Nothing came for 45 s, not even a ping."""
-        return [] if self._over else self._hang_up()
+        """Nothing arrived for 45 s, not even a ping."""
+        return [] if self._has_ended else self._hang_up()
 
     def closed(self, code: int) -> list[Action]:
-        """By the engine; 1006 where it was lost without a word."""
-        if self._over:
+        """The engine closed with this code; 1006 when the connection was lost."""
+        if self._has_ended:
             return []
         if code == END:
             return self._end("ended")
@@ -76,61 +77,65 @@ class Follower:
         return [HANG_UP, {"connect": self._last}]
 
     def _end(self, word: str) -> list[Action]:
-        self._over = True
+        self._has_ended = True
         return [{"outcome": word}]
 
 
 class ManyFollower:
-    """Follows many orders over one connection, each from its own seq on; answers besides
+    """Follows many orders over one connection, each after its own seq.
 
-    {"open": true}       open a connection to /api/stream; a second time, after a pause
-    {"send": request}    say this; after a pause where it was answered with `store_unavailable`
+    Instead of "connect" it returns these actions, and each outcome has an "orderId":
 
-    and names the order in an outcome.
+    {"open": true}       connect to /api/stream: immediately at the start, later after a pause
+    {"send": request}    send this message; after a pause when it answers `store_unavailable`
     """
 
     def __init__(self, *, after: dict[str, int]) -> None:
         self._orders = {order_id: Follower(after=seq) for order_id, seq in after.items()}
-        self._asked: dict[str, list[Action]] = {}  # how each was resumed to have a gap filled
+        self._gap_requests: dict[str, list[Action]] = {}  # the last request to fill a gap
 
     def start(self) -> list[Action]:
         return [{"open": True}, *self._each(Follower.start)]
 
     def received(self, message: dict[str, Any]) -> list[Action]:
         order_id, kind = message.get("orderId"), message.get("type")
-        if order_id not in self._orders:  # a ping, or of an order that is over
+        if order_id not in self._orders:  # a ping, or a message of an order that has ended
             return []
         order = self._orders[order_id]
         resume = order.start()
-        is_asked = self._asked.get(order_id) == resume
+        is_requested = self._gap_requests.get(order_id) == resume
         actions: list[Action] = []
         if "type" not in message:
             actions = order.received(message)
             if HANG_UP in actions:
-                self._asked[order_id] = resume
-                actions = [] if is_asked else resume
-        elif kind == "end":  # it was under way when the gap was seen: another will come
-            actions = resume if is_asked else order.closed(END)
+                self._gap_requests[order_id] = resume
+                actions = [] if is_requested else resume
+        elif kind == "end":  # sent before the gap was noticed: another follows
+            actions = resume if is_requested else order.closed(END)
         elif kind == "error":
             actions = order.closed(ERRORS.get(message["code"], BAD_REQUEST))
-        return self._named(order_id, actions)
+        return self._translated(order_id, actions)
 
     def silent(self) -> list[Action]:
         return [HANG_UP, *self.closed(LOST)] if self._orders else []
 
     def closed(self, code: int) -> list[Action]:
-        self._asked.clear()
-        meant = LOST if code in {END, NOT_FOUND} else code  # these speak of one order
-        actions = self._each(lambda order: order.closed(meant))
+        self._gap_requests.clear()
+        meaning = LOST if code in {END, NOT_FOUND} else code  # these are about one order
+        actions = self._each(lambda order: order.closed(meaning))
         return [{"open": True}, *actions] if self._orders else actions
 
     def _each(self, act: Callable[[Follower], list[Action]]) -> list[Action]:
         orders = list(self._orders.items())
-        return [done for order_id, order in orders for done in self._named(order_id, act(order))]
+        return [
+            action
+            for order_id, order in orders
+            for action in self._translated(order_id, act(order))
+        ]
 
-    def _named(self, order_id: str, actions: list[Action]) -> list[Action]:
-        """What one order's follower would do with a connection of its own, done with this one."""
-        named = []
+    def _translated(self, order_id: str, actions: list[Action]) -> list[Action]:
+        """The actions of one order's follower, translated to the shared connection."""
+        translated = []
         for action in actions:
             match action:
                 case {"connect": seq}:
@@ -138,43 +143,43 @@ class ManyFollower:
                 case {"outcome": word}:
                     del self._orders[order_id]
                     action = {"outcome": word, "orderId": order_id}
-            named.append(action)
-        return named
+            translated.append(action)
+        return translated
 
 
 class Difference(Exception):
-    """The follower did not do what a right one does."""
+    """The follower returned other actions than the recorded ones."""
 
 
 def replay(path: Path) -> None:
-    """Tells a follower what the engine did; raises Difference unless it does what is recorded."""
-    # not splitlines(), which also ends a line where a string of JSON may go on
+    """Replays what the engine did; raises Difference when the follower's actions differ."""
+    # not splitlines(), which also splits at characters that a JSON string may contain
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").strip().split("\n")]
-    follower = a_follower(lines[0])
+    follower = new_follower(lines[0])
     actions = follower.start()
     for number, line in enumerate(lines[1:], start=2):
-        answer = answers(follower, line)
-        if answer is None:
-            done = actions.pop(0) if actions else None
-            if done != line:
-                raise Difference(f"{path.name}:{number}: expected {line}, and not {done}")
+        next_actions = actions_after(follower, line)
+        if next_actions is None:
+            action = actions.pop(0) if actions else None
+            if action != line:
+                raise Difference(f"{path.name}:{number}: expected {line}, got {action}")
             continue
         if actions:
-            raise Difference(f"{path.name}:{number}: nothing more expected, and not {actions[0]}")
-        actions = answer
+            raise Difference(f"{path.name}:{number}: expected no action, got {actions[0]}")
+        actions = next_actions
     if actions:
-        raise Difference(f"{path.name}: nothing more expected, and not {actions[0]}")
+        raise Difference(f"{path.name}: expected no further action, got {actions[0]}")
 
 
-def a_follower(start: dict[str, Any]) -> Follower | ManyFollower:
-    """What the first line of a recording asks for."""
+def new_follower(start: dict[str, Any]) -> Follower | ManyFollower:
+    """The follower for the first line of a recording."""
     return (
         ManyFollower(after=start["orders"]) if "orders" in start else Follower(after=start["after"])
     )
 
 
-def answers(follower: Follower | ManyFollower, line: dict[str, Any]) -> list[Action] | None:
-    """What the follower does about something that the engine did; None for any other line."""
+def actions_after(follower: Follower | ManyFollower, line: dict[str, Any]) -> list[Action] | None:
+    """The follower's actions after a line of the engine; None for a line of the client."""
     match line:
         case {"message": message}:
             return follower.received(message)

@@ -182,8 +182,8 @@ RULES = {
     "an end is one": ('kind == "end"', 'kind === "end"', "false"),
     "an error is heard": ('kind == "error"', 'kind === "error"', "false"),
     "a gap is asked for once, and an end before it is filled is of what was before": (
-        "self._asked.get(order_id) == resume",
-        "this.#asked.get(orderId) === resume[0].connect",
+        "self._gap_requests.get(order_id) == resume",
+        "this.#gapRequests.get(orderId) === resume[0].connect",
         "false",
     ),
     "1000 is no end of many": (
