@@ -1,8 +1,8 @@
-"""Whoever can write to Redis can delay orders and their frames, and nothing else.
+"""An attacker with full access to Redis can delay orders and their frames, and do nothing else.
 
-An attacker with full access to Redis is at work while clients trade. When he is gone and what he
-left is flushed, every order has been filled once, each client has seen the history that PostgreSQL
-has, and nothing that he named has run. No process has ended meanwhile.
+The attack takes place while clients trade. After it, Redis is flushed. Then every order has been
+filled once, each client has received the events that PostgreSQL contains, no function that the
+attacker named has run, and no process has ended.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ from support.waiting import wait_until
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
-# windows that forged jobs can crowd, and yet do not fill; orders that can be met on their way
+# rate limits that only forged starts reach, and orders that can be attacked in progress
 SETTINGS = {
     "QUEUE_RATE_LIMIT_PER_MINUTE": "5000",
     "WS_WORKER_RATE_LIMIT": "5000",
@@ -49,8 +49,9 @@ ATTACK_S = 8.0
 WAVES, WAVE_ORDERS = 16, 3
 EVERY_ORDER_S = 90
 FORGED = "f0f0f0f0"
-BOMB = zlib.compress(bytes(30_000_000), 9)
-DEEP = "[" * 60_000
+CLAIMED_BY_HINT = 'order_engine_orders_claimed_total{way="hint"}'
+ZIP_BOMB = zlib.compress(bytes(30_000_000), 9)
+DEEP_JSON = "[" * 60_000
 QUEUES = (ORDER_QUEUE, *(status_queue(status) for status in OrderStatus))
 
 
@@ -74,41 +75,42 @@ def fleet(
 
 @dataclass(slots=True, kw_only=True)
 class Attacker:
-    """Sees and writes all of Redis. He knows the orders, and what has been published of them."""
+    """Reads and writes all of Redis; knows the orders and the frames that were published."""
 
     client: redis.Redis
     canary: Path
     orders: Sequence[UUID]
-    heard: list[tuple[bytes, bytes]] = field(default_factory=list)
-    luck: random.Random = field(default_factory=lambda: random.Random(7))
+    captured: list[tuple[bytes, bytes]] = field(default_factory=list)
+    rng: random.Random = field(default_factory=lambda: random.Random(7))
 
     def order(self) -> UUID:
-        return self.luck.choice(self.orders) if self.orders else uuid.uuid4()
+        return self.rng.choice(self.orders) if self.orders else uuid.uuid4()
 
-    def listen(self, listening: PubSub) -> None:
-        with suppress(redis.RedisError):  # he is as slow a reader as his own garbage makes him
-            while message := listening.get_message(ignore_subscribe_messages=True):
-                self.heard.append((message["channel"], message["data"]))
+    def capture(self, subscription: PubSub) -> None:
+        # its own garbage may make it a slow reader, which Redis disconnects
+        with suppress(redis.RedisError):
+            while message := subscription.get_message(ignore_subscribe_messages=True):
+                self.captured.append((message["channel"], message["data"]))
 
     def enqueue(self, queue: str, name: str, *arguments: Any, **fields: Any) -> None:
-        """A job under a new id, or under that of an order's own job."""
+        """Enqueues a job with a new id, or with the id of an order's own job."""
         call = zlib.compress(json.dumps([name, None, arguments, {}]).encode())
         own = f"o-{self.order()}" if queue == ORDER_QUEUE else f"s-{self.order()}-2"
-        job_id = self.luck.choice([uuid.uuid4().hex, own])
+        job_id = self.rng.choice([uuid.uuid4().hex, own])
         with self.client.pipeline() as pipeline:
             pipeline.delete(f"rq:job:{job_id}")
             hash_fields: dict[Any, Any] = {"status": "queued", "data": call, **fields}
             pipeline.hset(f"rq:job:{job_id}", mapping=hash_fields)
-            self.luck.choice([pipeline.lpush, pipeline.rpush])(f"rq:queue:{queue}", job_id)
+            self.rng.choice([pipeline.lpush, pipeline.rpush])(f"rq:queue:{queue}", job_id)
             pipeline.execute()
 
-    def frame(self, order_id: UUID) -> str:
-        """News that are not true of the order."""
-        status = self.luck.choice(list(OrderStatus))
+    def forged_frame(self, order_id: UUID) -> str:
+        """A frame that does not belong to an event of the order."""
+        status = self.rng.choice(list(OrderStatus))
         return json.dumps(
             {
                 "orderId": str(order_id),
-                "seq": self.luck.randint(1, 6),
+                "seq": self.rng.randint(1, 6),
                 "status": status,
                 "timestamp": "2026-01-31T12:00:00.000Z",
                 "txHash": FORGED,
@@ -120,37 +122,43 @@ class Attacker:
 
 def forge_frames(attacker: Attacker) -> None:
     order_id = attacker.order()
-    text = attacker.frame(order_id)
+    text = attacker.forged_frame(order_id)
     for message in (text, "-" * 32 + text, "0" * 32 + text, Seal(b"guessed" * 5).close(text)):
         attacker.client.publish(channel(order_id), message)
 
 
 def replay_and_misroute_frames(attacker: Attacker) -> None:
-    if attacker.heard:
-        on, message = attacker.luck.choice(attacker.heard)
-        attacker.client.publish(on, message)
+    if attacker.captured:
+        source, message = attacker.rng.choice(attacker.captured)
+        attacker.client.publish(source, message)
         attacker.client.publish(channel(attacker.order()), message)
-        attacker.client.publish(on, message.replace(b"routing", b"confirmed"))
+        attacker.client.publish(source, message.replace(b"routing", b"confirmed"))
 
 
 def publish_garbage(attacker: Attacker) -> None:
-    for message in (b"", b"\xff" * 40, DEEP.encode(), b"0" * 32 + DEEP.encode(), b"x" * 100_000):
+    for message in (
+        b"",
+        b"\xff" * 40,
+        DEEP_JSON.encode(),
+        b"0" * 32 + DEEP_JSON.encode(),
+        b"x" * 100_000,
+    ):
         attacker.client.publish(channel(attacker.order()), message)
     attacker.client.publish("ws-gateway-heartbeat", b"\xff")
 
 
-def enqueue_orders(attacker: Attacker) -> None:
-    """Unknown ones, and those there are: waiting, on their way, or at their end, again and again."""
+def enqueue_hints(attacker: Attacker) -> None:
+    """Hints for unknown orders, and repeated hints for existing orders of any status."""
     attacker.enqueue(ORDER_QUEUE, EXECUTE, str(uuid.uuid4()))
     attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()))
     attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()), timeout="0")
     attacker.enqueue(ORDER_QUEUE, EXECUTE, str(attacker.order()), result_ttl="500")
 
 
-def enqueue_nonsense(attacker: Attacker) -> None:
-    """Arguments of wrong types and numbers, other functions, callbacks and bombs."""
-    queue = attacker.luck.choice(QUEUES)
-    argument: Any = attacker.luck.choice([None, 7, "", [], {"a": 1}, "\ud800", "x" * 50_000])
+def enqueue_invalid_jobs(attacker: Attacker) -> None:
+    """Jobs with wrong arguments, other functions, callbacks and zip bombs."""
+    queue = attacker.rng.choice(QUEUES)
+    argument: Any = attacker.rng.choice([None, 7, "", [], {"a": 1}, "\ud800", "x" * 50_000])
     attacker.enqueue(ORDER_QUEUE, EXECUTE, argument)
     attacker.enqueue(ORDER_QUEUE, EXECUTE, argument, argument)
     attacker.enqueue(QUEUES[1], PUBLISH, argument, argument, argument)
@@ -159,65 +167,67 @@ def enqueue_nonsense(attacker: Attacker) -> None:
     callbacks = {"success_callback_name": "os.system", "failure_callback_name": "os.system"}
     attacker.enqueue(queue, EXECUTE, str(attacker.order()), **callbacks)
     attacker.enqueue(queue, PUBLISH, "", "", 0, success_callback_name=PUBLISH)
-    attacker.enqueue(queue, EXECUTE, "", data=BOMB)
-    attacker.enqueue(queue, EXECUTE, "", data=BOMB, exc_info=BOMB, result_ttl="9" * 40)
+    attacker.enqueue(queue, EXECUTE, "", data=ZIP_BOMB)
+    attacker.enqueue(queue, EXECUTE, "", data=ZIP_BOMB, exc_info=ZIP_BOMB, result_ttl="9" * 40)
     attacker.enqueue(queue, EXECUTE, "", meta='{"created_at": 1e400}', webhooks="[" * 5_000)
 
 
 def enqueue_frames(attacker: Attacker) -> None:
-    """So that a dispatcher publishes them."""
+    """Jobs that make a dispatcher publish forged frames."""
     order_id = attacker.order()
-    text = attacker.frame(order_id)
+    text = attacker.forged_frame(order_id)
     for message in (text, "0" * 32 + text, text * 20):
         attacker.enqueue(QUEUES[-1], PUBLISH, str(order_id), message, time.time())
 
 
 def corrupt_jobs(attacker: Attacker) -> None:
     for key in attacker.client.scan_iter("rq:job:*", count=100):
-        of = attacker.luck.choice(
+        name = attacker.rng.choice(
             ["data", "meta", "status", "timeout", "enqueued_at", "result_ttl"]
         )
-        to = attacker.luck.choice([b"", b"\xff", b"started", b"nan", b"x" * 70_000, DEEP.encode()])
-        deed = attacker.luck.randrange(4)
-        if deed == 0:
+        value = attacker.rng.choice(
+            [b"", b"\xff", b"started", b"nan", b"x" * 70_000, DEEP_JSON.encode()]
+        )
+        action = attacker.rng.randrange(4)
+        if action == 0:
             attacker.client.delete(key)
-        elif deed == 1:
+        elif action == 1:
             attacker.client.set(key, "text")
         elif attacker.client.type(key) == b"hash":
-            attacker.client.hset(key, of, to)
+            attacker.client.hset(key, name, value)
 
 
 def change_types(attacker: Attacker) -> None:
     for key in attacker.client.scan_iter("*", count=1_000):
-        if attacker.luck.random() < 0.3:
+        if attacker.rng.random() < 0.3:
             attacker.client.set(key, "text")
     for queue in QUEUES:
         for name in ("queue", "wip", "failed", "finished", "quarantine", "first-seen"):
-            if attacker.luck.random() < 0.1:
+            if attacker.rng.random() < 0.1:
                 attacker.client.set(f"rq:{name}:{queue}", "text")
-        if attacker.luck.random() < 0.1:
+        if attacker.rng.random() < 0.1:
             attacker.client.set(f"rq:queue:{queue}:intermediate", "text")
 
 
 def delete_keys(attacker: Attacker) -> None:
     for key in attacker.client.scan_iter("*", count=1_000):
-        if attacker.luck.random() < 0.3:
+        if attacker.rng.random() < 0.3:
             attacker.client.delete(key)
 
 
-def crowd_the_window(attacker: Attacker) -> None:
+def fill_the_window(attacker: Attacker) -> None:
     ahead = {f"forged-{n}": time.time() + 10**6 for n in range(6_000)}
     for key in (WINDOW_KEY, *attacker.client.keys("dispatch-starts:*")):
         if attacker.client.type(key) in {b"zset", b"none"}:
             attacker.client.zadd(key, ahead | {"forever": "+inf"})
 
 
-def lift_the_window(attacker: Attacker) -> None:
+def reset_the_window(attacker: Attacker) -> None:
     attacker.client.delete(WINDOW_KEY)
     attacker.client.set(f"{WINDOW_KEY}:known", 1)
 
 
-def fill_with_nothing(attacker: Attacker) -> None:
+def enqueue_unknown_ids(attacker: Attacker) -> None:
     for queue in QUEUES:
         if attacker.client.type(f"rq:queue:{queue}") in {b"list", b"none"}:
             ids: list[str | bytes] = [*map(str, range(200)), b"\xff", b"a b", b"x" * 100_000]
@@ -228,36 +238,38 @@ def suspend(attacker: Attacker) -> None:
     attacker.client.set("rq:suspended", 1)
 
 
-Deed = Callable[[Attacker], None]
+Action = Callable[[Attacker], None]
 
-ATTACKS: dict[str, Sequence[Deed]] = {
+ATTACKS: dict[str, Sequence[Action]] = {
     "frames": (forge_frames, replay_and_misroute_frames, publish_garbage),
-    "jobs": (enqueue_orders, enqueue_nonsense, enqueue_frames),
-    "corruption": (corrupt_jobs, delete_keys, fill_with_nothing),
+    "jobs": (enqueue_hints, enqueue_invalid_jobs, enqueue_frames),
+    "corruption": (corrupt_jobs, delete_keys, enqueue_unknown_ids),
     "types": (change_types,),
-    "window": (crowd_the_window, lift_the_window),
+    "window": (fill_the_window, reset_the_window),
     "suspension": (suspend,),
 }
-ATTACKS["all at once"] = tuple(deed for deeds in ATTACKS.values() for deed in deeds)
+ATTACKS["all at once"] = tuple(action for actions in ATTACKS.values() for action in actions)
 
 
-def attack(attacker: Attacker, deeds: Sequence[Deed], *, until: float) -> None:
-    with attacker.client.pubsub() as listening:  # type: ignore[no-untyped-call]
-        listening.psubscribe(channel("*"))
+def attack(attacker: Attacker, actions: Sequence[Action], *, until: float) -> None:
+    with attacker.client.pubsub() as subscription:  # type: ignore[no-untyped-call]
+        subscription.psubscribe(channel("*"))
         while time.monotonic() < until:
-            for deed in deeds:
-                attacker.listen(listening)
+            for action in actions:
+                attacker.capture(subscription)
                 try:
-                    deed(attacker)
-                except redis.ResponseError:  # a type that another deed has changed
+                    action(attacker)
+                except redis.ResponseError:  # another action has changed the type of the key
                     continue
 
 
-async def trade(fleet: Fleet, attacker: Attacker, trading: Trading, deeds: Sequence[Deed]) -> None:
-    """Clients place and follow orders all through the attack; what is left of it is flushed then."""
+async def trade(
+    fleet: Fleet, attacker: Attacker, trading: Trading, actions: Sequence[Action]
+) -> None:
+    """Clients place and follow orders during the attack; Redis is flushed after it."""
     async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
         attacking = tasks.create_task(
-            asyncio.to_thread(attack, attacker, deeds, until=time.monotonic() + ATTACK_S)
+            asyncio.to_thread(attack, attacker, actions, until=time.monotonic() + ATTACK_S)
         )
         for _ in range(WAVES):
             await place_and_follow(engine, trading, tasks)
@@ -274,7 +286,7 @@ async def place_and_follow(
 
 
 def events(fleet: Fleet, order_id: UUID) -> list[tuple[int, str, str | None]]:
-    """The history of an order as PostgreSQL has it."""
+    """The events of an order in PostgreSQL."""
     found = rows(
         fleet.databases.orders_url,
         "SELECT seq, status, payload->>'txHash' AS tx_hash FROM order_events"
@@ -284,21 +296,20 @@ def events(fleet: Fleet, order_id: UUID) -> list[tuple[int, str, str | None]]:
     return [(row["seq"], row["status"], row["tx_hash"]) for row in found]
 
 
-def works_by_hints_again(fleet: Fleet) -> bool:
-    way = 'order_engine_orders_claimed_total{way="hint"}'
-    before = fleet["order-worker"].metric(way)
+def claims_by_hint(fleet: Fleet) -> bool:
+    before = fleet["order-worker"].metric(CLAIMED_BY_HINT)
     trading = Trading()
 
-    async def one() -> None:
+    async def trade_once() -> None:
         async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
             await place_and_follow(engine, trading, tasks)
 
-    asyncio.run(one())
-    return bool(fleet["order-worker"].metric(way) > before)
+    asyncio.run(trade_once())
+    return bool(fleet["order-worker"].metric(CLAIMED_BY_HINT) > before)
 
 
 @pytest.mark.parametrize("kind", ATTACKS)
-def test_an_attacker_in_redis_delays_and_does_nothing_else(
+def test_an_attacker_in_redis_can_only_delay_orders_and_frames(
     fleet: Fleet, redis_server: RedisProcess, tmp_path: Path, kind: str
 ) -> None:
     trading = Trading()
@@ -318,12 +329,10 @@ def test_an_attacker_in_redis_delays_and_does_nothing_else(
         assert frames[-1].status is OrderStatus.CONFIRMED
     assert not canary.exists()
     assert all(process and process.poll() is None for process in started.values())
-    wait_until(
-        lambda: works_by_hints_again(fleet), timeout_s=60, what="an order claimed by its hint"
-    )
+    wait_until(lambda: claims_by_hint(fleet), timeout_s=60, what="an order claimed by its hint")
 
 
-def test_with_a_queue_of_a_wrong_type_orders_are_executed_without_redis(
+def test_orders_are_executed_without_redis_when_the_queue_has_a_wrong_type(
     fleet: Fleet, redis_server: RedisProcess
 ) -> None:
     worker, trading = fleet["order-worker"], Trading()
@@ -342,28 +351,27 @@ def test_with_a_queue_of_a_wrong_type_orders_are_executed_without_redis(
         assert not worker.is_ready()
         client.flushall()
     wait_until(worker.is_ready, timeout_s=10, what="a worker that is ready")
-    wait_until(
-        lambda: works_by_hints_again(fleet), timeout_s=60, what="an order claimed by its hint"
-    )
+    wait_until(lambda: claims_by_hint(fleet), timeout_s=60, what="an order claimed by its hint")
 
 
 LIMIT = 20
 
 
-def test_a_worker_keeps_its_limit_although_its_window_and_its_hints_are_taken_away(
+def test_a_worker_keeps_its_limit_when_its_window_and_hints_are_deleted(
     stores: Stores, redis_server: RedisProcess, tmp_path: Path
 ) -> None:
-    """The limit of all workers together is kept in Redis; the attacker leaves to each its own."""
+    """The shared limit of all workers is kept in Redis, and each worker also keeps its own."""
     settings = SETTINGS | {"QUEUE_RATE_LIMIT_PER_MINUTE": str(LIMIT)}
     trading = Trading()
 
     async def place_under_attack(fleet: Fleet, attacker: Attacker) -> None:
-        deeds = (lift_the_window, delete_keys, change_types)
+        actions = (reset_the_window, delete_keys, change_types)
         async with fleet.client() as engine:
             await trading.place(engine, 3 * LIMIT)
-            await asyncio.to_thread(attack, attacker, deeds, until=time.monotonic() + 4)
-            lift = (lift_the_window,)
-            await asyncio.to_thread(attack, attacker, lift, until=time.monotonic() + 8)
+            await asyncio.to_thread(attack, attacker, actions, until=time.monotonic() + 4)
+            await asyncio.to_thread(
+                attack, attacker, (reset_the_window,), until=time.monotonic() + 8
+            )
 
     with fresh_databases(stores) as databases:
         with (

@@ -1,7 +1,7 @@
-"""PostgreSQL stops dead, all its processes at once, and goes on later as if no time had passed.
+"""All processes of PostgreSQL are stopped at once, and continue later.
 
-Its kernel still takes connections and bytes, so nothing is refused: there is only no answer. What
-was sent to it is done when it thaws, long after those who sent it have given up.
+The kernel still accepts connections and bytes, so nothing is refused: calls just get no reply.
+PostgreSQL executes them when it continues, long after the clients have given up.
 """
 
 import asyncio
@@ -33,33 +33,38 @@ NAMES = ("gateway", "ws-gateway", "order-worker", "order-worker#2")
 ORDER = b'{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"1.5","slippageTolerance":1}'
 SETTINGS = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "QUEUE_MAX_CONCURRENCY": "10"}
 DRAIN_S = 20.0
-CLOSE_S = 10.0  # then a process is killed: the grace period of the chart
-REQUESTS_S = 10.0  # how long a gateway that stops waits for the requests in hand
-BEGUN = "SELECT id FROM orders WHERE lease_epoch > 0 AND status NOT IN ('confirmed', 'failed')"
+CLOSE_S = 10.0  # the rest of the chart's grace period, after which the process is killed
+REQUESTS_S = 10.0  # how long a stopping gateway waits for requests in progress
+STARTED_UNFINISHED = (
+    "SELECT id FROM orders WHERE lease_epoch > 0 AND status NOT IN ('confirmed', 'failed')"
+)
 AT_STATUS = "SELECT count(*) AS count FROM orders WHERE status = %s"
 LOST = 'order_engine_commit_repeats_total{reason="lost"'
 EVERY_ORDER_S = 120
 
 
 class PostgresProcess:
-    """A server with all its backends, to be frozen and thawed."""
+    """A PostgreSQL server that a test can freeze, with all its backends."""
 
     def __init__(self, data: Path) -> None:
         self._postmaster = int((data / "postmaster.pid").read_text().split()[0])
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """While open, none of its processes runs; the connections stay."""
-        os.kill(self._postmaster, signal.SIGSTOP)  # first, so that it starts no further one
+        """Within the context, none of its processes runs; the connections stay open."""
+        os.kill(self._postmaster, signal.SIGSTOP)  # first, so that it starts no further backend
         stopped = [self._postmaster, *self._backends()]
         try:
             for pid in stopped:
                 os.kill(pid, signal.SIGSTOP)
-            wait_until(lambda: all(map(_is_stopped, stopped)), timeout_s=5, what="all stopped")
+            wait_until(
+                lambda: all(map(_is_stopped, stopped)), timeout_s=5, what="all processes stopped"
+            )
             yield
             assert all(map(_is_stopped, stopped))
         finally:
-            for pid in reversed(stopped):  # the postmaster last: it would reap those that ended
+            # the postmaster last, because it reaps backends that have ended
+            for pid in reversed(stopped):
                 os.kill(pid, signal.SIGCONT)
 
     def _backends(self) -> list[int]:
@@ -69,13 +74,13 @@ class PostgresProcess:
 
 
 def _is_stopped(pid: int) -> bool:
-    """True of one that had just ended, too: nobody has reaped it yet."""
+    """Also true for a process that has ended and is not reaped yet."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"T", "Z"}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[PostgresProcess, Databases, str]]:
-    """A server of one's own: the other tests' must not freeze."""
+    """A separate server, because the server of the other tests must not freeze."""
     with (
         tempfile.TemporaryDirectory(prefix="order-engine-tests-") as directory,
         running_stores("embedded", Path(directory)) as stores,
@@ -104,22 +109,23 @@ def statuses_are_mixed(fleet: Fleet) -> bool:
     return all(rows(url, AT_STATUS, [status])[0]["count"] for status in mixed)
 
 
-def has_given_up(worker: Deployable) -> bool:
+def has_lost_postgres(worker: Deployable) -> bool:
     return worker.metric(LOST) > 0 and not worker.is_ready()
 
 
-async def place_through(engine: EngineClient, key: str) -> UUID:
-    """Places one order, and again with the same key for as long as the engine is away."""
+async def place_with_retries(engine: EngineClient, key: str) -> UUID:
+    """Places one order; repeats the request with the same key while the engine is unavailable."""
     async with asyncio.timeout(EVERY_ORDER_S):
         while True:
             try:
-                return (await engine.place_order(**SOL_USDC, idempotency_key=key)).order_id  # type: ignore[arg-type]
+                placed = await engine.place_order(**SOL_USDC, idempotency_key=key)  # type: ignore[arg-type]
+                return placed.order_id
             except EngineUnavailable:
                 await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize("frozen_s", [10, 20])
-def test_a_frozen_postgres_loses_nothing_and_does_nothing_twice(
+def test_a_frozen_postgres_neither_loses_nor_repeats_anything(
     postgres: PostgresProcess, fleet: Fleet, frozen_s: int
 ) -> None:
     trading = Trading()
@@ -135,17 +141,19 @@ def test_a_frozen_postgres_loses_nothing_and_does_nothing_twice(
             with postgres.frozen():
                 until = time.monotonic() + frozen_s
                 placing = [
-                    tasks.create_task(place_through(engine, f"frozen-{frozen_s}-{n}"))
+                    tasks.create_task(place_with_retries(engine, f"frozen-{frozen_s}-{n}"))
                     for n in range(10)
                 ]
                 async with asyncio.timeout(frozen_s + 30):
-                    while time.monotonic() < until or not any(map(has_given_up, workers)):
+                    while time.monotonic() < until or not any(map(has_lost_postgres, workers)):
                         await asyncio.sleep(0.1)
                 assert not any(task.done() for task in placing)
-            late = list(await asyncio.gather(*placing))
-            trading.acknowledged += late
-            assert len(set(late)) == len(late)
-            tasks.create_task(trading.follow(engine, late, clients=1, within_s=EVERY_ORDER_S))
+            placed_late = list(await asyncio.gather(*placing))
+            trading.acknowledged += placed_late
+            assert len(set(placed_late)) == len(placed_late)
+            tasks.create_task(
+                trading.follow(engine, placed_late, clients=1, within_s=EVERY_ORDER_S)
+            )
 
     asyncio.run(trade())
 
@@ -155,11 +163,12 @@ def test_a_frozen_postgres_loses_nothing_and_does_nothing_twice(
 
 
 class PostInFlight:
-    """A POST of an order that the gateway has begun to read; its answer is awaited later."""
+    """A POST of an order that the gateway has begun to read; the response is read later."""
 
     def __init__(self, gateway: Deployable) -> None:
         head = (
-            "POST /api/orders/execute HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+            "POST /api/orders/execute HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            "Content-Type: application/json\r\n"
             f"Content-Length: {len(ORDER)}\r\nExpect: 100-continue\r\n\r\n"
         )
         self._socket = socket.create_connection(("127.0.0.1", gateway.ports["PORT"]), 30)
@@ -173,7 +182,7 @@ class PostInFlight:
 
 
 @pytest.mark.parametrize("requests", [1, 20])
-def test_a_stopping_gateway_answers_that_the_store_is_away(
+def test_a_stopping_gateway_responds_with_503_while_postgres_is_frozen(
     postgres: PostgresProcess, fleet: Fleet, requests: int
 ) -> None:
     gateway = fleet["gateway"]
@@ -181,9 +190,9 @@ def test_a_stopping_gateway_answers_that_the_store_is_away(
 
     with postgres.frozen():
         posts = [PostInFlight(gateway) for _ in range(requests)]
-        begun = time.monotonic()
+        began = time.monotonic()
         code = gateway.terminate()
-        took_s = time.monotonic() - begun
+        took_s = time.monotonic() - began
         statuses = [post.status() for post in posts]
 
     assert code == 0
@@ -195,17 +204,17 @@ def test_a_stopping_ws_gateway_does_not_wait_for_a_frozen_postgres(
     postgres: PostgresProcess, fleet: Fleet
 ) -> None:
     with postgres.frozen():
-        begun = time.monotonic()
+        began = time.monotonic()
         code = fleet["ws-gateway"].terminate()
-        took_s = time.monotonic() - begun
+        took_s = time.monotonic() - began
 
     assert code == 0
     assert took_s < REQUESTS_S + CLOSE_S
 
 
-@pytest.mark.parametrize("told", ["at_once", "once_it_has_given_up"])
+@pytest.mark.parametrize("when", ["immediately", "after_it_lost_postgres"])
 def test_a_stopping_worker_does_not_wait_for_a_frozen_postgres(
-    postgres: PostgresProcess, fleet: Fleet, told: str
+    postgres: PostgresProcess, fleet: Fleet, when: str
 ) -> None:
     trading = Trading()
     worker = fleet["order-worker"]
@@ -222,13 +231,16 @@ def test_a_stopping_worker_does_not_wait_for_a_frozen_postgres(
                 while not await asyncio.to_thread(statuses_are_mixed, fleet):
                     await asyncio.sleep(0.01)
             with postgres.frozen():
-                if told == "once_it_has_given_up":
+                if when == "after_it_lost_postgres":
                     await asyncio.to_thread(
-                        wait_until, lambda: has_given_up(worker), timeout_s=30, what="it given up"
+                        wait_until,
+                        lambda: has_lost_postgres(worker),
+                        timeout_s=30,
+                        what="a worker that lost Postgres",
                     )
-                begun = time.monotonic()
+                began = time.monotonic()
                 code = await asyncio.to_thread(worker.terminate)
-                took_s = time.monotonic() - begun
+                took_s = time.monotonic() - began
             await asyncio.to_thread(fleet.start, ["order-worker"])
 
     asyncio.run(trade())
@@ -238,7 +250,7 @@ def test_a_stopping_worker_does_not_wait_for_a_frozen_postgres(
     assert trading.violations(fleet.databases) == []
 
 
-def test_a_stopping_worker_finishes_the_orders_in_hand(fleet: Fleet) -> None:
+def test_a_stopping_worker_finishes_the_orders_that_it_has_started(fleet: Fleet) -> None:
     trading = Trading()
     url = fleet.databases.orders_url
 
@@ -253,5 +265,5 @@ def test_a_stopping_worker_finishes_the_orders_in_hand(fleet: Fleet) -> None:
     code = [fleet[name].terminate() for name in ("order-worker", "order-worker#2")]
 
     assert code == [0, 0]
-    assert rows(url, BEGUN, []) == []
+    assert rows(url, STARTED_UNFINISHED, []) == []
     assert rows(url, AT_STATUS, [OrderStatus.PENDING])[0]["count"] > 0

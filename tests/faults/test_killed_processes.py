@@ -1,4 +1,4 @@
-"""kill -9 of any process costs latency only (P7)."""
+"""Killing any process with SIGKILL only delays orders and frames (P7)."""
 
 import asyncio
 from pathlib import Path
@@ -17,7 +17,7 @@ UNLIMITED = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "WS_WORKER_RATE_LIMIT": "0"}
 EVERY_ORDER_S = 120
 
 
-def open_orders(fleet: Fleet, *statuses: OrderStatus) -> int:
+def count_orders(fleet: Fleet, *statuses: OrderStatus) -> int:
     [row] = rows(
         fleet.databases.orders_url,
         "SELECT count(*) AS count FROM orders WHERE status = ANY(%s)",
@@ -26,10 +26,10 @@ def open_orders(fleet: Fleet, *statuses: OrderStatus) -> int:
     return int(row["count"])
 
 
-async def until_some_are(fleet: Fleet, *statuses: OrderStatus) -> None:
-    """Returns while orders stand at one of these statuses."""
+async def until_any_order_is(fleet: Fleet, *statuses: OrderStatus) -> None:
+    """Returns once at least one order has one of these statuses."""
     async with asyncio.timeout(60):
-        while not await asyncio.to_thread(open_orders, fleet, *statuses):
+        while not await asyncio.to_thread(count_orders, fleet, *statuses):
             await asyncio.sleep(0.01)
 
 
@@ -48,7 +48,7 @@ def test_orders_of_a_killed_worker_continue_and_none_is_filled_twice(
                 following = asyncio.create_task(
                     trading.follow(engine, ids, clients=2, within_s=EVERY_ORDER_S)
                 )
-                await until_some_are(fleet, status)
+                await until_any_order_is(fleet, status)
                 await asyncio.to_thread(fleet["order-worker"].kill)
                 await asyncio.to_thread(fleet.start, ["order-worker"])
                 await following
@@ -58,25 +58,25 @@ def test_orders_of_a_killed_worker_continue_and_none_is_filled_twice(
     assert trading.violations(databases) == []
 
 
-def test_every_process_killed_once_loses_nothing(
+def test_killing_every_process_once_loses_nothing(
     databases: Databases, redis_url: str, tmp_path: Path
 ) -> None:
     trading = Trading()
-    victims = ["order-worker", *DISPATCHERS, "ws-gateway", "gateway"]
+    names = ["order-worker", *DISPATCHERS, "ws-gateway", "gateway"]
 
     async def trade() -> None:
         with running_fleet(databases, redis_url, tmp_path, UNLIMITED) as fleet:
             async with fleet.client() as engine, asyncio.TaskGroup() as tasks:
-                for victim in victims:
+                for name in names:
                     ids = await trading.place(engine, 5)
                     tasks.create_task(
                         trading.follow(engine, ids, clients=2, within_s=EVERY_ORDER_S)
                     )
-                    await until_some_are(fleet, OrderStatus.ROUTING, OrderStatus.SUBMITTED)
-                    await asyncio.to_thread(fleet[victim].kill)
-                    await asyncio.to_thread(fleet.start, [victim])
+                    await until_any_order_is(fleet, OrderStatus.ROUTING, OrderStatus.SUBMITTED)
+                    await asyncio.to_thread(fleet[name].kill)
+                    await asyncio.to_thread(fleet.start, [name])
 
     asyncio.run(trade())
 
-    assert len(trading.acknowledged) == 5 * len(victims)
+    assert len(trading.acknowledged) == 5 * len(names)
     assert trading.violations(databases) == []

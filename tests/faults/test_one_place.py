@@ -1,7 +1,8 @@
 """A job is always in exactly one place, and starts never exceed the window.
 
 A worker is killed between any two of its calls: once when the next call is lost, and once when its
-reply is lost. Then each job must be in one place or have ended, and a second worker must end all.
+reply is lost. Then each job must be in one place or have ended, and a second worker must end all
+jobs.
 """
 
 import asyncio
@@ -36,15 +37,15 @@ from support.rq import (
     until,
     working,
 )
-from support.slot_work import AWAY_AT_FIRST, FAILING, Workshop, runs_in, workshop
+from support.slot_work import FAILING, POSTPONED, WorkerLauncher, runs_in, worker_launcher
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.fault
 
 AN_HOUR_S = 3600
 MALFORMED, LATE = 3, 4
-NOT_BEGUN = {"list", "intermediate", "quarantine"}
-LAST_PLACES = {"finished", "failed", "quarantine"}
+PLACES_BEFORE_START = {"list", "intermediate", "quarantine"}
+FINAL_PLACES = {"finished", "failed", "quarantine"}
 
 
 @pytest.fixture
@@ -55,134 +56,134 @@ def client(redis_url: str) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(scope="module")
-def shop() -> Iterator[Workshop]:
-    with workshop() as shop:
-        yield shop
+def launcher() -> Iterator[WorkerLauncher]:
+    with worker_launcher() as launcher:
+        yield launcher
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """Jobs by number. `ends` has the places of each job at the end, none for a deleted one."""
+    """Jobs by number. `ends` has the final places of each job; a deleted job has none."""
 
     prefix: str
     enqueue: Callable[[redis.Redis, int], None]
     ends: dict[int, list[str]]
 
     def begin(self, client: redis.Redis) -> None:
-        """Empties Redis and enqueues all jobs but the late one."""
+        """Empties Redis and enqueues all jobs except the late one."""
         client.flushall()
         for n in self.ends.keys() - {LATE}:
             self.enqueue(client, n)
         if MALFORMED in self.ends:
             client.hdel(f"rq:job:{self.prefix}{MALFORMED}", "data")
 
-    def where(self, client: redis.Redis) -> dict[int, list[str]]:
+    def locate(self, client: redis.Redis) -> dict[int, list[str]]:
         return {n: places(client, f"{self.prefix}{n}") for n in self.ends}
 
     def exists(self, client: redis.Redis, n: int) -> bool:
         return bool(client.exists(f"rq:job:{self.prefix}{n}"))
 
 
-def enqueue_guest(client: redis.Redis, n: int) -> None:
-    """Enqueues as a stock producer that needs the result does."""
-    queue_of(client).enqueue(WORK, n, job_id=f"guest-{n}")
+def enqueue_stock_job(client: redis.Redis, n: int) -> None:
+    """Enqueues a job as a stock producer that needs the result does."""
+    queue_of(client).enqueue(WORK, n, job_id=f"stock-{n}")
 
 
 HINTS = Work(
     prefix="job-",
     enqueue=lambda client, n: enqueue(client, 1, n),
-    ends={0: [], FAILING: ["failed"], AWAY_AT_FIRST: [], MALFORMED: ["quarantine"], LATE: []},
+    ends={0: [], FAILING: ["failed"], POSTPONED: [], MALFORMED: ["quarantine"], LATE: []},
 )
-GUESTS = Work(
-    prefix="guest-",
-    enqueue=enqueue_guest,
+STOCK_JOBS = Work(
+    prefix="stock-",
+    enqueue=enqueue_stock_job,
     ends={0: ["finished"], FAILING: ["failed"], LATE: ["finished"]},
 )
 
 
 def at_call(number: int) -> Callable[[Command], bool]:
-    """True for the call after `number` others. The commands of a transaction are one call."""
+    """Matches the call after `number` others. The commands of a transaction count as one call."""
     counted = itertools.count()
     within = False
 
-    def is_it(command: Command) -> bool:
+    def matches(command: Command) -> bool:
         nonlocal within
         if within and command[0] != b"EXEC":
             return False
         within = command[0] == b"MULTI"
         return next(counted) == number
 
-    return is_it
+    return matches
 
 
-def at_waiting(command: Command) -> bool:
+def at_wait(command: Command) -> bool:
     return command[0] == b"BLMOVE"
 
 
-def after_waiting(proxy: CuttingProxy) -> Callable[[Command], bool]:
+def after_wait(proxy: CuttingProxy) -> Callable[[Command], bool]:
     return lambda _: proxy.has_passed(b"BLMOVE")
 
 
-def work_on(
+def run_worker(
     client: redis.Redis,
     proxy: CuttingProxy,
-    shop: Workshop,
+    launcher: WorkerLauncher,
     work: Work,
     runs: Path,
     *,
     after_cut: int,
 ) -> None:
-    """Runs a worker until all jobs have ended, or until the cut and `after_cut` more waits for a job.
+    """Runs a worker until all jobs have ended, or until `after_cut` waits for a job after the cut.
 
-    The late job is enqueued when the worker first waits for one.
+    The late job is enqueued when the worker first waits for a job.
     """
-    is_late_there = False
+    is_late_enqueued = False
     waits_at_cut: int | None = None
 
-    def is_over() -> bool:
-        nonlocal is_late_there, waits_at_cut
+    def is_done() -> bool:
+        nonlocal is_late_enqueued, waits_at_cut
         waits = proxy.count_passed(b"BLMOVE")
-        if waits and not is_late_there:
+        if waits and not is_late_enqueued:
             work.enqueue(client, LATE)
-            is_late_there = True
+            is_late_enqueued = True
         if not proxy.was_cut.is_set():
-            return is_late_there and work.where(client) == work.ends
+            return is_late_enqueued and work.locate(client) == work.ends
         waits_at_cut = waits if waits_at_cut is None else waits_at_cut
         return waits >= waits_at_cut + after_cut
 
-    with shop.worker(proxy.url, runs):
-        wait_until(is_over, timeout_s=20, what="the end of all work, or the cut")
+    with launcher.worker(proxy.url, runs):
+        wait_until(is_done, timeout_s=20, what="the end of all jobs, or the cut")
 
 
 def cuts(
     client: redis.Redis,
     redis_url: str,
-    shop: Workshop,
+    launcher: WorkerLauncher,
     work: Work,
     loss: Loss,
     directory: Path,
     *,
     after_cut: int = 0,
 ) -> Iterator[tuple[int, list[int]]]:
-    """Cuts one call later each time, until none is left: how many calls passed, and which jobs ran.
+    """Cuts one call later each time; yields how many calls passed, and which jobs ran.
 
-    The cut is permanent, or a single loss when the worker has to wait for jobs again after it.
+    The cut is permanent when `after_cut` is 0, otherwise it is a single loss.
     """
     for passed in itertools.count(-2):
         runs = directory / f"runs-{passed}"
         work.begin(client)
         with cutting_proxy(redis_url) as proxy:
-            # by number alone, a call of maintenance might always take the place of the wait
-            places = {-2: at_waiting, -1: after_waiting(proxy)}
-            proxy.cut(loss, places.get(passed) or at_call(passed), for_good=after_cut == 0)
-            work_on(client, proxy, shop, work, runs, after_cut=after_cut)
+            # the wait is cut by name, because calls of maintenance shift the numbers
+            cut_by_name = {-2: at_wait, -1: after_wait(proxy)}
+            proxy.cut(loss, cut_by_name.get(passed) or at_call(passed), for_good=after_cut == 0)
+            run_worker(client, proxy, launcher, work, runs, after_cut=after_cut)
             if not proxy.was_cut.is_set():
                 return
         yield passed, runs_in(runs)
 
 
-def time_passes(client: redis.Redis) -> None:
-    """Ends all leases, waiting times and the lock of the last maintenance."""
+def expire_everything(client: redis.Redis) -> None:
+    """Expires all leases, waiting times and the lock of the last maintenance."""
     for key in (STARTED, QUARANTINE):
         for member, score in scores(client, key):
             client.zadd(key, {member: score - AN_HOUR_S})
@@ -192,19 +193,19 @@ def time_passes(client: redis.Redis) -> None:
     client.delete(f"rq:maintenance:{QUEUE}")
 
 
-def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
-    """The jobs that it ran until all had ended."""
+def run_second_worker(client: redis.Redis, work: Work) -> list[int]:
+    """Runs a worker until all jobs have ended, and returns the jobs that it ran."""
     ran: list[int] = []
 
-    async def note(n: int) -> None:
+    async def record(n: int) -> None:
         ran.append(n)
 
-    def is_over() -> bool:
-        return not any(set(found) - LAST_PLACES for found in work.where(client).values())
+    def is_done() -> bool:
+        return not any(set(found) - FINAL_PLACES for found in work.locate(client).values())
 
     async def run() -> None:
-        async with working(client, note):
-            await until(is_over, timeout_s=20)  # some take a second round of maintenance
+        async with working(client, record):
+            await until(is_done, timeout_s=20)  # some jobs need a second round of maintenance
 
     asyncio.run(run())
     return sorted(ran)
@@ -212,25 +213,25 @@ def run_by_a_second_worker(client: redis.Redis, work: Work) -> list[int]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_killing_a_worker_loses_and_doubles_no_hint(
-    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+def test_killing_a_worker_neither_loses_nor_repeats_a_hint(
+    client: redis.Redis, redis_url: str, launcher: WorkerLauncher, tmp_path: Path, loss: Loss
 ) -> None:
     seen: set[str] = set()
 
-    for passed, ran in cuts(client, redis_url, shop, HINTS, loss, tmp_path):
-        where = HINTS.where(client)
-        for n, found in where.items():
+    for passed, ran in cuts(client, redis_url, launcher, HINTS, loss, tmp_path):
+        located = HINTS.locate(client)
+        for n, found in located.items():
             state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
             assert len(found) == HINTS.exists(client, n), state
             assert found or n in ran or n == LATE, state
-            assert ran.count(n) <= (0 if set(found) & NOT_BEGUN else 1), state
+            assert ran.count(n) <= (0 if set(found) & PLACES_BEFORE_START else 1), state
             seen |= set(found)
-        time_passes(client)
-        ran_later = run_by_a_second_worker(client, HINTS)
+        expire_everything(client)
+        ran_later = run_second_worker(client, HINTS)
 
-        waited = [n for n, found in where.items() if found == ["list"] and n != MALFORMED]
-        assert ran_later == waited, f"{where} after {passed} calls"
-        assert not any(HINTS.exists(client, n) for n in (0, AWAY_AT_FIRST, LATE))
+        waited = [n for n, found in located.items() if found == ["list"] and n != MALFORMED]
+        assert ran_later == waited, f"{located} after {passed} calls"
+        assert not any(HINTS.exists(client, n) for n in (0, POSTPONED, LATE))
 
     assert seen == {"list", "intermediate", "started", "failed", "quarantine"}
 
@@ -238,33 +239,33 @@ def test_killing_a_worker_loses_and_doubles_no_hint(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
 def test_killing_a_worker_loses_no_job_of_a_stock_producer(
-    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+    client: redis.Redis, redis_url: str, launcher: WorkerLauncher, tmp_path: Path, loss: Loss
 ) -> None:
     seen: set[str] = set()
 
-    for passed, ran in cuts(client, redis_url, shop, GUESTS, loss, tmp_path):
-        where = GUESTS.where(client)
-        for n, found in where.items():
+    for passed, ran in cuts(client, redis_url, launcher, STOCK_JOBS, loss, tmp_path):
+        located = STOCK_JOBS.locate(client)
+        for n, found in located.items():
             state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
-            assert len(found) == GUESTS.exists(client, n), state
+            assert len(found) == STOCK_JOBS.exists(client, n), state
             assert found or n == LATE, state
-            assert ran.count(n) <= (0 if set(found) & NOT_BEGUN else 1), state
+            assert ran.count(n) <= (0 if set(found) & PLACES_BEFORE_START else 1), state
             seen |= set(found)
-        time_passes(client)
-        ran_later = run_by_a_second_worker(client, GUESTS)
+        expire_everything(client)
+        ran_later = run_second_worker(client, STOCK_JOBS)
 
-        waited = [n for n, found in where.items() if found == ["list"]]
-        assert ran_later == waited, f"{where} after {passed} calls"
-        for n, found in GUESTS.where(client).items():
-            assert len(found) == bool(where[n]), f"job {n} is in {found} after {passed} calls"
+        waited = [n for n, found in located.items() if found == ["list"]]
+        assert ran_later == waited, f"{located} after {passed} calls"
+        for n, found in STOCK_JOBS.locate(client).items():
+            assert len(found) == bool(located[n]), f"job {n} is in {found} after {passed} calls"
 
     assert seen == {"list", "intermediate", "started", "failed", "finished"}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
-def test_losing_a_call_loses_and_doubles_no_hint(
-    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+def test_losing_a_call_neither_loses_nor_repeats_a_hint(
+    client: redis.Redis, redis_url: str, launcher: WorkerLauncher, tmp_path: Path, loss: Loss
 ) -> None:
     """The worker continues, and requeues the jobs of its unanswered claims.
 
@@ -272,8 +273,8 @@ def test_losing_a_call_loses_and_doubles_no_hint(
     """
     unanswered: set[str] = set()
 
-    for passed, ran in cuts(client, redis_url, shop, HINTS, loss, tmp_path, after_cut=2):
-        for n, found in HINTS.where(client).items():
+    for passed, ran in cuts(client, redis_url, launcher, HINTS, loss, tmp_path, after_cut=2):
+        for n, found in HINTS.locate(client).items():
             state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
             is_unanswered = set(found) & {"intermediate"}
             assert len(found) == HINTS.exists(client, n), state
@@ -287,24 +288,24 @@ def test_losing_a_call_loses_and_doubles_no_hint(
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("loss", Loss)
 def test_losing_a_call_loses_no_job_of_a_stock_producer(
-    client: redis.Redis, redis_url: str, shop: Workshop, tmp_path: Path, loss: Loss
+    client: redis.Redis, redis_url: str, launcher: WorkerLauncher, tmp_path: Path, loss: Loss
 ) -> None:
     """The worker continues. RQ drops a failure that it cannot write: the job stays started."""
-    for passed, ran in cuts(client, redis_url, shop, GUESTS, loss, tmp_path, after_cut=2):
-        for n, found in GUESTS.where(client).items():
+    for passed, ran in cuts(client, redis_url, launcher, STOCK_JOBS, loss, tmp_path, after_cut=2):
+        for n, found in STOCK_JOBS.locate(client).items():
             state = f"job {n} is in {found} after {passed} calls, ran: {ran}"
             assert len(found) == 1, state
-            assert found in (GUESTS.ends[n], ["started"], ["intermediate"]), state
-            assert ran.count(n) == 1 or (found != GUESTS.ends[n] and n not in ran), state
+            assert found in (STOCK_JOBS.ends[n], ["started"], ["intermediate"]), state
+            assert ran.count(n) == 1 or (found != STOCK_JOBS.ends[n] and n not in ran), state
 
 
 @pytest.mark.parametrize("place", ["intermediate", "failed", "quarantine"])
-@pytest.mark.parametrize(("stood_s", "is_swept"), [(20, False), (31, True)])
+@pytest.mark.parametrize(("age_s", "is_swept"), [(20, False), (31, True)])
 def test_an_abandoned_hint_is_swept_from_every_place(
-    client: redis.Redis, place: str, stood_s: float, is_swept: bool
+    client: redis.Redis, place: str, age_s: float, is_swept: bool
 ) -> None:
     """In the failed registry it is kept for its `failure_ttl` of 30 s."""
-    since = client.time()[0] - stood_s
+    since = client.time()[0] - age_s
     enqueue(client, 1)
     client.delete(LIST)
     if place == "intermediate":
@@ -328,30 +329,30 @@ def test_an_abandoned_hint_is_swept_from_every_place(
 # The rate window
 
 
-def leave_window(client: redis.Redis, count: int) -> None:
+def expire_starts(client: redis.Redis, count: int) -> None:
     """Makes the oldest starts older than the window."""
     for member, at in scores(client, WINDOW)[:count]:
         client.zadd(WINDOW, {member: at - WINDOW_S})
 
 
-def test_two_workers_start_as_many_jobs_as_leave_the_window(client: redis.Redis) -> None:
-    limit, leaving = 10, (10, 1, 4, 10, 7, 8)
+def test_two_workers_start_one_job_for_each_start_that_expires(client: redis.Redis) -> None:
+    limit, expiring = 10, (10, 1, 4, 10, 7, 8)
     started: list[int] = []
-    clock = itertools.count(step=WINDOW_S)  # no worker's own count has effect
+    clock = itertools.count(step=WINDOW_S)  # so that the count of a single worker never limits it
 
-    async def note(n: int) -> None:
+    async def record(n: int) -> None:
         started.append(n)
 
     async def work() -> None:
         enqueue(client, 5 * limit)
         async with (
-            working(client, note, limit=limit, clock=clock.__next__) as first,
-            working(client, note, limit=limit, clock=clock.__next__) as second,
+            working(client, record, limit=limit, clock=clock.__next__) as first,
+            working(client, record, limit=limit, clock=clock.__next__) as second,
         ):
             allowed = limit
-            for left in (0, *leaving):
-                leave_window(client, left)
-                allowed += left
+            for expired in (0, *expiring):
+                expire_starts(client, expired)
+                allowed += expired
                 await until(partial(_has_started, started, allowed))
                 await claims_again(first)
                 await claims_again(second)
@@ -368,14 +369,14 @@ def test_starts_outside_the_queue_use_the_same_window(client: redis.Redis) -> No
     window = RateWindow(client, key=WINDOW, limit=limit, shared=True)
     started: list[int] = []
 
-    async def note(n: int) -> None:
+    async def record(n: int) -> None:
         started.append(n)
 
     async def work() -> None:
         window.merge_known_starts({})
         tokens = window.take(4)
         enqueue(client, 2 * limit)
-        async with working(client, note, limit=limit) as worker:
+        async with working(client, record, limit=limit) as worker:
             await until(lambda: len(started) == 6)
             await claims_again(worker)
             assert window.take(1) == []

@@ -1,4 +1,4 @@
-"""A worker that sleeps through its leases wakes up fenced."""
+"""A worker that is paused for longer than its leases is fenced when it resumes."""
 
 import asyncio
 from datetime import datetime
@@ -23,18 +23,18 @@ TAKEN_OVER = "SELECT count(*) AS count FROM orders WHERE lease_epoch > 1"
 AT_STATUS = "SELECT count(*) AS count FROM orders WHERE status = %s"
 
 
-def has_slept(databases: Databases, since: datetime, slept_s: float) -> bool:
+def has_been_paused(databases: Databases, since: datetime, paused_s: float) -> bool:
     [row] = rows(databases.orders_url, "SELECT now() AS now")
-    return bool((row["now"] - since).total_seconds() >= slept_s)
+    return bool((row["now"] - since).total_seconds() >= paused_s)
 
 
 @pytest.mark.parametrize(
-    ("status", "asleep_s"), [(OrderStatus.ROUTING, 0), (OrderStatus.SUBMITTED, 60)]
+    ("status", "paused_s"), [(OrderStatus.ROUTING, 0), (OrderStatus.SUBMITTED, 60)]
 )
 def test_orders_of_a_paused_worker_are_taken_over_and_filled_once(
-    databases: Databases, redis_url: str, tmp_path: Path, status: OrderStatus, asleep_s: float
+    databases: Databases, redis_url: str, tmp_path: Path, status: OrderStatus, paused_s: float
 ) -> None:
-    """It wakes when its orders have ended in other hands, and not before `asleep_s`."""
+    """It resumes once another worker has ended its orders, and after at least `paused_s`."""
     trading = Trading()
 
     async def trade() -> None:
@@ -48,15 +48,15 @@ def test_orders_of_a_paused_worker_are_taken_over_and_filled_once(
                     while not rows(databases.orders_url, AT_STATUS, [status])[0]["count"]:
                         await asyncio.sleep(0.01)
                 await asyncio.to_thread(fleet["order-worker"].pause)
-                [paused] = rows(databases.orders_url, "SELECT now() AS now")
+                [row] = rows(databases.orders_url, "SELECT now() AS now")
                 await asyncio.to_thread(fleet.start, ["order-worker#2"])
                 await following
-                async with asyncio.timeout(asleep_s + 30):
-                    while not has_slept(databases, paused["now"], asleep_s):
+                async with asyncio.timeout(paused_s + 30):
+                    while not has_been_paused(databases, row["now"], paused_s):
                         await asyncio.sleep(0.1)
                 await asyncio.to_thread(fleet["order-worker"].resume)
-                more = await trading.place(engine, 20)
-                await trading.follow(engine, more, clients=1, within_s=60)
+                later_ids = await trading.place(engine, 20)
+                await trading.follow(engine, later_ids, clients=1, within_s=60)
 
     asyncio.run(trade())
 
@@ -64,14 +64,14 @@ def test_orders_of_a_paused_worker_are_taken_over_and_filled_once(
     assert trading.violations(databases) == []
 
 
-def test_a_second_copy_of_every_process_changes_nothing_when_the_first_is_killed(
+def test_a_second_worker_takes_over_the_orders_of_a_killed_worker(
     databases: Databases, redis_url: str, tmp_path: Path
 ) -> None:
     trading = Trading()
-    copies = (*EVERY_DEPLOYABLE, "order-worker#2")
+    names = (*EVERY_DEPLOYABLE, "order-worker#2")
 
     async def trade() -> None:
-        with running_fleet(databases, redis_url, tmp_path, SETTINGS, copies) as fleet:
+        with running_fleet(databases, redis_url, tmp_path, SETTINGS, names) as fleet:
             async with fleet.client() as engine:
                 ids = await trading.place(engine, 40)
                 following = asyncio.create_task(

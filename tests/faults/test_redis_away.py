@@ -1,4 +1,4 @@
-"""With Redis gone, frozen, loading, read-only or full, orders execute and clients see it (P4, P5)."""
+"""Orders execute and frames arrive while Redis is down, frozen, read-only or full (P4, P5)."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,6 +15,8 @@ from support.waiting import wait_until
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
 UNLIMITED = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "WS_WORKER_RATE_LIMIT": "0"}
+CLAIMED_BY_HINT = 'order_engine_orders_claimed_total{way="hint"}'
+CLAIMED_WITHOUT_REDIS = 'order_engine_orders_claimed_total{way="without_redis"}'
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +54,10 @@ def works_without_redis(fleet: Fleet) -> bool:
     return fleet["order-worker"].metric('rq_slots_without_redis{queue="orders"}') == 1.0
 
 
-def works_with_redis(fleet: Fleet) -> bool:
-    hinted = fleet["order-worker"].metric('order_engine_orders_claimed_total{way="hint"}')
+def claims_by_hint(fleet: Fleet) -> bool:
+    claimed = fleet["order-worker"].metric(CLAIMED_BY_HINT)
     trade(fleet, 1)
-    return fleet["order-worker"].metric('order_engine_orders_claimed_total{way="hint"}') > hinted
+    return fleet["order-worker"].metric(CLAIMED_BY_HINT) > claimed
 
 
 @contextmanager
@@ -104,25 +106,27 @@ Outage = Callable[[RedisProcess], AbstractContextManager[None]]
 
 
 @pytest.mark.parametrize("outage", [frozen, killed, read_only, full, loading])
-def test_orders_end_and_frames_arrive_without_redis_and_with_it_again(
+def test_orders_end_and_frames_arrive_during_and_after_a_redis_outage(
     fleet: Fleet, redis_server: RedisProcess, outage: Outage
 ) -> None:
     with outage(redis_server):
         wait_until(lambda: works_without_redis(fleet), timeout_s=30, what="the mode without Redis")
         trading = trade(fleet, 20)
-        ways = fleet["order-worker"].metric(
-            'order_engine_orders_claimed_total{way="without_redis"}'
-        )
-    wait_until(lambda: not works_without_redis(fleet), timeout_s=30, what="the mode's end")
+        claimed = fleet["order-worker"].metric(CLAIMED_WITHOUT_REDIS)
+    wait_until(
+        lambda: not works_without_redis(fleet),
+        timeout_s=30,
+        what="the end of the mode without Redis",
+    )
 
-    assert ways >= 20
+    assert claimed >= 20
     assert [
         v for v in trading.violations(fleet.databases) if v.order_id in trading.acknowledged
     ] == []
-    wait_until(lambda: works_with_redis(fleet), timeout_s=60, what="an order claimed by its hint")
+    wait_until(lambda: claims_by_hint(fleet), timeout_s=60, what="an order claimed by its hint")
 
 
-def test_orders_whose_hints_were_flushed_are_found(
+def test_orders_whose_hints_were_flushed_are_executed(
     fleet: Fleet, redis_server: RedisProcess
 ) -> None:
     trading = Trading()
@@ -143,31 +147,32 @@ def test_orders_whose_hints_were_flushed_are_found(
     ] == []
 
 
-def test_the_mode_without_redis_never_begins_in_health(
+def test_the_mode_without_redis_does_not_begin_while_redis_is_healthy(
     fleet: Fleet, redis_server: RedisProcess
 ) -> None:
-    ways = 'order_engine_orders_claimed_total{way="without_redis"}'
-    before = fleet["order-worker"].metric(ways)
+    before = fleet["order-worker"].metric(CLAIMED_WITHOUT_REDIS)
     trade(fleet, 100)  # all slots busy
     fleet["order-worker"].pause()
-    with redis_server.client() as client:  # idle, and suspended
+    with redis_server.client() as client:  # idle and suspended
         client.set("rq:suspended", 1, ex=1)
     fleet["order-worker"].resume()
     trade(fleet, 10)
 
-    assert fleet["order-worker"].metric(ways) == before
+    assert fleet["order-worker"].metric(CLAIMED_WITHOUT_REDIS) == before
 
 
-def test_dispatchers_come_back_by_themselves(fleet: Fleet, redis_server: RedisProcess) -> None:
+def test_dispatchers_become_ready_again_after_a_redis_outage(
+    fleet: Fleet, redis_server: RedisProcess
+) -> None:
     with killed(redis_server):
         wait_until(
             lambda: not any(fleet[name].is_ready() for name in DISPATCHERS),
             timeout_s=30,
-            what="dispatchers saying that they are not ready",
+            what="dispatchers that are not ready",
         )
 
     wait_until(
         lambda: all(fleet[name].is_ready() for name in DISPATCHERS),
         timeout_s=30,
-        what="dispatchers ready again",
+        what="dispatchers that are ready again",
     )

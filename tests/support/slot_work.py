@@ -1,8 +1,8 @@
 """A slot worker in its own process, which a test kills.
 
-As a program, this module forks a worker for each line `url file` that it reads, kills it at the next
-line, and replies to both lines: a fork is faster than a new interpreter. The worker writes which jobs
-ran to the file, which does not depend on Redis.
+As a program, this module forks a worker for each line `url file` that it reads, kills it at the
+next line, and replies to both lines: a fork is faster than a new interpreter. The worker writes the
+numbers of the jobs that ran to the file, because the content of Redis is what the test checks.
 """
 
 import asyncio
@@ -20,10 +20,10 @@ from support.rq import NotBegun, a_worker, redis_at
 
 SLOTS = 2
 LIMIT = 100
-FAILING, AWAY_AT_FIRST = 1, 2
+FAILING, POSTPONED = 1, 2
 
 
-class Workshop:
+class WorkerLauncher:
     """Starts and kills workers, one at a time."""
 
     def __init__(self, program: "subprocess.Popen[str]") -> None:
@@ -31,7 +31,7 @@ class Workshop:
 
     @contextmanager
     def worker(self, redis_url: str, runs: Path) -> Iterator[None]:
-        """Runs a worker, which is dead when the context ends."""
+        """Runs a worker, and kills it when the context ends."""
         self._send(f"{redis_url} {runs}")
         try:
             yield
@@ -46,7 +46,7 @@ class Workshop:
 
 
 @contextmanager
-def workshop() -> Iterator[Workshop]:
+def worker_launcher() -> Iterator[WorkerLauncher]:
     command = [sys.executable, "-m", "support.slot_work"]
     with subprocess.Popen(
         command,
@@ -55,7 +55,7 @@ def workshop() -> Iterator[Workshop]:
         cwd=Path(__file__).parents[1],
         text=True,
     ) as program:
-        yield Workshop(program)  # it ends at the end of its input
+        yield WorkerLauncher(program)  # the program ends at the end of its input
 
 
 def runs_in(runs: Path) -> list[int]:
@@ -64,12 +64,12 @@ def runs_in(runs: Path) -> list[int]:
 
 
 async def _work(redis_url: str, runs: Path) -> None:
-    was_away = False
+    was_postponed = False
 
-    async def note(n: int) -> None:
-        nonlocal was_away
-        if n == AWAY_AT_FIRST and not was_away:
-            was_away = True
+    async def record(n: int) -> None:
+        nonlocal was_postponed
+        if n == POSTPONED and not was_postponed:
+            was_postponed = True
             raise NotBegun("as requested")
         with runs.open("a") as lines:
             lines.write(f"{n}\n")
@@ -77,7 +77,7 @@ async def _work(redis_url: str, runs: Path) -> None:
             raise RuntimeError("as requested")
 
     with redis_at(redis_url) as client:
-        worker = a_worker(client, note, slots=SLOTS, limit=LIMIT, store_answers=_store_answers)
+        worker = a_worker(client, record, slots=SLOTS, limit=LIMIT, store_answers=_store_answers)
         await worker.run(asyncio.Event())
 
 
@@ -86,21 +86,21 @@ async def _store_answers() -> bool:
 
 
 def _serve() -> None:
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout has the answers
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())  # stdout has the replies
     while line := sys.stdin.readline():
         redis_url, runs = line.split()
         worker = os.fork()
         if worker == 0:
             asyncio.run(_work(redis_url, Path(runs)))
             os._exit(1)
-        _answer()
+        _reply()
         sys.stdin.readline()
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-        _answer()
+        _reply()
 
 
-def _answer() -> None:
+def _reply() -> None:
     sys.stdout.write("done\n")
     sys.stdout.flush()
 
