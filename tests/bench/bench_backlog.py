@@ -1,9 +1,9 @@
-"""What a large backlog costs while the rate limit holds it back.
+"""Measures the cost of a large backlog under the rate limit.
 
-    make bench-backlog          (ten minutes; MINUTES=2 for a shorter look)
+    make bench-backlog          (ten minutes; MINUTES=2 for a shorter run)
 
-Ends with 1 where a waiting row was written, more orders started than the limit allows, or the
-worker's memory grew by more than a tenth after its first minute.
+Exits with 1 when a waiting row was written, when more orders started than the limit allows, or when
+the worker's memory grew by more than a tenth after its first minute.
 """
 
 import argparse
@@ -37,10 +37,11 @@ LOAD = """
 INSERT INTO orders (id, token_in, token_out, amount_in, slippage_tolerance, created_at)
 SELECT gen_random_uuid(), 'SOL', 'USDC', 1, 0.5, now() - make_interval(secs => 100000 - n / 10.0)
 FROM generate_series(1, 200000) AS n;
-INSERT INTO order_events (order_id, seq, status, cause) SELECT id, 1, 'pending', 'placed' FROM orders;
+INSERT INTO order_events (order_id, seq, status, cause)
+SELECT id, 1, 'pending', 'placed' FROM orders;
 ANALYZE orders
 """
-UNTOUCHED = "SELECT count(*) AS count FROM orders WHERE lease_epoch = 0 AND xmin::text = %s"
+NOT_REWRITTEN = "SELECT count(*) AS count FROM orders WHERE lease_epoch = 0 AND xmin::text = %s"
 FIGURES = """
 SELECT count(*) FILTER (WHERE lease_epoch > 0) AS started,
        count(*) FILTER (WHERE status IN ('confirmed', 'failed')) AS ended
@@ -49,7 +50,7 @@ FROM orders
 
 
 def load(databases: Databases, client: redis.Redis) -> str:
-    """Puts the backlog into both stores; the transaction that wrote every row."""
+    """Writes the backlog to both stores; returns the id of the transaction that wrote the rows."""
     execute(databases.orders_url, LOAD)
     orders = rows(databases.orders_url, "SELECT id, created_at FROM orders ORDER BY created_at")
     now = datetime.fromtimestamp(time.time(), UTC)
@@ -91,11 +92,12 @@ async def measure(stores: Stores, directory: Path, *, minutes: int) -> int:
                     flush=True,
                 )
         [figures] = rows(databases.orders_url, FIGURES)
-        untouched = rows(databases.orders_url, UNTOUCHED, [loaded_by])[0]["count"]
-    rewritten = WAITING - figures["started"] - untouched
+        not_rewritten = rows(databases.orders_url, NOT_REWRITTEN, [loaded_by])[0]["count"]
+    rewritten = WAITING - figures["started"] - not_rewritten
     print(f"waiting rows that were written: {rewritten}")
     print(
-        f"memory of the worker after the first minute: {memory[0]:.1f} MB, at the end {memory[-1]:.1f} MB"
+        f"memory of the worker after the first minute: {memory[0]:.1f} MB,"
+        f" at the end {memory[-1]:.1f} MB"
     )
     is_flat = memory[-1] <= memory[0] * 1.1
     return 0 if rewritten == 0 and figures["started"] <= LIMIT * (minutes + 1) and is_flat else 1

@@ -1,9 +1,10 @@
-"""How fast jobs pass: our worker, RQ's SimpleWorker and a BullMQ worker in turns, on one Redis.
+"""Compares the throughput of SlotWorker, RQ's SimpleWorker and a BullMQ worker on one Redis.
 
     make bench-worker
 
-Ends with 1 below the mark: SlotWorker at least 50 times SimpleWorker and ahead of BullMQ, bulk
-enqueue ahead of addBulk. Figures of one machine and hour are worth their ratios only.
+Exits with 1 unless SlotWorker is more than 50 times as fast as SimpleWorker and faster than the
+BullMQ worker, and bulk enqueue is faster than addBulk. The rates depend on the machine and its
+load: only their ratios are meaningful.
 """
 
 import asyncio
@@ -32,19 +33,19 @@ from support.redis_process import RedisProcess, redis_process
 
 ROUNDS = 5
 JOBS = 20_000
-STOCK_JOBS = 400
+SIMPLE_WORKER_JOBS = 400
 SLOTS = 50
-MARK_AGAINST_RQ = 50.0
-MARK_AGAINST_BULLMQ = 1.0
+MIN_RATIO_TO_RQ = 50.0
+MIN_RATIO_TO_BULLMQ = 1.0
 BULLMQ = Path(__file__).parent / "bullmq"
 
 
 def noop(n: int) -> None:
-    """The job of every worker here."""
+    """The job that each worker runs."""
 
 
-def ours(server: RedisProcess) -> tuple[float, float]:
-    """Jobs enqueued and worked off per second, by the engine's own code."""
+def measure_slot_worker(server: RedisProcess) -> tuple[float, float]:
+    """Jobs enqueued and executed per second by the engine's own code."""
     client = redis_client(server.url)
     client.flushall()
     now = datetime.fromtimestamp(time.time(), UTC)
@@ -53,11 +54,11 @@ def ours(server: RedisProcess) -> tuple[float, float]:
         enqueue(client, [_hint(n, now) for n in range(first, first + 500)], now=now)
     enqueued_s = time.perf_counter() - began
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        worked_s = runner.run(_work_off(client))
-    return JOBS / enqueued_s, JOBS / worked_s
+        executed_s = runner.run(_run_jobs(client))
+    return JOBS / enqueued_s, JOBS / executed_s
 
 
-async def _work_off(client: redis.Redis) -> float:
+async def _run_jobs(client: redis.Redis) -> float:
     ran = 0
     stop = asyncio.Event()
     done = asyncio.Event()
@@ -79,11 +80,11 @@ async def _work_off(client: redis.Redis) -> float:
     began = time.perf_counter()
     working = asyncio.create_task(worker.run(stop))
     await done.wait()
-    worked_s = time.perf_counter() - began
+    executed_s = time.perf_counter() - began
     stop.set()
     await working
     await worker.drain(timeout_s=5)
-    return worked_s
+    return executed_s
 
 
 def _hint(n: int, now: datetime) -> NewJob:
@@ -98,21 +99,24 @@ def _hint(n: int, now: datetime) -> NewJob:
     )
 
 
-def stock(server: RedisProcess) -> float:
-    """Jobs worked off per second by RQ's SimpleWorker, the fastest that RQ has."""
+def measure_simple_worker(server: RedisProcess) -> float:
+    """Jobs executed per second by SimpleWorker, the fastest worker of RQ."""
     client = redis.Redis.from_url(server.url)
     client.flushall()
     queue = Queue("bench", connection=client, serializer=JSONSerializer)
     queue.enqueue_many(
-        [Queue.prepare_data("bench_worker.noop", (n,), result_ttl=0) for n in range(STOCK_JOBS)]
+        [
+            Queue.prepare_data("bench_worker.noop", (n,), result_ttl=0)
+            for n in range(SIMPLE_WORKER_JOBS)
+        ]
     )
     worker = SimpleWorker([queue], connection=client, serializer=JSONSerializer)
     began = time.perf_counter()
     worker.work(burst=True, logging_level="ERROR")
-    return STOCK_JOBS / (time.perf_counter() - began)
+    return SIMPLE_WORKER_JOBS / (time.perf_counter() - began)
 
 
-def bullmq(server: RedisProcess) -> tuple[float, float]:
+def measure_bullmq(server: RedisProcess) -> tuple[float, float]:
     with server.client() as client:
         client.flushall()
     command = ["node", "bench.mjs", str(server.port), str(JOBS), str(SLOTS)]
@@ -120,14 +124,14 @@ def bullmq(server: RedisProcess) -> tuple[float, float]:
         command, cwd=BULLMQ, capture_output=True, text=True, check=True, timeout=300
     )
     figures = json.loads(done.stdout.splitlines()[-1])
-    return figures["enqueued_per_s"], figures["worked_per_s"]
+    return figures["enqueued_per_s"], figures["executed_per_s"]
 
 
 def install_bullmq() -> None:
     if not (BULLMQ / "node_modules" / "bullmq").exists():
         npm = shutil.which("npm")
         if npm is None:
-            raise SystemExit("Node.js with npm is needed: the benchmark compares with BullMQ")
+            raise SystemExit("the comparison with BullMQ needs Node.js with npm")
         subprocess.run(
             [npm, "install", "--silent", "--no-package-lock", "--no-audit", "--no-fund"],
             cwd=BULLMQ,
@@ -141,46 +145,47 @@ def main() -> int:
     rounds: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as directory, redis_process(Path(directory)) as server:
         for n in range(ROUNDS):
-            our_enqueue, our_work = ours(server)
-            their_enqueue, their_work = bullmq(server)
+            bulk_enqueue, slot_worker = measure_slot_worker(server)
+            add_bulk, bullmq_worker = measure_bullmq(server)
             figures = {
-                "slot_worker": our_work,
-                "bullmq": their_work,
-                "simple_worker": stock(server),
-                "bulk_enqueue": our_enqueue,
-                "add_bulk": their_enqueue,
+                "slot_worker": slot_worker,
+                "bullmq": bullmq_worker,
+                "simple_worker": measure_simple_worker(server),
+                "bulk_enqueue": bulk_enqueue,
+                "add_bulk": add_bulk,
             }
             rounds.append(figures)
             print(f"round {n + 1}: " + "  ".join(f"{k} {v:,.0f}/s" for k, v in figures.items()))
-    return verdict(rounds)
+    return report(rounds)
 
 
-def verdict(rounds: list[dict[str, float]]) -> int:
-    marks: list[tuple[str, Callable[[dict[str, float]], float], float]] = [
+def report(rounds: list[dict[str, float]]) -> int:
+    comparisons: list[tuple[str, Callable[[dict[str, float]], float], float]] = [
         (
             "SlotWorker / SimpleWorker",
             lambda r: r["slot_worker"] / r["simple_worker"],
-            MARK_AGAINST_RQ,
+            MIN_RATIO_TO_RQ,
         ),
         (
             "SlotWorker / BullMQ worker",
             lambda r: r["slot_worker"] / r["bullmq"],
-            MARK_AGAINST_BULLMQ,
+            MIN_RATIO_TO_BULLMQ,
         ),
         (
             "bulk enqueue / addBulk",
             lambda r: r["bulk_enqueue"] / r["add_bulk"],
-            MARK_AGAINST_BULLMQ,
+            MIN_RATIO_TO_BULLMQ,
         ),
     ]
     below = 0
-    for name, ratio, mark in marks:
+    for name, ratio, minimum in comparisons:
         ratios = sorted(ratio(figures) for figures in rounds)
         median = statistics.median(ratios)
-        below += median <= mark
-        word = "ok" if median > mark else "BELOW THE MARK"
+        below += median <= minimum
+        result = "ok" if median > minimum else "BELOW THE MINIMUM"
         print(
-            f"{name}: median {median:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}), mark {mark:g}: {word}"
+            f"{name}: median {median:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}),"
+            f" minimum {minimum:g}: {result}"
         )
     return 1 if below else 0
 

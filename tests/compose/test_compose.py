@@ -1,4 +1,4 @@
-"""The fleet of docker/compose.yaml: built, started, used and stopped."""
+"""Builds, starts, uses and stops the fleet of docker/compose.yaml."""
 
 import json
 import os
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(BUILD_TIMEOUT_S + UP_TIMEOUT_S)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A run of the compose file with its own name and port."""
+    """A Compose project with its own name and port."""
 
     name: str
     port: int
@@ -71,14 +71,14 @@ def test_every_deployable_becomes_ready(project: Project) -> None:
     assert health == dict.fromkeys(DEPLOYABLES | {"edge", "postgres", "redis"}, "healthy")
 
 
-def test_the_demo_passes_through_the_edge(project: Project) -> None:
+def test_the_demo_works_through_the_edge(project: Project) -> None:
     url = f"http://127.0.0.1:{project.port}"
     output(
         sys.executable, "-m", "order_engine.cli", "demo", "--url", url, timeout_s=COMMAND_TIMEOUT_S
     )
 
 
-def test_nothing_but_the_edge_is_published(project: Project) -> None:
+def test_only_the_edge_publishes_a_port(project: Project) -> None:
     published = {
         (service, each["URL"], each["PublishedPort"])
         for service, running in project.services().items()
@@ -100,4 +100,5 @@ def test_every_deployable_stops_cleanly(project: Project) -> None:
 def test_the_unit_tests_pass_in_the_image() -> None:
     built = ("docker", "build", "--quiet", "--network", "host", "--file", "docker/Dockerfile")
     image = output(*built, "--target", "test", ".", timeout_s=BUILD_TIMEOUT_S).strip()
-    output("docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp", image, timeout_s=UP_TIMEOUT_S)  # noqa: S108
+    run = ("docker", "run", "--rm", "--read-only", "--tmpfs", "/tmp")  # noqa: S108
+    output(*run, image, timeout_s=UP_TIMEOUT_S)

@@ -6,7 +6,8 @@ part may do, in every possible order:
 
     bus       loses messages, repeats them, reorders them; a message that arrives without a
               subscription is lost, and a subscription may break at any time
-    feed      drops an old event, appends the next one; any other event makes it load the missing ones
+    feed      drops an old event and appends the next one; any other event makes it load what is
+              missing
     load      reads PostgreSQL, and appends the result in a later step
     check     a position in PostgreSQL beyond that of the feed makes the feed load
     connect   subscribe and wait for the confirmation, then load, then send from `after` on
@@ -36,7 +37,7 @@ EVENTS = 3  # the last one is final
 
 
 class Flaw(StrEnum):
-    """A rule left out."""
+    """A rule that the model leaves out."""
 
     NO_GAP_FILL = "an event beyond the next seq is appended as it arrives"
     NO_DEDUPE = "an old event is appended again"
@@ -69,7 +70,7 @@ class State(NamedTuple):
     feed: tuple[int, ...] | None = None
     load: Load | None = None
     socket: Socket = Socket.DOWN
-    after: int = 0  # what the client asked for
+    after: int = 0  # the seq that the client sent
     sent: int = 0  # over this socket
     wire: tuple[int, ...] = ()
     log: tuple[int, ...] = ()  # what the client has received
@@ -101,11 +102,11 @@ class State(NamedTuple):
         return self._replace(socket=Socket.DOWN, after=0, sent=0, wire=())
 
 
-def delivery_model(*flaws: Flaw, calm: bool = False) -> Model[State]:
-    """When it is `calm`, neither the bus nor a read loses anything, and both are fair."""
+def delivery_model(*flaws: Flaw, reliable: bool = False) -> Model[State]:
+    """When `reliable`, neither the bus nor a read loses anything, and both are fair."""
     return Model(
         start=State(),
-        steps=partial(_steps, flaws=frozenset(flaws), calm=calm),
+        steps=partial(_steps, flaws=frozenset(flaws), reliable=reliable),
         broken=_broken,
         ended=lambda state: state.log == tuple(range(1, EVENTS + 1)),
     )
@@ -126,29 +127,29 @@ def _broken(state: State) -> str | None:
 # The steps of each part
 
 
-def _steps(state: State, *, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
+def _steps(state: State, *, flaws: Flaws, reliable: bool) -> Iterator[Step[State]]:
     if state.committed < EVENTS:
         seq = state.committed + 1
         published = state._replace(committed=seq, bus=state.bus | {seq})
         yield Step(f"event {seq} is committed and published", published)
-    yield from _bus_steps(state, flaws, calm)
-    yield from _subscription_steps(state, flaws, calm)
+    yield from _bus_steps(state, flaws, reliable)
+    yield from _subscription_steps(state, flaws, reliable)
     if state.feed is not None:
-        yield from _feed_steps(state, flaws, calm)
-    yield from _socket_steps(state, flaws, calm)
+        yield from _feed_steps(state, flaws, reliable)
+    yield from _socket_steps(state, flaws, reliable)
 
 
-def _bus_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
+def _bus_steps(state: State, flaws: Flaws, reliable: bool) -> Iterator[Step[State]]:
     for seq in sorted(state.bus):
         gone = state._replace(bus=state.bus - {seq})
-        if not calm:
+        if not reliable:
             yield Step(f"event {seq} is lost", gone, fair=False)
         if state.subscribed:
             arrived = _offered(state, seq, flaws)
             yield Step(f"event {seq} arrives, and will again", arrived, fair=False)
-            yield Step(f"event {seq} arrives", arrived._replace(bus=gone.bus), calm)
+            yield Step(f"event {seq} arrives", arrived._replace(bus=gone.bus), reliable)
         else:
-            yield Step(f"event {seq} arrives without a subscription", gone, calm)
+            yield Step(f"event {seq} arrives without a subscription", gone, reliable)
 
 
 def _offered(state: State, seq: int, flaws: Flaws) -> State:
@@ -165,15 +166,15 @@ def _offered(state: State, seq: int, flaws: Flaws) -> State:
     return state.loading()
 
 
-def _subscription_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
+def _subscription_steps(state: State, flaws: Flaws, reliable: bool) -> Iterator[Step[State]]:
     too_early = Flaw.READ_THEN_SUBSCRIBE in flaws and state.socket is Socket.LOADING
     if state.feed is not None and not state.subscribed and not too_early:
         yield Step("the subscription is confirmed", state._replace(subscribed=True))
-    if state.subscribed and not calm:
+    if state.subscribed and not reliable:
         yield Step("the subscription breaks", state._replace(subscribed=False), fair=False)
 
 
-def _feed_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
+def _feed_steps(state: State, flaws: Flaws, reliable: bool) -> Iterator[Step[State]]:
     if state.socket is Socket.DOWN:
         gone = state._replace(feed=None, load=None, subscribed=False)
         yield Step("the feed is dropped with its last follower", gone, fair=False)
@@ -183,7 +184,7 @@ def _feed_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]
             yield Step(f"the load reads up to {state.committed}", state._replace(load=read))
         else:
             yield Step("the load ends", _loaded(state, state.load.read, state.load.newest, flaws))
-        if not calm:
+        if not reliable:
             failed = state._replace(load=None)
             waiting = state.socket is Socket.LOADING
             yield Step("the load fails", failed.down() if waiting else failed, fair=False)
@@ -198,7 +199,7 @@ def _loaded(state: State, read: int, newest: int, flaws: Flaws) -> State:
     return state.loading() if newest > state.last else state
 
 
-def _socket_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State]]:
+def _socket_steps(state: State, flaws: Flaws, reliable: bool) -> Iterator[Step[State]]:
     if state.socket is Socket.DOWN:
         after = 0 if Flaw.CLIENT_WITHOUT_SEQ in flaws else len(state.log)
         asked = state._replace(feed=state.feed or (), after=after)
@@ -207,7 +208,7 @@ def _socket_steps(state: State, flaws: Flaws, calm: bool) -> Iterator[Step[State
     yield Step("the socket breaks", state.down(), fair=False)
     if state.socket is Socket.SUBSCRIBING and state.subscribed:
         yield Step("the gateway continues", state.advanced(flaws))
-    elif state.socket is Socket.SUBSCRIBING and not calm:
+    elif state.socket is Socket.SUBSCRIBING and not reliable:
         yield Step(
             "the gateway continues without a subscription", state.advanced(flaws), fair=False
         )

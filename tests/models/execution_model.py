@@ -6,20 +6,21 @@ between any two of its steps, for good (a crash) or until its lease has expired 
 reply to any statement may be lost, after which the worker repeats it. Time means only that leases
 expire and transactions become overdue, at any time.
 
-    claim     epoch + 1, if the order is not final and not leased (or leased by this same claim)
-    move      status, seq, event and the state of an intent, if epoch and status are as known; else
-              the worker searches for the event that it has caused itself, and stops without one
-    intent    recorded with the move to `submitted`, or later under the unchanged status; only
-              recorded bytes are sent, and every later claim sends the recorded bytes again
-    expiry    the chain commits that overdue bytes never land; marking the intent dead is another step
-    attempt   after a failed attempt the order is released; the last attempt, and the expiry of the
-              last transaction, fails it, unless an intent may still land
-    cancel    `failed`, epoch + 1, if the order is not yet submitted
+    claim       epoch + 1, if the order is not final and not leased (or leased by this same claim)
+    transition  status, seq, event and the state of an intent, if epoch and status are as known;
+                else the worker searches for the event that it has caused itself, and stops when
+                there is none
+    intent      recorded with the transition to `submitted`, or later under the unchanged status;
+                only recorded bytes are sent, and each later claim sends the recorded bytes again
+    expiry      the chain commits that overdue bytes never land; a later step marks the intent dead
+    attempt     after a failed attempt the order is released; the last attempt, and the expiry of
+                the last transaction, fails it, unless an intent may still land
+    cancel      `failed`, epoch + 1, if the order is not yet submitted
 
-A transaction that was sent may land at any time until it is overdue, whatever PostgreSQL holds, so a
-check before each send does not ensure P2. What does: bytes are recorded before they are sent, no
-second transaction is recorded before the chain has committed that the first one never lands, and
-nothing is recorded under an epoch that is not the newest.
+A transaction that was sent may land at any time until it is overdue, whatever PostgreSQL contains.
+A check before each send therefore does not ensure P2. Three rules ensure it: bytes are recorded
+before they are sent, no second transaction is recorded before the chain has committed that the
+first one never lands, and nothing is recorded under an epoch that is not the newest.
 
 Left out, because other steps cover it: releasing a lease (a crash, then the lease expires),
 renewing it (it does not expire), hints (an order may be claimed at any time). The unique index on
@@ -42,9 +43,9 @@ from models.execution_state import (
     FailedAttempt,
     Fate,
     Intent,
-    Move,
     NextIntent,
     State,
+    Transition,
     Worker,
     Write,
     broken,
@@ -60,21 +61,21 @@ OUTCOMES = frozenset({Fate.FILLED, Fate.REJECTED, Fate.EXPIRED})
 
 
 class Flaw(StrEnum):
-    """A rule left out."""
+    """A rule that the model leaves out."""
 
     NO_FENCE = "no write compares the epoch"
     FENCE_BY_SELECT = "the epoch is checked before a further intent is written, not with it"
     SENT_UNRECORDED = "the first transaction is sent before it is recorded"
-    DEAD_BY_IMPATIENCE = "an intent counts as dead before the chain has committed its expiry"
+    DEAD_BEFORE_EXPIRY = "an intent counts as dead before the chain has committed its expiry"
     FAILED_WHILE_LIVE = "the last attempt fails an order whose intent may still land"
-    NO_ADOPTION = "a claim does not read the live intent"
+    NO_INTENT_READ = "a claim does not read the live intent"
     CANCEL_AT_SUBMITTED = "a submitted order can be cancelled"
     CANCEL_BY_SELECT = "cancel checks the status before it writes, not with it"
     CANCEL_KEEPS_EPOCH = "cancel does not raise the epoch"
-    MOVE_TRUSTS_EPOCH = "a move does not compare the status"
-    NO_CAUSE = "a repeated move does not search for the event that it has caused"
-    LEASES_LAST = "a lease never expires"
-    NOTHING_EXPIRES = "the chain is never asked for an expiry"
+    TRANSITION_IGNORES_STATUS = "a transition does not compare the status"
+    NO_CAUSE = "a repeated transition does not search for the event that it has caused"
+    NO_LEASE_EXPIRY = "a lease never expires"
+    NO_TX_EXPIRY = "the chain is never asked for an expiry"
 
 
 Flaws = frozenset[Flaw]
@@ -102,7 +103,7 @@ def _steps(state: State, *, flaws: Flaws) -> Iterator[Step[State]]:
 
 def _outside_steps(state: State, flaws: Flaws) -> Iterator[Step[State]]:
     """Steps of time, the chain and the gateway."""
-    if state.lease != NO_WORKER and Flaw.LEASES_LAST not in flaws:
+    if state.lease != NO_WORKER and Flaw.NO_LEASE_EXPIRY not in flaws:
         # a working worker renews its lease, so that it expires only after a fault
         abandoned = all(worker.epoch != state.epoch for worker in state.workers)
         yield Step("the lease expires", state._replace(lease=NO_WORKER), abandoned)
@@ -137,7 +138,8 @@ def _worker_steps(state: State, number: int, worker: Worker, flaws: Flaws) -> It
             yield from _claims(state, number, worker)
         case Doing.READING:
             yield Step(
-                "reads the intents", state.with_worker(number, _adopting(state, worker, flaws))
+                "reads the intents",
+                state.with_worker(number, _with_intents_read(state, worker, flaws)),
             )
         case Doing.WORKING if worker.unanswered is not None:
             after = _committed(state, number, worker, worker.unanswered, flaws)
@@ -158,18 +160,18 @@ def _claims(state: State, number: int, worker: Worker) -> Iterator[Step[State]]:
         doing = Doing.READING if state.status is SUBMITTED else Doing.WORKING
         holder = Worker(doing, epoch, state.status, state.attempts)
         yield Step("claims", claimed.with_worker(number, holder))
-        unsure = claimed.with_worker(number, Worker(Doing.CLAIMING))
-        yield Step("claims, reply lost", unsure, fair=False)
+        unanswered = claimed.with_worker(number, Worker(Doing.CLAIMING))
+        yield Step("claims, reply lost", unanswered, fair=False)
     elif repeated:
         yield Step("is refused", state.with_worker(number, Worker()))
 
 
-def _adopting(state: State, worker: Worker, flaws: Flaws) -> Worker:
+def _with_intents_read(state: State, worker: Worker, flaws: Flaws) -> Worker:
     """The claim of a submitted order, with the intent that has landed or may still land."""
     counting = (
         tx
         for tx, (intent, _) in enumerate(state.transactions, 1)
-        if intent in {Intent.LIVE, Intent.LANDED} and Flaw.NO_ADOPTION not in flaws
+        if intent in {Intent.LIVE, Intent.LANDED} and Flaw.NO_INTENT_READ not in flaws
     )
     return worker._replace(doing=Doing.WORKING, tx=next(counting, NO_TX))
 
@@ -186,9 +188,9 @@ def _venue_calls(state: State, number: int, worker: Worker, flaws: Flaws) -> Ite
     fate = state.transactions[tx - 1].fate
     if fate is Fate.UNSENT:
         yield Step(f"sends tx {tx}", state.with_fate(tx, Fate.SENT))
-    if fate is Fate.OVERDUE and Flaw.NOTHING_EXPIRES not in flaws:
-        yield Step(f"has tx {tx} expired", state.with_fate(tx, Fate.EXPIRED))
-    outcome = Fate.EXPIRED if Flaw.DEAD_BY_IMPATIENCE in flaws and fate not in OUTCOMES else fate
+    if fate is Fate.OVERDUE and Flaw.NO_TX_EXPIRY not in flaws:
+        yield Step(f"asks the chain to expire tx {tx}", state.with_fate(tx, Fate.EXPIRED))
+    outcome = Fate.EXPIRED if Flaw.DEAD_BEFORE_EXPIRY in flaws and fate not in OUTCOMES else fate
     if outcome in OUTCOMES:
         informed = state.with_worker(number, worker._replace(outcome=outcome))
         yield Step(f"learns that tx {tx} is {outcome}", informed)
@@ -201,15 +203,15 @@ def _writes(state: State, number: int, worker: Worker, flaws: Flaws) -> Iterator
     signed = len(state.transactions) + 1
     for name, write, fair in _decisions(worker, signed, flaws):
         after = _committed(state, number, worker, write, flaws)
-        unsure = worker._replace(unanswered=write)
+        unanswered = worker._replace(unanswered=write)
         if after is None:
             yield _answered(name, state, after, number, write)
         elif Flaw.FENCE_BY_SELECT in flaws and isinstance(write, NextIntent):
-            checked = state.with_fate(write.records, Fate.UNSENT).with_worker(number, unsure)
+            checked = state.with_fate(write.records, Fate.UNSENT).with_worker(number, unanswered)
             yield Step("checks that it holds the order", checked)
         else:
             yield _answered(name, state, after, number, write)._replace(fair=fair)
-            yield Step(f"{name}, reply lost", after.with_worker(number, unsure), fair=False)
+            yield Step(f"{name}, reply lost", after.with_worker(number, unanswered), fair=False)
 
 
 def _answered(
@@ -232,31 +234,31 @@ def _decisions(worker: Worker, signed: int, flaws: Flaws) -> Iterator[Decision]:
     [onward] = TRANSITIONS[worker.status] - {FAILED}
     match worker.outcome:
         case Fate.FILLED:
-            yield Decision(f"moves it to {onward}", Move(onward, settles=worker.tx))
+            yield Decision(f"moves it to {onward}", Transition(onward, settles=worker.tx))
         case Fate.REJECTED:
-            yield Decision("fails it", Move(FAILED, settles=worker.tx))
+            yield Decision("fails it", Transition(FAILED, settles=worker.tx))
         case Fate.EXPIRED:
-            yield _postponement(worker, dead=worker.tx, flaws=flaws)
+            yield _after_failed_attempt(worker, dead=worker.tx, flaws=flaws)
         case _:
             if onward is SUBMITTED:
-                yield Decision("submits it", Move(onward, records=worker.tx or signed))
+                yield Decision("submits it", Transition(onward, records=worker.tx or signed))
             elif worker.status is not SUBMITTED:
-                yield Decision(f"moves it to {onward}", Move(onward))
+                yield Decision(f"moves it to {onward}", Transition(onward))
             elif worker.tx == NO_TX:
                 yield Decision(f"records tx {signed}", NextIntent(signed))
             if worker.status is not PENDING:
-                yield _postponement(worker, dead=NO_TX, flaws=flaws)._replace(fair=False)
-            if worker.tx == NO_TX:  # no live quote, or too many claims without a move
-                yield Decision("gives it up", Move(FAILED), fair=False)
+                yield _after_failed_attempt(worker, dead=NO_TX, flaws=flaws)._replace(fair=False)
+            if worker.tx == NO_TX:  # no live quote, or too many claims without a transition
+                yield Decision("fails it", Transition(FAILED), fair=False)
 
 
-def _postponement(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
+def _after_failed_attempt(worker: Worker, *, dead: int, flaws: Flaws) -> Decision:
     """An expiry counts transactions, of which `dead` is the last; other failures count attempts."""
     attempts = min(worker.attempts + 1, ATTEMPTS_MAX)
     may_land = worker.tx != dead and Flaw.FAILED_WHILE_LIVE not in flaws
     if (dead or attempts) >= ATTEMPTS_MAX and not may_land:
-        return Decision("fails it after its last attempt", Move(FAILED, settles=worker.tx))
-    return Decision("writes a failed attempt", FailedAttempt(attempts, buries=dead))
+        return Decision("fails it after its last attempt", Transition(FAILED, settles=worker.tx))
+    return Decision("writes a failed attempt", FailedAttempt(attempts, marks_dead=dead))
 
 
 def _committed(
@@ -265,7 +267,7 @@ def _committed(
     """PostgreSQL after the statement; None when another claim has fenced it."""
     holds = worker.epoch == state.epoch or Flaw.NO_FENCE in flaws
     match write:
-        case Move():
+        case Transition():
             return _moved(state, number, worker, write, flaws)
         case NextIntent(tx):
             checked_before = Flaw.FENCE_BY_SELECT in flaws and worker.unanswered is not None
@@ -275,25 +277,29 @@ def _committed(
             if known and state.transactions[tx - 1].intent is not Intent.UNRECORDED:
                 return state  # a repeat
             return state.with_intent(tx, Intent.LIVE)
-        case FailedAttempt(attempts, buries):
+        case FailedAttempt(attempts, marks_dead):
             if not holds or state.status in FINAL:
                 return None
             state = state._replace(attempts=attempts, lease=NO_WORKER)
-            return state.with_intent(buries, Intent.DEAD) if buries else state
+            return state.with_intent(marks_dead, Intent.DEAD) if marks_dead else state
 
 
-def _moved(state: State, number: int, worker: Worker, move: Move, flaws: Flaws) -> State | None:
-    caused = (worker.epoch, move.target) in (event.cause for event in state.events)
+def _moved(
+    state: State, number: int, worker: Worker, transition: Transition, flaws: Flaws
+) -> State | None:
+    caused = (worker.epoch, transition.target) in (event.cause for event in state.events)
     if caused and worker.unanswered is not None and Flaw.NO_CAUSE not in flaws:
         return state
     holds = worker.epoch == state.epoch or Flaw.NO_FENCE in flaws
-    as_known = worker.status is state.status or Flaw.MOVE_TRUSTS_EPOCH in flaws
+    as_known = worker.status is state.status or Flaw.TRANSITION_IGNORES_STATUS in flaws
     if not (holds and as_known):
         return None
-    lease = NO_WORKER if move.target in FINAL else number
-    state = state.with_event(move.target, epoch=worker.epoch)._replace(lease=lease)
-    if move.records:
-        state = state.with_intent(move.records, Intent.LIVE)
-    if move.settles and move.target is CONFIRMED:
-        return state._replace(tx_hash=move.settles).with_intent(move.settles, Intent.LANDED)
-    return state.with_intent(move.settles, Intent.DEAD) if move.settles else state
+    lease = NO_WORKER if transition.target in FINAL else number
+    state = state.with_event(transition.target, epoch=worker.epoch)._replace(lease=lease)
+    if transition.records:
+        state = state.with_intent(transition.records, Intent.LIVE)
+    if transition.settles and transition.target is CONFIRMED:
+        return state._replace(tx_hash=transition.settles).with_intent(
+            transition.settles, Intent.LANDED
+        )
+    return state.with_intent(transition.settles, Intent.DEAD) if transition.settles else state

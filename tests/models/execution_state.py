@@ -48,7 +48,7 @@ class Event(NamedTuple):
         return self.epoch, self.status
 
 
-class Move(NamedTuple):
+class Transition(NamedTuple):
     target: OrderStatus
     records: int = NO_TX
     settles: int = NO_TX
@@ -60,10 +60,10 @@ class NextIntent(NamedTuple):
 
 class FailedAttempt(NamedTuple):
     attempts: int
-    buries: int = NO_TX
+    marks_dead: int = NO_TX
 
 
-Write = Move | NextIntent | FailedAttempt
+Write = Transition | NextIntent | FailedAttempt
 
 
 class Doing(StrEnum):
@@ -87,7 +87,7 @@ class Worker(NamedTuple):
     def after(self, write: Write) -> "Worker":
         """The worker once it knows that `write` has been committed."""
         match write:
-            case Move(target, records) if target not in FINAL:
+            case Transition(target, records) if target not in FINAL:
                 return self._replace(status=target, tx=records or self.tx, unanswered=None)
             case NextIntent(records):
                 return self._replace(tx=records, unanswered=None)
@@ -127,7 +127,7 @@ class State(NamedTuple):
         searched = {
             (worker.epoch, worker.unanswered.target)
             for worker in self.workers
-            if isinstance(worker.unanswered, Move)
+            if isinstance(worker.unanswered, Transition)
         }
         if any(event.epoch and event.cause not in searched for event in self.events):
             self = self._replace(
@@ -172,7 +172,7 @@ def broken(state: State) -> str | None:
     if state.status is OrderStatus.FAILED and (live or Fate.SENT in fates):
         return "failed and may still be filled"
     if any(target not in TRANSITIONS[source] for source, target in pairwise(statuses)):
-        return "a move that the table does not allow"
+        return "a transition that the table does not allow"
     if [event.seq for event in state.events] != list(range(1, state.seq + 1)):
         return "a gap or a repeat in seq"
     if statuses[-1] is not state.status:

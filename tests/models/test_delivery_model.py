@@ -1,4 +1,4 @@
-"""P3 for one order and one client, in every run of the model of the delivery."""
+"""Checks P3 for one order and one client, in every run of the model of the delivery."""
 
 from collections.abc import Callable
 
@@ -22,15 +22,15 @@ def test_every_client_receives_every_status_in_order_each_once(explored: Explore
 
 
 @pytest.mark.parametrize("flaw", [Flaw.LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
-def test_the_position_check_finds_what_the_bus_has_lost(flaw: Flaw) -> None:
+def test_the_position_check_recovers_events_that_the_bus_has_lost(flaw: Flaw) -> None:
     explore(delivery_model(flaw))
 
 
-def test_while_nothing_is_lost_no_event_waits_for_the_position_check() -> None:
-    explore(delivery_model(Flaw.NO_POSITION_CHECK, calm=True))
+def test_without_losses_no_event_waits_for_the_position_check() -> None:
+    explore(delivery_model(Flaw.NO_POSITION_CHECK, reliable=True))
 
 
-# A search that does not meet these states proves nothing.
+# The search proves nothing unless it reaches these states.
 
 SITUATIONS: dict[str, Callable[[State], bool]] = {
     "an event that arrives after the load has read": lambda s: (
@@ -46,11 +46,11 @@ SITUATIONS: dict[str, Callable[[State], bool]] = {
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
+def test_the_search_reaches(situation: str, explored: Explored[State]) -> None:
     assert explored.first(SITUATIONS[situation]) is not None
 
 
-# A search that does not notice these flaws proves nothing.
+# The search proves nothing unless it detects these flaws.
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
         (Flaw.NO_POSITION_CHECK, END_OUT_OF_REACH),
     ],
 )
-def test_a_weakened_delivery_is_caught(flaw: Flaw, rule: str) -> None:
+def test_the_search_detects_a_flawed_delivery(flaw: Flaw, rule: str) -> None:
     with pytest.raises(Violation) as caught:
         explore(delivery_model(flaw))
 
@@ -71,6 +71,6 @@ def test_a_weakened_delivery_is_caught(flaw: Flaw, rule: str) -> None:
 
 
 @pytest.mark.parametrize("flaw", [Flaw.LOST_WHILE_LOADING, Flaw.READ_THEN_SUBSCRIBE])
-def test_without_the_position_check_even_a_bus_that_loses_nothing_is_not_enough(flaw: Flaw) -> None:
+def test_without_the_position_check_a_flaw_loses_events_even_on_a_reliable_bus(flaw: Flaw) -> None:
     with pytest.raises(Violation, match=END_OUT_OF_REACH):
-        explore(delivery_model(Flaw.NO_POSITION_CHECK, flaw, calm=True))
+        explore(delivery_model(Flaw.NO_POSITION_CHECK, flaw, reliable=True))

@@ -1,4 +1,4 @@
-"""P1 and P2 for one order, in every run of the model of the protocol."""
+"""Checks P1 and P2 for one order, in every run of the model of the protocol."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def _at(status: object) -> Callable[[State], bool]:
     return lambda state: state.status is status
 
 
-# A search that does not meet these states proves nothing.
+# The search proves nothing unless it reaches these states.
 
 SITUATIONS: dict[str, Callable[[State], bool]] = {
     "a fill that no worker waits for": lambda s: (
@@ -35,7 +35,7 @@ SITUATIONS: dict[str, Callable[[State], bool]] = {
         and all(worker.doing is Doing.NOTHING for worker in s.workers)
     ),
     "a second transaction fills": lambda s: s.status is CONFIRMED and s.tx_hash == 2,
-    "expired on the chain, live in PostgreSQL, and its worker gone": lambda s: (
+    "expired on the chain, live in PostgreSQL, and the order has no lease": lambda s: (
         Transaction(Intent.LIVE, Fate.EXPIRED) in s.transactions and s.lease == NO_WORKER
     ),
     "a paused worker holds an expired transaction while another may land": lambda s: (
@@ -43,10 +43,10 @@ SITUATIONS: dict[str, Callable[[State], bool]] = {
         and s.transactions[1] == Transaction(Intent.LIVE, Fate.SENT)
         and any(worker.tx == 1 for worker in s.workers)
     ),
-    "two workers, both of which believe that they hold the order": lambda s: all(
+    "two workers execute the same order": lambda s: all(
         worker.doing is Doing.WORKING for worker in s.workers
     ),
-    "a repeat of a move that another worker has built upon": lambda s: any(
+    "a repeated transition after which another worker has moved the order": lambda s: any(
         worker.unanswered is not None and worker.unanswered[0] is BUILDING and s.status is SUBMITTED
         for worker in s.workers
     ),
@@ -56,7 +56,7 @@ SITUATIONS: dict[str, Callable[[State], bool]] = {
     "no attempt is left and the intent may still land": lambda s: (
         s.attempts == 2 and Transaction(Intent.LIVE, Fate.SENT) in s.transactions
     ),
-    "a submitted order without an intent that counts": lambda s: (
+    "a submitted order whose intents are all dead": lambda s: (
         s.status is SUBMITTED and {t.intent for t in s.transactions} == {Intent.DEAD}
     ),
     "failed before anything was signed": lambda s: (
@@ -66,11 +66,11 @@ SITUATIONS: dict[str, Callable[[State], bool]] = {
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
+def test_the_search_reaches(situation: str, explored: Explored[State]) -> None:
     assert explored.first(SITUATIONS[situation]) is not None
 
 
-# A search that does not notice these flaws proves nothing.
+# The search proves nothing unless it detects these flaws.
 
 
 @pytest.mark.parametrize(
@@ -79,21 +79,24 @@ def test_the_search_meets(situation: str, explored: Explored[State]) -> None:
         ([Flaw.NO_FENCE], "two live intents"),
         ([Flaw.FENCE_BY_SELECT], "failed and may still be filled"),
         ([Flaw.SENT_UNRECORDED], "failed and may still be filled"),
-        ([Flaw.DEAD_BY_IMPATIENCE], "failed and may still be filled"),
+        ([Flaw.DEAD_BEFORE_EXPIRY], "failed and may still be filled"),
         ([Flaw.FAILED_WHILE_LIVE], "failed and may still be filled"),
-        ([Flaw.NO_ADOPTION], "two live intents"),
+        ([Flaw.NO_INTENT_READ], "two live intents"),
         ([Flaw.CANCEL_AT_SUBMITTED], "failed and may still be filled"),
-        ([Flaw.CANCEL_BY_SELECT], "a move that the table does not allow"),
+        ([Flaw.CANCEL_BY_SELECT], "a transition that the table does not allow"),
         (
-            [Flaw.CANCEL_KEEPS_EPOCH, Flaw.MOVE_TRUSTS_EPOCH],
-            "a move that the table does not allow",
+            [Flaw.CANCEL_KEEPS_EPOCH, Flaw.TRANSITION_IGNORES_STATUS],
+            "a transition that the table does not allow",
         ),
-        ([Flaw.NO_CAUSE, Flaw.MOVE_TRUSTS_EPOCH], "a move that the table does not allow"),
-        ([Flaw.LEASES_LAST], END_OUT_OF_REACH),
-        ([Flaw.NOTHING_EXPIRES], END_OUT_OF_REACH),
+        (
+            [Flaw.NO_CAUSE, Flaw.TRANSITION_IGNORES_STATUS],
+            "a transition that the table does not allow",
+        ),
+        ([Flaw.NO_LEASE_EXPIRY], END_OUT_OF_REACH),
+        ([Flaw.NO_TX_EXPIRY], END_OUT_OF_REACH),
     ],
 )
-def test_a_weakened_protocol_is_caught(flaws: list[Flaw], rule: str) -> None:
+def test_the_search_detects_a_flawed_protocol(flaws: list[Flaw], rule: str) -> None:
     with pytest.raises(Violation) as caught:
         explore(execution_model(*flaws))
 
@@ -101,8 +104,8 @@ def test_a_weakened_protocol_is_caught(flaws: list[Flaw], rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "flaws", [[Flaw.MOVE_TRUSTS_EPOCH], [Flaw.CANCEL_KEEPS_EPOCH, Flaw.NO_CAUSE]]
+    "flaws", [[Flaw.TRANSITION_IGNORES_STATUS], [Flaw.CANCEL_KEEPS_EPOCH, Flaw.NO_CAUSE]]
 )
-def test_epoch_or_status_alone_is_enough_to_stop_a_cancelled_order(flaws: list[Flaw]) -> None:
-    """Both are compared; a repeat that does not find its cause costs only time."""
+def test_comparing_the_epoch_or_the_status_alone_stops_a_cancelled_order(flaws: list[Flaw]) -> None:
+    """The engine compares both. A repeat that does not find its cause only takes longer."""
     explore(execution_model(*flaws))
