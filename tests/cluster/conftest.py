@@ -8,16 +8,24 @@ from pathlib import Path
 import pytest
 
 from order_engine.execution.deployables import DEPLOYABLES
-from support.cluster import CommandFailed, Door, Release, described, kubectl, missing, namespace
+from support.cluster import (
+    ClientAccess,
+    CommandFailed,
+    Release,
+    cluster_description,
+    kubectl,
+    namespace,
+    why_unusable,
+)
 from support.figures import Figures
-from support.images import loaded
+from support.images import load_images
 from support.prometheus_programs import program
 from support.scraping import Prometheus, running_prometheus
 
 FIGURES = pytest.StashKey[Figures]()
 RELEASE = "engine"
 
-# Orders take long enough to be in progress during every disturbance; their number has no limit.
+# Orders take long enough to be in progress during each disturbance; their rate is not limited.
 VALUES = {
     "auth": "keys",
     "gateway": {"service": {"type": "NodePort"}},
@@ -53,39 +61,40 @@ def figures(request: pytest.FixtureRequest) -> Figures:
 @pytest.fixture(scope="session")
 def release(figures: Figures, request: pytest.FixtureRequest) -> Iterator[Release]:
     """A new installation in its own namespace."""
-    if reason := missing():
+    if reason := why_unusable():
         pytest.exit(reason, returncode=1)
-    figures.fact("cluster", described())
+    figures.fact("cluster", cluster_description())
     began = time.monotonic()
-    tags = loaded()
+    tags = load_images()
     figures.fact("images built and loaded", f"{time.monotonic() - began:.0f} s")
     values: dict[str, dict[str, object]] = {}
     for each in DEPLOYABLES:
-        values[each.values] = {**VALUES.get(each.values, {}), "image": {"tag": tags[each.name]}}  # type: ignore[dict-item]
+        image = {"image": {"tag": tags[each.name]}}
+        values[each.values] = {**VALUES.get(each.values, {}), **image}  # type: ignore[dict-item]
     with namespace(f"order-engine-test-{uuid.uuid4().hex[:6]}") as name:
-        made = Release(name=RELEASE, namespace=name, values={**VALUES, **values})
+        installed = Release(name=RELEASE, namespace=name, values={**VALUES, **values})
         try:
             began = time.monotonic()
-            made.install()
+            installed.install()
             figures.fact("helm install --wait", f"{time.monotonic() - began:.0f} s")
-            yield made
+            yield installed
         finally:
             if request.session.testsfailed:
-                kept = Path(tempfile.mkdtemp(prefix="order-engine-cluster-"))
-                _save_evidence(made, kept)
-                figures.fact("logs and events", kept)
+                directory = Path(tempfile.mkdtemp(prefix="order-engine-cluster-"))
+                _save_evidence(installed, directory)
+                figures.fact("logs and events", directory)
 
 
 @pytest.fixture(scope="session")
-def door(release: Release) -> Door:
-    return release.door()
+def access(release: Release) -> ClientAccess:
+    return release.create_access()
 
 
 @pytest.fixture(scope="session", autouse=True)
 def prometheus(
     release: Release, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Prometheus | None]:
-    """Scrapes from the beginning. None when the program is not installed."""
+    """Scrapes during the whole session. None when the program is not available."""
     if (found := program("prometheus")) is None:
         yield None
         return

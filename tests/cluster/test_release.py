@@ -1,7 +1,8 @@
 """A release on a real cluster. The tests depend on each other and run in this order.
 
-Clients trade all the time, through NodePorts of the Services. Only when pods are killed may a client
-have to repeat a request, with the same idempotency key.
+Clients trade during each disturbance, through NodePorts of the Services. They repeat a failed
+request with the same idempotency key, which may be necessary only when the gateway or PostgreSQL is
+killed.
 """
 
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from chart.monitored import BOARD_QUERIES, BOARDS, VARIABLES, filled
-from support.cluster import LOOK_EVERY_S, CommandFailed, Door, Release, kubectl
+from support.cluster import POLL_EVERY_S, ClientAccess, CommandFailed, Release, kubectl
 from support.figures import Figures
 from support.fleet import EVERY_DEPLOYABLE
 from support.scraping import Prometheus
@@ -31,14 +32,14 @@ GONE_TIMEOUT_S = 90
 ROLL = {"defaults": {"podAnnotations": {"order-engine/rolled": "once"}}}
 KEPT_BY_THE_NAMESPACE = {"configmap/kube-root-ca.crt", "serviceaccount/default"}
 
-WORK = {
+WORK_METRICS = {
     "gateway": "order_engine_orders_placed_total",
     "ws-gateway": "order_engine_ws_connections_opened_total",
 }
-JOBS = "rq_slots_jobs_started_total"
-ANSWER = {"gateway", "postgres"}  # without these, requests get no response
+JOBS_METRIC = "rq_slots_jobs_started_total"
+NEEDED_TO_RESPOND = {"gateway", "postgres"}  # without these, requests get no response
 
-# Queries that count errors. They have no series before the first error, which may not happen here.
+# Queries that count errors. They have no series before the first error, which may never happen.
 QUIET = {
     "datastores: Calls refused: {{batches}}",
     "datastores: Jobs not written: {{queue}}",
@@ -56,36 +57,36 @@ QUIET = {
 
 
 @pytest.fixture
-def loaded(release: Release, door: Door, figures: Figures) -> "Loaded":
-    return Loaded(release, door, figures)
+def load_test(release: Release, access: ClientAccess, figures: Figures) -> "LoadTest":
+    return LoadTest(release, access, figures)
 
 
-class Loaded:
-    """Something is done to the fleet while clients trade; no promise may be broken."""
+class LoadTest:
+    """Runs clients while a test disturbs the fleet, and checks that no promise is broken."""
 
-    def __init__(self, release: Release, door: Door, figures: Figures) -> None:
-        self._release, self._door, self._figures = release, door, figures
+    def __init__(self, release: Release, access: ClientAccess, figures: Figures) -> None:
+        self._release, self._access, self._figures = release, access, figures
 
     @contextmanager
-    def while_(self, what: str, *, may_ask_again: bool = False) -> Iterator[tuple[Load, list[str]]]:
+    def during(self, what: str, *, may_retry: bool = False) -> Iterator[tuple[Load, list[str]]]:
         """Yields the load and a list for the duration of each step."""
-        load, took = Load(client=self._door.client), list[str]()
+        load, took = Load(client=self._access.client), list[str]()
         with load.running():
-            load.go_on(orders=10)
+            load.wait_for(orders=10)
             yield load, took
-            load.go_on(orders=10)
+            load.wait_for(orders=10)
         with self._release.databases() as databases:
             broken = load.violations(databases)
-            strays = load.strays(databases)
+            unmatched = load.unmatched_orders(databases)
         self._figures.load(what, load, violations=len(broken), took=", ".join(took))
 
         assert broken == []
-        assert strays == set()
-        assert may_ask_again or load.refusals == []
+        assert unmatched == set()
+        assert may_retry or load.retried_errors == []
 
 
 @pytest.mark.timeout(1800)
-def test_it_can_be_installed(release: Release) -> None:
+def test_the_release_can_be_installed(release: Release) -> None:
     deployments = release.get("deployments")["items"]
 
     assert {part["metadata"]["name"] for part in deployments} == {
@@ -94,20 +95,21 @@ def test_it_can_be_installed(release: Release) -> None:
     assert all(part["status"]["readyReplicas"] == 1 for part in deployments)
 
 
-def test_its_namespace_enforces_restricted(release: Release) -> None:
+def test_the_namespace_enforces_restricted_pod_security(release: Release) -> None:
     pod = {"containers": [{"name": "root", "image": "redis:8"}]}
-    made = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": pod}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "root"}, "spec": pod}
 
     with pytest.raises(CommandFailed, match="violates PodSecurity"):
-        kubectl("-n", release.namespace, "create", "-f", "-", given=json.dumps(made))
+        kubectl("-n", release.namespace, "create", "-f", "-", stdin=json.dumps(manifest))
 
 
-def test_the_demo_passes_through_the_services(door: Door, figures: Figures) -> None:
+def test_the_demo_works_through_the_services(access: ClientAccess, figures: Figures) -> None:
     began = time.monotonic()
     demo = subprocess.run(
         [
             *(Path(sys.executable).parent / "order-engine", "demo"),
-            *("--url", door.url, "--stream-url", door.stream_url, "--api-key", door.api_key),
+            *("--url", access.url, "--stream-url", access.stream_url),
+            *("--api-key", access.api_key),
         ],
         capture_output=True,
         text=True,
@@ -120,35 +122,36 @@ def test_the_demo_passes_through_the_services(door: Door, figures: Figures) -> N
 
 
 @pytest.mark.parametrize("component", EVERY_DEPLOYABLE)
-def test_a_workload_is_scaled_out_and_in(release: Release, loaded: Loaded, component: str) -> None:
-    with loaded.while_(f"`kubectl scale` {component} 1, 3, 1") as (load, took):
+def test_a_workload_is_scaled_out_and_in(
+    release: Release, load_test: LoadTest, component: str
+) -> None:
+    with load_test.during(f"`kubectl scale` {component} 1, 3, 1") as (load, took):
         took.append(f"out {release.scale(component, 3):.0f} s")
-        load.go_on(orders=20)
-        worked = sum(
-            count > 0 for count in release.count(WORK.get(component, JOBS), component).values()
-        )
+        load.wait_for(orders=20)
+        work = release.metric_by_pod(WORK_METRICS.get(component, JOBS_METRIC), component)
+        worked = sum(count > 0 for count in work.values())
         took.append(f"{worked} of 3 had work")
         took.append(f"in {release.scale(component, 1):.0f} s")
 
 
-def test_an_upgrade_rolls_every_pod(release: Release, loaded: Loaded) -> None:
-    with loaded.while_("`helm upgrade`, every pod rolled") as (_, took):
-        took.append(rolled(release, lambda: release.upgrade(ROLL)))
+def test_an_upgrade_rolls_every_pod(release: Release, load_test: LoadTest) -> None:
+    with load_test.during("`helm upgrade`, every pod rolled") as (_, took):
+        took.append(roll(release, lambda: release.upgrade(ROLL)))
 
 
-def test_a_rollback_rolls_every_pod_back(release: Release, loaded: Loaded) -> None:
-    with loaded.while_("`helm rollback`, every pod rolled") as (_, took):
-        took.append(rolled(release, release.rollback))
+def test_a_rollback_rolls_every_pod_back(release: Release, load_test: LoadTest) -> None:
+    with load_test.during("`helm rollback`, every pod rolled") as (_, took):
+        took.append(roll(release, release.rollback))
 
 
-def rolled(release: Release, act: Callable[[], None]) -> str:
-    """The time until all pods were replaced."""
+def roll(release: Release, act: Callable[[], None]) -> str:
+    """Replaces all pods; returns how long it took."""
     uids = {pod["metadata"]["uid"] for name in EVERY_DEPLOYABLE for pod in release.pods(name)}
     began = time.monotonic()
     act()
     waited = time.monotonic() - began
     for name in EVERY_DEPLOYABLE:
-        release.settled(name, 1)
+        release.wait_until_settled(name, 1)
     for name in EVERY_DEPLOYABLE:
         assert not release.ready_pods(name) & uids
     return f"{waited:.0f} s, the old pods gone after {time.monotonic() - began:.0f} s"
@@ -157,7 +160,7 @@ def rolled(release: Release, act: Callable[[], None]) -> str:
 @pytest.mark.parametrize(
     ("component", "grace_s"),
     [
-        *((name, 0) for name in EVERY_DEPLOYABLE if name not in ANSWER),
+        *((name, 0) for name in EVERY_DEPLOYABLE if name not in NEEDED_TO_RESPOND),
         ("redis", 0),
         # These come last: a connection that a client on the node could not open leaves an entry in
         # the node's connection table. The next one from the same port within two minutes uses that
@@ -167,18 +170,18 @@ def rolled(release: Release, act: Callable[[], None]) -> str:
         ("gateway", 0),
     ],
 )
-def test_a_killed_pod_costs_time_only(
-    release: Release, loaded: Loaded, component: str, grace_s: int
+def test_a_killed_pod_only_delays_orders(
+    release: Release, load_test: LoadTest, component: str, grace_s: int
 ) -> None:
     what = f"pod of {component} deleted, grace {grace_s}"
-    with loaded.while_(what, may_ask_again=component in ANSWER) as (load, took):
+    with load_test.during(what, may_retry=component in NEEDED_TO_RESPOND) as (load, took):
         took.append(f"ready again after {release.kill(component, grace_s=grace_s):.1f} s")
-        load.go_on(orders=20)
+        load.wait_for(orders=20)
 
 
 def test_prometheus_scrapes_every_pod(release: Release, prometheus: Prometheus | None) -> None:
     if prometheus is None:
-        pytest.skip("no prometheus, and no Debian package to take it from")
+        pytest.skip("prometheus is not installed, and its Debian package is not available")
 
     def all_up() -> bool:
         pods = {p["metadata"]["name"] for name in EVERY_DEPLOYABLE for p in release.pods(name)}
@@ -188,11 +191,11 @@ def test_prometheus_scrapes_every_pod(release: Release, prometheus: Prometheus |
     wait_until(all_up, timeout_s=SCRAPED_TIMEOUT_S, what="each pod, and no other, scraped")
 
 
-def test_dashboards_show_what_has_happened(
+def test_dashboard_queries_return_data(
     release: Release, prometheus: Prometheus | None, figures: Figures
 ) -> None:
     if prometheus is None:
-        pytest.skip("no prometheus, and no Debian package to take it from")
+        pytest.skip("prometheus is not installed, and its Debian package is not available")
     variables = {**VARIABLES, "$namespace": release.namespace, "$release": release.name}
     empty = {
         where
@@ -215,17 +218,17 @@ def test_dashboards_show_what_has_happened(
     assert empty <= QUIET
 
 
-def test_uninstalling_leaves_nothing_behind(release: Release) -> None:
+def test_uninstalling_removes_all_objects(release: Release) -> None:
     release.uninstall()
     deadline = time.monotonic() + GONE_TIMEOUT_S
-    while (left := _objects(release)) != KEPT_BY_THE_NAMESPACE and time.monotonic() < deadline:
-        time.sleep(LOOK_EVERY_S)
+    while (remaining := _objects(release)) != KEPT_BY_THE_NAMESPACE and time.monotonic() < deadline:
+        time.sleep(POLL_EVERY_S)
 
-    assert left == KEPT_BY_THE_NAMESPACE
+    assert remaining == KEPT_BY_THE_NAMESPACE
 
 
 def _objects(release: Release) -> set[str]:
     """All objects in the namespace except events."""
     kinds = kubectl("api-resources", "--namespaced", "--verbs=list", "-o", "name").split()
-    asked = ",".join(kind for kind in kinds if not kind.startswith(("events", "pods.metrics")))
-    return set(release.kubectl("get", asked, "-o", "name").split())
+    listed = ",".join(kind for kind in kinds if not kind.startswith(("events", "pods.metrics")))
+    return set(release.kubectl("get", listed, "-o", "name").split())

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -115,10 +116,11 @@ def has_lost_postgres(worker: Deployable) -> bool:
 
 async def place_with_retries(engine: EngineClient, key: str) -> UUID:
     """Places one order; repeats the request with the same key while the engine is unavailable."""
+    form: dict[str, Any] = dict(SOL_USDC, idempotency_key=key)
     async with asyncio.timeout(EVERY_ORDER_S):
         while True:
             try:
-                placed = await engine.place_order(**SOL_USDC, idempotency_key=key)  # type: ignore[arg-type]
+                placed = await engine.place_order(**form)
                 return placed.order_id
             except EngineUnavailable:
                 await asyncio.sleep(0.1)

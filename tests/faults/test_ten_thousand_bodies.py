@@ -57,7 +57,9 @@ valid_orders = st.fixed_dictionaries(
 
 texts = st.text(st.characters())  # with unpaired surrogates, which UTF-8 cannot encode
 numbers = st.integers() | st.floats() | st.sampled_from([10**400, -(10**30), 1e-300, -0.0])
-odd_texts = texts | st.sampled_from(["", "0", "-1", "1e3", "１", "1" * 41, "NaN", "x" * 65, "\0"])  # noqa: RUF001
+odd_texts = texts | st.sampled_from(
+    ["", "0", "-1", "1e3", "１", "1" * 41, "NaN", "x" * 65, "\0"]  # noqa: RUF001
+)
 values = st.recursive(
     st.none() | st.booleans() | numbers | odd_texts,
     lambda inner: st.lists(inner) | st.dictionaries(texts, inner),

@@ -1,4 +1,4 @@
-"""A release of the chart on a real cluster: the one that KUBECONFIG points at."""
+"""A release of the chart on the cluster of KUBECONFIG."""
 
 import json
 import os
@@ -21,33 +21,33 @@ KUBECTL_TIMEOUT_S = 60
 HELM_TIMEOUT_S = 300
 ROLLED_TIMEOUT_S = 120
 FORWARD_TIMEOUT_S = 30
-LOOK_EVERY_S = 0.2
-GIVEN_VALUES = (f"--values={CHART}/values-dev.yaml", "--values=-")
+POLL_EVERY_S = 0.2
+VALUES_OPTIONS = (f"--values={CHART}/values-dev.yaml", "--values=-")
 
 
 class CommandFailed(Exception):
-    """kubectl or helm failed, with its error."""
+    """kubectl or helm failed; the message has its error output."""
 
 
-def kubectl(*arguments: str, given: str | None = None, timeout_s: float = KUBECTL_TIMEOUT_S) -> str:
-    return output("kubectl", *arguments, given=given, timeout_s=timeout_s)
+def kubectl(*arguments: str, stdin: str | None = None, timeout_s: float = KUBECTL_TIMEOUT_S) -> str:
+    return output("kubectl", *arguments, stdin=stdin, timeout_s=timeout_s)
 
 
-def output(*command: str, given: str | None = None, timeout_s: float) -> str:
+def output(*command: str, stdin: str | None = None, timeout_s: float) -> str:
     done = subprocess.run(
-        command, input=given, capture_output=True, text=True, timeout=timeout_s, check=False
+        command, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
     )
     if done.returncode:
         raise CommandFailed(f"{' '.join(command)}: {done.stderr}{done.stdout[-2000:]}")
     return done.stdout
 
 
-def missing() -> str | None:
-    """Why there is no cluster to test on; None when there is."""
+def why_unusable() -> str | None:
+    """Why the cluster cannot be used; None when it can."""
     if not os.environ.get("KUBECONFIG"):  # noqa: TID251 - a test setting, not one of the engine
-        return "KUBECONFIG names no cluster"
+        return "KUBECONFIG is not set"
     if not shutil.which("kubectl"):
-        return "no kubectl in PATH"
+        return "kubectl is not in PATH"
     try:
         kubectl("version", "-o", "json", timeout_s=20)
     except (CommandFailed, subprocess.TimeoutExpired) as error:
@@ -56,7 +56,7 @@ def missing() -> str | None:
 
 
 def node_address() -> str:
-    """Where NodePorts are reached; TEST_NODE_ADDRESS where nodes are known by another address here."""
+    """The host of the NodePorts: TEST_NODE_ADDRESS, or the InternalIP of a node."""
     if chosen := os.environ.get("TEST_NODE_ADDRESS"):  # noqa: TID251 - a test setting
         return chosen
     (node, *_) = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
@@ -67,8 +67,8 @@ def node_address() -> str:
     )
 
 
-def described() -> str:
-    """What the cluster is."""
+def cluster_description() -> str:
+    """The version and size of the cluster."""
     nodes = json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     kubelets = {node["status"]["nodeInfo"]["kubeletVersion"] for node in nodes}
     cpus = sum(int(node["status"]["capacity"]["cpu"]) for node in nodes)
@@ -77,12 +77,16 @@ def described() -> str:
 
 @contextmanager
 def namespace(name: str) -> Iterator[str]:
-    """A new one that enforces Pod Security `restricted`, and goes with all that is in it."""
+    """A new namespace that enforces Pod Security `restricted`; it is deleted at the end."""
     levels = {
         f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn", "audit")
     }
-    made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": levels}}
-    kubectl("create", "-f", "-", given=json.dumps(made))
+    manifest = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": levels},
+    }
+    kubectl("create", "-f", "-", stdin=json.dumps(manifest))
     try:
         yield name
     finally:
@@ -91,7 +95,7 @@ def namespace(name: str) -> Iterator[str]:
 
 @contextmanager
 def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
-    """A port of this machine that leads to `target`, as long as its pod lives."""
+    """A local port that is forwarded to `target` while the pod exists."""
     command = ["kubectl", "-n", namespace, "port-forward", target, f":{port}"]
     with _until_ready(command, r"127\.0\.0\.1:(\d+) ->") as local_port:
         yield local_port
@@ -99,8 +103,8 @@ def forwarded(namespace: str, target: str, port: int) -> Iterator[int]:
 
 @contextmanager
 def pods_proxy(namespace: str) -> Iterator[int]:
-    """A port of this machine where the API server asks for no credentials, and answers no more than
-    the list of pods and their admin ports.
+    """A local port that needs no credentials, and gives access only to the list of pods and their
+    admin ports.
     """
     command = [
         *("kubectl", "proxy", "--port=0", "--reject-methods=^(POST|PUT|PATCH|DELETE)$"),
@@ -115,18 +119,18 @@ def _until_ready(command: list[str], pattern: str) -> Iterator[int]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
-        found = re.search(pattern, process.stdout.readline())
-        if not found:
+        match = re.search(pattern, process.stdout.readline())
+        if not match:
             raise CommandFailed(f"{' '.join(command)}: {process.communicate(timeout=5)[1]}")
-        yield int(found[1])
+        yield int(match[1])
     finally:
         process.terminate()
         process.communicate(timeout=FORWARD_TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Door:
-    """How clients get in: NodePorts of the two Services, so that each connection goes Service's way."""
+class ClientAccess:
+    """The URLs of the two Services at their NodePorts, and the API key that clients use."""
 
     url: str
     stream_url: str
@@ -148,7 +152,7 @@ class Release:
         self._helm("install", self.name, str(CHART), values=self.values)
 
     def upgrade(self, values: Values) -> None:
-        """`values` are merged over those of the installation."""
+        """`values` override those of the installation."""
         self._helm("upgrade", self.name, str(CHART), values=_merged(self.values, values))
 
     def rollback(self) -> None:
@@ -162,17 +166,17 @@ class Release:
             str(needed_helm()),
             *(verb, *arguments, "--namespace", self.namespace),
             *("--wait", f"--timeout={HELM_TIMEOUT_S}s"),
-            *(() if values is None else GIVEN_VALUES),
-            given=None if values is None else json.dumps(values),
+            *(() if values is None else VALUES_OPTIONS),
+            stdin=None if values is None else json.dumps(values),
             timeout_s=HELM_TIMEOUT_S + 30,
         )
 
     def rendered(self, values: Values) -> list[Object]:
-        """What the chart would make with further values; nothing of it is installed."""
+        """The objects that the chart renders with additional values; they are not installed."""
         text = output(
             *(str(needed_helm()), "template", self.name, str(CHART)),
-            *("--namespace", self.namespace, *GIVEN_VALUES),
-            given=json.dumps(_merged(self.values, values)),
+            *("--namespace", self.namespace, *VALUES_OPTIONS),
+            stdin=json.dumps(_merged(self.values, values)),
             timeout_s=KUBECTL_TIMEOUT_S,
         )
         return [part for part in yaml.safe_load_all(text) if part is not None]
@@ -189,16 +193,15 @@ class Release:
         return f"{self.name}-order-engine-{component}"
 
     def pods(self, component: str | None = None) -> list[Object]:
-        """Those that are there, leaving or not; without those of Jobs."""
+        """All pods, including terminating ones; pods of Jobs are left out."""
         selector = f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component"
         which = f"{selector}={component}" if component else f"{selector}!=migrate"
-        found: list[Object] = json.loads(self.kubectl("get", "pods", "-l", which, "-o", "json"))[
-            "items"
-        ]
-        return found
+        listed = self.kubectl("get", "pods", "-l", which, "-o", "json")
+        pods: list[Object] = json.loads(listed)["items"]
+        return pods
 
     def ready_pods(self, component: str) -> set[str]:
-        """The uids of those that Services send to."""
+        """The uids of the pods that receive traffic from Services."""
         return {
             pod["metadata"]["uid"]
             for pod in self.pods(component)
@@ -206,21 +209,21 @@ class Release:
         }
 
     def scale(self, component: str, replicas: int) -> float:
-        """Seconds until exactly this many pods exist and are ready."""
+        """Returns the seconds until exactly this many pods exist and are ready."""
         began = time.monotonic()
         self.kubectl("scale", f"deployment/{self.object(component)}", f"--replicas={replicas}")
-        self.settled(component, replicas)
+        self.wait_until_settled(component, replicas)
         return time.monotonic() - began
 
-    def settled(self, component: str, replicas: int) -> None:
+    def wait_until_settled(self, component: str, replicas: int) -> None:
         deadline = time.monotonic() + ROLLED_TIMEOUT_S
         while not (
             len(self.ready_pods(component)) == replicas and len(self.pods(component)) == replicas
         ):
-            assert time.monotonic() < deadline, f"{component} has not come to {replicas} pods"
-            time.sleep(LOOK_EVERY_S)
+            assert time.monotonic() < deadline, f"{component} does not have {replicas} ready pods"
+            time.sleep(POLL_EVERY_S)
 
-    def count(self, metric: str, component: str) -> dict[str, float]:
+    def metric_by_pod(self, metric: str, component: str) -> dict[str, float]:
         """The sum of a metric's series in each of the component's pods."""
         counts = {}
         for pod in self.pods(component):
@@ -233,8 +236,9 @@ class Release:
         return counts
 
     def kill(self, component: str, *, grace_s: int) -> float:
-        """Deletes the one pod; seconds until another is ready. With no grace, the API server
-        forgets the pod at once and the kubelet kills it.
+        """Deletes the only pod; returns the seconds until a new one is ready.
+
+        Without grace, the API server removes the pod immediately and the kubelet kills it.
         """
         (pod,) = self.pods(component)
         began = time.monotonic()
@@ -243,31 +247,31 @@ class Release:
         self.kubectl("delete", "pod", name, f"--grace-period={grace_s}", "--wait=false", *force)
         while not self.ready_pods(component) - {pod["metadata"]["uid"]}:
             assert time.monotonic() - began < ROLLED_TIMEOUT_S, f"no new pod of {component}"
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_EVERY_S)
         return time.monotonic() - began
 
     @contextmanager
     def databases(self) -> Iterator[Databases]:
-        """The development PostgreSQL, as long as its pod lives."""
+        """The development PostgreSQL, reachable while its pod exists."""
         with forwarded(self.namespace, f"service/{self.object('postgres')}", 5432) as port:
             yield Databases(
                 orders_url=f"postgresql://engine:engine@127.0.0.1:{port}/orders",
                 chain_url=f"postgresql://chain:chain@127.0.0.1:{port}/chain",
             )
 
-    def door(self) -> Door:
-        """The public address, with a key made as NOTES.txt describes."""
+    def create_access(self) -> ClientAccess:
+        """The public URLs, with a new API key that is created as NOTES.txt describes."""
         secret = self.kubectl(
             *("exec", f"deployment/{self.object('gateway')}", "-c", "gateway", "--"),
             *("order-engine", "keys", "create", "cluster-test"),
             *("--scope", "trade", "--scope", "read"),
         ).strip()
         address = node_address()
+        services = [self.get("service", self.object(name)) for name in ("gateway", "ws-gateway")]
         urls = [
-            f"http://{address}:{self.get('service', self.object(name))['spec']['ports'][0]['nodePort']}"
-            for name in ("gateway", "ws-gateway")
+            f"http://{address}:{service['spec']['ports'][0]['nodePort']}" for service in services
         ]
-        return Door(url=urls[0], stream_url=urls[1], api_key=secret)
+        return ClientAccess(url=urls[0], stream_url=urls[1], api_key=secret)
 
 
 def is_ready(pod: Object) -> bool:
@@ -277,9 +281,9 @@ def is_ready(pod: Object) -> bool:
     )
 
 
-def _merged(below: Values, above: Values) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
+def _merged(values: Values, overrides: Values) -> dict[str, Any]:
+    merged = dict(values)
+    for key, value in overrides.items():
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value
     return merged

@@ -1,4 +1,4 @@
-"""The figures of a cluster run, as Markdown: what docs/cluster-test.md shows."""
+"""The results of a cluster run as Markdown, for docs/cluster-test.md."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -30,13 +30,13 @@ class Figures:
 
     def load(self, what: str, load: Load, *, violations: int, took: str) -> None:
         posts, orders = load.post_seconds or [0.0], load.order_seconds or [0.0]
-        for reason, times in Counter(load.refusals).most_common():
+        for reason, times in Counter(load.retried_errors).most_common():
             self.reasons.append((what, times, reason))
         self.rows.append(
             (
                 what,
                 load.orders,
-                len(load.refusals),
+                len(load.retried_errors),
                 len(load.trading.logs),
                 load.frames,
                 violations,

@@ -17,16 +17,19 @@ BUILD_TIMEOUT_S = 900
 LOAD_TIMEOUT_S = 300
 
 
-def loaded() -> dict[str, str]:
-    """The tag of each image, made from its content, so that no node runs an older image."""
-    tags = {each.name: _built(each.name) for each in DEPLOYABLES}
+def load_images() -> dict[str, str]:
+    """Builds and loads the images; returns their tags.
+
+    A tag depends on the content of its image, so that no node runs an older image.
+    """
+    tags = {each.name: _build(each.name) for each in DEPLOYABLES}
     for image in (*DATASTORES, *(f"order-engine/{name}:{tag}" for name, tag in tags.items())):
-        if not _is_on_the_nodes(image):
+        if not _is_on_every_node(image):
             output(*_load_command(), image, timeout_s=LOAD_TIMEOUT_S)
     return tags
 
 
-def _built(name: str) -> str:
+def _build(name: str) -> str:
     built = ("docker", "build", "--quiet", "--network", "host", "--file", "docker/Dockerfile")
     image = output(
         *("env", "-C", str(ROOT), *built, "--target", name, "."), timeout_s=BUILD_TIMEOUT_S
@@ -37,7 +40,7 @@ def _built(name: str) -> str:
 
 
 def _load_command() -> list[str]:
-    """The command that loads the image named as its last argument: CLUSTER_LOAD, or one found here."""
+    """The command that loads the image in its last argument: CLUSTER_LOAD, or one found here."""
     if command := os.environ.get("CLUSTER_LOAD"):  # noqa: TID251 - a test setting
         return shlex.split(command)
     if LOADER.exists():
@@ -47,9 +50,9 @@ def _load_command() -> list[str]:
     raise AssertionError("set CLUSTER_LOAD to a command that loads an image into the cluster")
 
 
-def _is_on_the_nodes(image: str) -> bool:
+def _is_on_every_node(image: str) -> bool:
     full = f"docker.io/{image if '/' in image else f'library/{image}'}"
     return all(
-        any(full in held.get("names", ()) for held in node["status"].get("images", ()))
+        any(full in listed.get("names", ()) for listed in node["status"].get("images", ()))
         for node in json.loads(kubectl("get", "nodes", "-o", "json"))["items"]
     )

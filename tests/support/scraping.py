@@ -1,8 +1,8 @@
-"""A Prometheus on this machine that does what the chart's PodMonitors ask the operator's to do.
+"""A local Prometheus that scrapes the pods as the operator would for the chart's PodMonitors.
 
-It reaches pods through the API server: their addresses may not be reachable from outside the
-cluster. It finds them in a file, with the labels that Prometheus' own discovery would give them:
-Debian's build has no discovery in Kubernetes.
+It scrapes pods through the API server, because their addresses may not be reachable from outside
+the cluster. It discovers them from a file that has the labels of `kubernetes_sd_configs`, because
+Debian's build does not support those.
 """
 
 import json
@@ -39,8 +39,8 @@ class Prometheus:
         try:
             with urllib.request.urlopen(
                 f"http://127.0.0.1:{self._port}/-/ready", timeout=2
-            ) as answer:
-                return bool(answer.status == 200)
+            ) as response:
+                return bool(response.status == 200)
         except OSError:
             return False
 
@@ -55,8 +55,8 @@ class Prometheus:
 
     def _get(self, path: str, **parameters: str) -> Any:
         url = f"http://127.0.0.1:{self._port}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
-        with urllib.request.urlopen(url, timeout=QUERY_TIMEOUT_S) as answer:
-            return json.load(answer)["data"]
+        with urllib.request.urlopen(url, timeout=QUERY_TIMEOUT_S) as response:
+            return json.load(response)["data"]
 
 
 @contextmanager
@@ -105,15 +105,17 @@ def running_prometheus(
 
 @contextmanager
 def _discovering(api: int, namespace: str, file: Path) -> Iterator[None]:
-    """Writes the pods into the file, every second."""
+    """Writes the pods to the file every second."""
     stop = threading.Event()
 
     def discover() -> None:
         while not stop.wait(DISCOVER_EVERY_S):
             try:
                 url = f"http://127.0.0.1:{api}/api/v1/namespaces/{namespace}/pods"
-                with urllib.request.urlopen(url, timeout=QUERY_TIMEOUT_S) as answer:
-                    groups = [group for pod in json.load(answer)["items"] for group in _ports(pod)]
+                with urllib.request.urlopen(url, timeout=QUERY_TIMEOUT_S) as response:
+                    groups = [
+                        group for pod in json.load(response)["items"] for group in _targets(pod)
+                    ]
             except (OSError, urllib.error.HTTPError):
                 continue
             file.with_suffix(".new").write_text(json.dumps(groups))
@@ -128,8 +130,8 @@ def _discovering(api: int, namespace: str, file: Path) -> Iterator[None]:
         thread.join()
 
 
-def _ports(pod: Object) -> Iterator[dict[str, Any]]:
-    """The targets of a pod, one for each port, as `role: pod` names them."""
+def _targets(pod: Object) -> Iterator[dict[str, Any]]:
+    """The targets of a pod, one for each port, with the labels of `role: pod`."""
     address = pod["status"].get("podIP")
     if not address:
         return
@@ -138,7 +140,7 @@ def _ports(pod: Object) -> Iterator[dict[str, Any]]:
         f"{POD}_name": pod["metadata"]["name"],
         f"{POD}_phase": pod["status"]["phase"],
         **{
-            f"{POD}_label_{_name(label)}": value
+            f"{POD}_label_{_label_name(label)}": value
             for label, value in pod["metadata"]["labels"].items()
         },
     }
@@ -156,11 +158,11 @@ def _ports(pod: Object) -> Iterator[dict[str, Any]]:
 
 
 def scrape_config(monitor: Object, namespace: str, api: str) -> dict[str, Any]:
-    """What the operator makes of a PodMonitor, but for the way to the pod."""
+    """The operator's configuration for a PodMonitor, except for the path to the pod."""
     spec = monitor["spec"]
     (endpoint,) = spec["podMetricsEndpoints"]
     name = f"{namespace}/{monitor['metadata']['name']}"
-    through_the_api = "/api/v1/namespaces/$1/pods/$2:$3/proxy" + endpoint["path"]
+    api_path = "/api/v1/namespaces/$1/pods/$2:$3/proxy" + endpoint["path"]
     return {
         "job_name": name,
         "scrape_interval": endpoint["interval"],
@@ -173,7 +175,11 @@ def scrape_config(monitor: Object, namespace: str, api: str) -> dict[str, Any]:
                 "regex": "(Failed|Succeeded)",
             },
             *(
-                {"action": "keep", "source_labels": [f"{POD}_label_{_name(label)}"], "regex": value}
+                {
+                    "action": "keep",
+                    "source_labels": [f"{POD}_label_{_label_name(label)}"],
+                    "regex": value,
+                }
                 for label, value in spec["selector"]["matchLabels"].items()
             ),
             {
@@ -185,7 +191,10 @@ def scrape_config(monitor: Object, namespace: str, api: str) -> dict[str, Any]:
             {"source_labels": [f"{POD}_container_name"], "target_label": "container"},
             {"source_labels": [f"{POD}_name"], "target_label": "pod"},
             *(
-                {"source_labels": [f"{POD}_label_{_name(label)}"], "target_label": _name(label)}
+                {
+                    "source_labels": [f"{POD}_label_{_label_name(label)}"],
+                    "target_label": _label_name(label),
+                }
                 for label in spec["podTargetLabels"]
             ),
             {"target_label": "job", "replacement": name},
@@ -200,13 +209,13 @@ def scrape_config(monitor: Object, namespace: str, api: str) -> dict[str, Any]:
                 "separator": ";",
                 "regex": "(.+);(.+);(.+)",
                 "target_label": "__metrics_path__",
-                "replacement": through_the_api,
+                "replacement": api_path,
             },
             {"target_label": "__address__", "replacement": api},
         ],
     }
 
 
-def _name(label: str) -> str:
-    """As Prometheus writes a label of Kubernetes."""
+def _label_name(label: str) -> str:
+    """A Kubernetes label as Prometheus writes it."""
     return label.replace(".", "_").replace("/", "_").replace("-", "_")

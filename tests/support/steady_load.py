@@ -1,6 +1,6 @@
 """Clients that place orders at a steady rate while a test disturbs the fleet, and their results.
 
-Two streams follow each order to its end, and then it is read. Every second order uses kept
+Two streams follow each order to its end, and then the order is read. Every second order uses kept
 connections, the others use new ones: a kept connection stays with one pod, and the Service chooses
 a pod for a new one.
 """
@@ -26,33 +26,32 @@ from support.waiting import wait_until
 ORDERS_PER_S = 4
 STREAMS = 2
 FAILING_EVERY = 10
-UNREACHABLE = "1000000000"  # least to accept, so that the order fails
-ASK_AGAIN_S = 0.2
-ASK_WITHIN_S = 90
+UNREACHABLE = "1000000000"  # a minimum that no venue reaches, so that the order fails
+RETRY_EVERY_S = 0.2
+RETRY_FOR_S = 90
 END_WITHIN_S = 120
-GO_ON_TIMEOUT_S = 120
+PLACED_TIMEOUT_S = 120
 
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclass(slots=True)
 class Load:
-    """A running load, and afterwards its results."""
+    """A running load; after it has ended, its results."""
 
     client: Callable[[], EngineClient]
     trading: Trading = field(default_factory=Trading)
-    mark: str = field(default_factory=lambda: f"load-{uuid.uuid4().hex[:12]}-")
-    refusals: list[str] = field(
-        default_factory=list
-    )  # answers and losses that made a client ask again
-    post_seconds: list[float] = field(default_factory=list)  # with what was asked again
-    order_seconds: list[float] = field(default_factory=list)  # from the answer to the last frame
+    key_prefix: str = field(default_factory=lambda: f"load-{uuid.uuid4().hex[:12]}-")
+    # the errors after which a client repeated a request
+    retried_errors: list[str] = field(default_factory=list)
+    post_seconds: list[float] = field(default_factory=list)  # including repeated requests
+    order_seconds: list[float] = field(default_factory=list)  # from the response to the last frame
     error: BaseException | None = None
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Ends once every order that was placed has ended, and every stream with it."""
+        """The context ends once every order that was placed and all its streams have ended."""
         thread = threading.Thread(target=self._run)
         thread.start()
         try:
@@ -66,25 +65,25 @@ class Load:
     def _run(self) -> None:
         try:
             asyncio.run(self._trade())
-        except BaseException as error:  # raised again where the load is awaited
+        except BaseException as error:  # raised again at the end of `running`
             self.error = error
 
     async def _trade(self) -> None:
         began, placed = time.monotonic(), 0
         async with self.client() as kept, asyncio.TaskGroup() as tasks:
             while not self._stop.is_set():
-                tasks.create_task(self._live(placed, kept))
+                tasks.create_task(self._place_and_follow(placed, kept))
                 placed += 1
                 await asyncio.sleep(began + placed / ORDERS_PER_S - time.monotonic())
 
-    async def _live(self, n: int, kept: EngineClient) -> None:
-        form: dict[str, Any] = dict(SOL_USDC, idempotency_key=f"{self.mark}{n}")
+    async def _place_and_follow(self, n: int, kept: EngineClient) -> None:
+        form: dict[str, Any] = dict(SOL_USDC, idempotency_key=f"{self.key_prefix}{n}")
         if n % FAILING_EVERY == FAILING_EVERY - 1:
             form["min_amount_out"] = UNREACHABLE
         async with AsyncExitStack() as stack:
             engine = kept if n % 2 else await stack.enter_async_context(self.client())
             began = time.monotonic()
-            placed = await self._answered(lambda: engine.place_order(**form))
+            placed = await self._with_retries(lambda: engine.place_order(**form))
             self.post_seconds.append(time.monotonic() - began)
             self.trading.acknowledged.append(placed.order_id)
             began = time.monotonic()
@@ -92,27 +91,27 @@ class Load:
                 engine, [placed.order_id], clients=STREAMS, within_s=END_WITHIN_S
             )
             self.order_seconds.append(time.monotonic() - began)
-            order = await self._answered(lambda: engine.get_order(placed.order_id))
-            assert order.status in FINAL, f"its stream has ended, but {order}"
+            order = await self._with_retries(lambda: engine.get_order(placed.order_id))
+            assert order.status in FINAL, f"the stream has ended before the order: {order}"
 
-    async def _answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Repeats the request while there is no answer or a 5xx, and counts each time."""
+    async def _with_retries(self, call: Callable[[], Awaitable[Response]]) -> Response:
+        """Repeats the request after each 5xx and each failed connection, and records the error."""
         began = time.monotonic()
         while True:
             try:
                 return await call()
             except EngineUnavailable as error:
-                self.refusals.append(_story(error))
-                if time.monotonic() - began > ASK_WITHIN_S:
+                self.retried_errors.append(_with_root_cause(error))
+                if time.monotonic() - began > RETRY_FOR_S:
                     raise
-                await asyncio.sleep(ASK_AGAIN_S)
+                await asyncio.sleep(RETRY_EVERY_S)
 
-    def go_on(self, orders: int) -> None:
-        """Returns once this many more orders have been placed."""
-        goal = self.orders + orders
+    def wait_for(self, *, orders: int) -> None:
+        """Waits until this many more orders have been placed."""
+        target = self.orders + orders
         wait_until(
-            lambda: self.orders >= goal or self.error is not None,
-            timeout_s=GO_ON_TIMEOUT_S,
+            lambda: self.orders >= target or self.error is not None,
+            timeout_s=PLACED_TIMEOUT_S,
             what=f"{orders} more orders",
         )
 
@@ -129,15 +128,15 @@ class Load:
     def violations(self, databases: Databases) -> list[Violation]:
         return self.trading.violations(databases)
 
-    def strays(self, databases: Databases) -> set[UUID]:
-        """Orders of this load that only PostgreSQL or only the clients know."""
+    def unmatched_orders(self, databases: Databases) -> set[UUID]:
+        """Orders of this load that exist only in PostgreSQL or only for the clients."""
         sql = "SELECT id FROM orders WHERE idempotency_key LIKE %s"
-        kept = {row["id"] for row in rows(databases.orders_url, sql, [f"{self.mark}%"])}
+        kept = {row["id"] for row in rows(databases.orders_url, sql, [f"{self.key_prefix}%"])}
         return kept ^ set(self.trading.acknowledged)
 
 
-def _story(error: BaseException) -> str:
-    """The error with all its causes."""
+def _with_root_cause(error: BaseException) -> str:
+    """The error and its root cause."""
     cause = error
     while cause.__cause__ or cause.__context__:
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
