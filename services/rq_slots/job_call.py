@@ -32,10 +32,18 @@ def inflated(packed: bytes) -> bytes:
 def call_in(data: bytes) -> tuple[str, list[Any], dict[str, Any]]:
     """The function's name and arguments in a job's data, or ('', [], {}) when it holds no call."""
     try:
-        name, _, arguments, keywords = json.loads(inflated(data))
+        name, _, arguments, keywords = json.loads(_unpacked(data))
         return str(name), list(arguments), dict(keywords)
-    except (ValueError, TypeError, RecursionError, zlib.error):
+    except (ValueError, TypeError, RecursionError):
         return "", [], {}
+
+
+def _unpacked(data: bytes) -> bytes:
+    """As RQ reads it: decompressed, or unchanged when it is not compressed."""
+    try:
+        return inflated(data)
+    except zlib.error:
+        return data
 
 
 def time_in(text: bytes) -> float | None:

@@ -36,7 +36,6 @@ class JobQueue:
         functions: Mapping[str, JobFunction],
         window: RateWindow,
         worker: WorkerKeys,
-        stale_after_s: float,
         hint_prefix: str,
         lease_s: int,
     ) -> None:
@@ -60,7 +59,6 @@ class JobQueue:
             "failure_ttl_s": FAILURE_TTL_S,
             "worker_name": worker.name,
             "hint_prefix": hint_prefix,
-            "stale_after_s": stale_after_s,
             "field_bytes_max": CALL_BYTES_MAX,
             "entries_skipped_max": ENTRIES_SKIPPED_MAX,
         }
@@ -124,12 +122,11 @@ class JobQueue:
         return reply
 
     def _claimed(self, reply: Sequence[Any], started_at: float) -> ClaimedJobs:
-        left, state, tokens_left, wait_s, watermark, quarantined, stale, started = reply
+        left, state, tokens_left, wait_s, watermark, quarantined, started = reply
         at = now().timestamp()
         jobs = [self._job(started_at, at, *fields) for fields in started]
         metrics.JOBS_STARTED.labels(queue=self.queue).inc(len(jobs))
         metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(quarantined)
-        metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
         return ClaimedJobs(
             jobs=jobs,
             left=frozenset(left),

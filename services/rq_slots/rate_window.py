@@ -37,57 +37,18 @@ class LocalAllowance:
     wait_s: float = 0.0
 
 
-class RateWindow:
-    """`limit` starts in any 60 s; 0 lifts it. `key` names the window in Redis.
+class LocalWindow:
+    """The starts of this process alone: at most `limit` in any 60 s; 0 lifts it.
 
-    With `shared`, known starts must be merged before the window counts. The `_local` methods are safe
-    to call from any thread; all others may raise redis.RedisError. `clock` returns seconds.
+    Safe to call from any thread. `clock` returns seconds.
     """
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        *,
-        key: str,
-        limit: int,
-        shared: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.key = key
+    def __init__(self, *, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit = limit
-        self.marker_key = f"{key}:known" if shared else ""
-        self._client = client
-        self._take = client.register_script(lua("take_tokens"))
-        self._settle = client.register_script(lua("settle_tokens"))
-        self._merge_known_starts = client.register_script(lua("merge_known_starts"))
         self._clock = clock
         self._local_starts: deque[float] = deque()
         self._local_reserved = 0
         self._local_lock = threading.Lock()
-
-    def take(self, wanted: int) -> Sequence[str]:
-        """Takes up to `wanted` tokens. Call `settle` when the starts are known."""
-        prefix = f"token-{uuid.uuid4().hex}"
-        keys = [self.key, self.marker_key]
-        taken = int(self._take(keys=keys, args=[wanted, self.limit, WINDOW_S, prefix]))
-        return [f"{prefix}-{n}" for n in range(1, taken + 1)]
-
-    def settle(self, tokens: Sequence[str], *, started: Sequence[str]) -> None:
-        """Names the tokens after the jobs that started, and returns the others to the window."""
-        if tokens:
-            self._settle(keys=[self.key], args=[len(started), *started, *tokens])
-            left_over = max(len(tokens) - len(started), 0)
-            metrics.TOKENS_REFUNDED.labels(reason="no_such_order").inc(left_over)
-
-    def merge_known_starts(self, ages_s: Mapping[str, float]) -> None:
-        """Adds starts, given as job id and age in seconds, and marks the window as known."""
-        pairs: list[str | float] = [value for entry in ages_s.items() for value in entry]
-        self._merge_known_starts(keys=[self.key, self.marker_key], args=[WINDOW_S, *pairs])
-
-    def forget(self) -> None:
-        """Marks the window as not known, because it lacks some starts."""
-        if self.marker_key:
-            self._client.delete(self.marker_key)
 
     def reserve_local(self, wanted: int) -> LocalAllowance:
         """Reserves up to `wanted` starts. Call `settle_local` when their number is known."""
@@ -120,3 +81,52 @@ class RateWindow:
             for started_at in starts:
                 with suppress(ValueError):  # it has left the window
                     self._local_starts.remove(started_at)
+
+
+class RateWindow(LocalWindow):
+    """`limit` starts in any 60 s, over all processes; 0 lifts it. `key` names the window in Redis.
+
+    With `shared`, known starts must be merged before the window counts. All methods but the `_local`
+    ones may raise redis.RedisError.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        key: str,
+        limit: int,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(limit=limit, clock=clock)
+        self.key = key
+        self.marker_key = f"{key}:known" if shared else ""
+        self._client = client
+        self._take = client.register_script(lua("take_tokens"))
+        self._settle = client.register_script(lua("settle_tokens"))
+        self._merge_known_starts = client.register_script(lua("merge_known_starts"))
+
+    def take(self, wanted: int) -> Sequence[str]:
+        """Takes up to `wanted` tokens. Call `settle` when the starts are known."""
+        prefix = f"token-{uuid.uuid4().hex}"
+        keys = [self.key, self.marker_key]
+        taken = int(self._take(keys=keys, args=[wanted, self.limit, WINDOW_S, prefix]))
+        return [f"{prefix}-{n}" for n in range(1, taken + 1)]
+
+    def settle(self, tokens: Sequence[str], *, started: Sequence[str]) -> None:
+        """Names the tokens after the jobs that started, and returns the others to the window."""
+        if tokens:
+            self._settle(keys=[self.key], args=[len(started), *started, *tokens])
+            left_over = max(len(tokens) - len(started), 0)
+            metrics.TOKENS_REFUNDED.labels(reason="no_such_order").inc(left_over)
+
+    def merge_known_starts(self, ages_s: Mapping[str, float]) -> None:
+        """Adds starts, given as job id and age in seconds, and marks the window as known."""
+        pairs: list[str | float] = [value for entry in ages_s.items() for value in entry]
+        self._merge_known_starts(keys=[self.key, self.marker_key], args=[WINDOW_S, *pairs])
+
+    def forget(self) -> None:
+        """Marks the window as not known, because it lacks some starts."""
+        if self.marker_key:
+            self._client.delete(self.marker_key)

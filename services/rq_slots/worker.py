@@ -46,10 +46,8 @@ class SlotWorker:
     """Runs the jobs of one queue on `slots`. `functions` is the allowlist: name -> coroutine.
 
     Jobs with an id that begins with `hint_prefix` are hints: a hint whose worker has died is deleted,
-    and another job fails. A hint older than `stale_after_s` (0: never) is dropped without a token, if
-    it is also that much older than the newest hint in the queue. When a function raises one of
-    `not_begun`, its job goes back to the head of the queue, and the worker claims no other job until
-    `store_answers` returns True.
+    and another job fails. When a function raises one of `not_begun`, its job goes back to the head of
+    the queue, and the worker claims no other job until `store_answers` returns True.
     `recent_starts` returns job ids and ages in seconds for a shared window that Redis has lost.
 
     A started job is protected for `job_lease_s` after its worker stops renewing. An idle worker waits
@@ -66,7 +64,6 @@ class SlotWorker:
         slots: Slots,
         window: RateWindow,
         hint_prefix: str,
-        stale_after_s: float = 0,
         not_begun: tuple[type[Exception], ...] = (),
         store_answers: Callable[[], Awaitable[bool]] | None = None,
         recent_starts: RecentStarts | None = None,
@@ -86,7 +83,6 @@ class SlotWorker:
             functions=functions,
             window=window,
             worker=self.registration.keys,
-            stale_after_s=stale_after_s,
             hint_prefix=hint_prefix,
             lease_s=job_lease_s,
         )

@@ -37,7 +37,7 @@ CLIENT_MAY_IMPORT = {f"{CORE}.domain.status", f"{CORE}.messages.stream_contract"
 STORES_MAY_IMPORT = {f"{CORE}.domain.errors"}  # of the domain
 
 # What no deployable loads, directly or through another module, without the URL of the store.
-POSTGRES = {f"{CORE}.stores.postgres", f"{CORE}.orders.repository", "psycopg2", "sqlalchemy"}
+POSTGRES = {f"{CORE}.stores.postgres", f"{CORE}.orders.repository", "psycopg2"}
 QUEUES = {f"{CORE}.messages.hints", f"{LIBRARY}.worker", f"{LIBRARY}.enqueue", "rq"}
 NEEDS_URL: Mapping[str, set[str]] = {
     "DATABASE_URL": POSTGRES,

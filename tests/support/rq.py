@@ -92,7 +92,6 @@ def a_worker(
     hint_prefix: str = HINT_PREFIX,
     store_answers: Callable[[], Awaitable[bool]] | None = None,
     recent_starts: RecentStarts | None = None,
-    stale_after_s: float = 0,
     clock: Callable[[], float] = time.monotonic,
     job_lease_s: int = JOB_LEASE_S,
     idle_block_s: float = 0.05,
@@ -112,7 +111,6 @@ def a_worker(
         not_begun=(NotBegun,),
         store_answers=store_answers,
         recent_starts=recent_starts,
-        stale_after_s=stale_after_s,
         job_lease_s=job_lease_s,
         idle_block_s=idle_block_s,
         call_interval_s=call_interval_s,
@@ -209,7 +207,6 @@ def jobs_of(client: redis.Redis, *, limit: int = 0) -> JobQueue:
         worker=WorkerKeys(
             name="dead", worker="rq:worker:dead", executions="rq:worker:dead:executions"
         ),
-        stale_after_s=0,
         hint_prefix=HINT_PREFIX,
         lease_s=JOB_LEASE_S,
     )
@@ -244,8 +241,8 @@ def result_of(client: redis.Redis, job_id: str) -> object:
     return Job.fetch(job_id, connection=client, serializer=JSONSerializer).return_value()
 
 
-def sample(name: str) -> float:
-    return REGISTRY.get_sample_value(name, {"queue": QUEUE}) or 0.0
+def sample(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"queue": QUEUE, **labels}) or 0.0
 
 
 async def add(first: int, second: int) -> int:

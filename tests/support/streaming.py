@@ -46,7 +46,7 @@ class Announcer:
     async def announce(self, *events: OrderEvent) -> None:
         for event in events:
             text = json.dumps(frame(event), separators=(",", ":"))
-            await self._publisher.publish(str(event.order_id), self.seal.close(text))
+            await self._publish(event.order_id, self.seal.close(text))
 
     async def wait_until_received(self, order_id: OrderId) -> None:
         """Returns when the ws-gateway has received every earlier message about the order.
@@ -54,8 +54,11 @@ class Announcer:
         Publishes one more that cannot be read, and waits until the ws-gateway has counted it.
         """
         before = dropped_events("unreadable")
-        await self._publisher.publish(str(order_id), self.seal.close("a marker"))
+        await self._publish(order_id, self.seal.close("a marker"))
         await until(lambda: dropped_events("unreadable") > before)
+
+    async def _publish(self, order_id: OrderId, message: str) -> None:
+        await asyncio.to_thread(self._publisher.publish, [(str(order_id), message)])
 
 
 def read_seal(database_url: str) -> Seal:

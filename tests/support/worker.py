@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
 from order_engine.execution.domain.status import OrderStatus
@@ -42,7 +41,6 @@ class Worker:
     ) -> None:
         self.clock = Clock()
         self.orders = MemoryOrders(now=self.clock)
-        self.hinted: list[OrderEvent] = []
         self.held: list[OrderId] = []  # leases that are being renewed
         self.held_before: list[OrderId] = []
         self.gates: list[asyncio.Event] = []
@@ -51,7 +49,6 @@ class Worker:
             market=a_market(*venues, clock=self.clock, quote_timeout_s=quote_timeout_s),
             retry=RetryPolicy(attempts_max=attempts_max, backoff_s=backoff_s, stuck_delay_s=0),
             lease_held=self._lease_held,
-            order_moved=self.hinted.append,
         )
 
     @property

@@ -1,7 +1,10 @@
 """Whether only this machine can reach a server, which is then open without API keys."""
 
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import urlsplit
+
+HOSTS_KEPT = 1_024
 
 
 def is_loopback(host: str) -> bool:
@@ -14,6 +17,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+@lru_cache(HOSTS_KEPT)
 def names_this_machine(host_header: str) -> bool:
     """Whether a Host header, with or without a port, names this machine."""
     try:

@@ -1,41 +1,31 @@
 """The HTTP application: its routes, its middleware, and the services that it opens and closes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Lifespan
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
-from order_engine.execution.domain.errors import ExecutionError
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.messages.hints import Hints
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import GatewaySettings
-from order_engine.execution.stores.closing import close_together
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
-from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.execution.stores.redis_clients import async_redis_client, redis_client
 from order_engine.gateway.contract.asyncapi import asyncapi
-from order_engine.gateway.contract.problems import (
-    answer_execution_error,
-    answer_http_error,
-    answer_unexpected,
-    on_client_disconnect,
-)
 from order_engine.gateway.endpoints.documents import openapi
 from order_engine.gateway.middleware.access import AccessPolicy
-from order_engine.gateway.middleware.cors import Cors
-from order_engine.gateway.middleware.metrics import RequestMetrics
-from order_engine.gateway.middleware.rate_limits import Limited, RequestLimits
+from order_engine.gateway.middleware.edge import Edge
+from order_engine.gateway.middleware.rate_limits import RequestLimits
 from order_engine.gateway.monitor import Monitor
 from order_engine.gateway.routes import routes
 from order_engine.gateway.services import Services
@@ -54,56 +44,55 @@ async def health(_: Request) -> Response:
 
 
 ROUTES = [
+    *routes({"getHealth": health}),
     Route("/openapi.json", openapi),
     Route("/asyncapi.json", asyncapi),
-    *routes({"getHealth": health}),
 ]
 
 
-def gateway_app(settings: GatewaySettings) -> Starlette:
+class Gateway(Starlette):
+    """Starlette's application with one middleware in place of its own."""
+
+    def __init__(
+        self, limits: RequestLimits, *, origins: Sequence[str], lifespan: Lifespan["Gateway"]
+    ) -> None:
+        super().__init__(routes=ROUTES, lifespan=lifespan)
+        self.router.redirect_slashes = False  # a path with a trailing slash is an unknown path
+        self._limits = limits
+        self._origins = origins
+
+    def build_middleware_stack(self) -> ASGIApp:
+        return Edge(self.router, limits=self._limits, origins=self._origins)
+
+
+def gateway_app(settings: GatewaySettings) -> Gateway:
     """The ASGI application; `app.state.services` is set while its lifespan runs."""
     limits = RequestLimits(
         per_address=settings.http_rate_limit_per_address, per_key=settings.http_rate_limit_per_key
     )
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: Gateway) -> AsyncIterator[None]:
         async with _open_services(settings, limits) as app.state.services:
             yield
 
-    app = Starlette(
-        routes=ROUTES,
-        lifespan=lifespan,
-        middleware=[
-            Middleware(RequestMetrics),
-            # outside of Limited, so that pages of allowed origins can read a 429
-            Middleware(Cors, limits=limits, origins=settings.cors_origins),
-            Middleware(Limited, limits=limits),
-        ],
-        exception_handlers={
-            ExecutionError: answer_execution_error,
-            HTTPException: answer_http_error,
-            ClientDisconnect: on_client_disconnect,
-            Exception: answer_unexpected,
-        },
-    )
-    app.router.redirect_slashes = False  # a path with a trailing slash is an unknown path
-    return app
+    return Gateway(limits, origins=settings.cors_origins, lifespan=lifespan)
 
 
 @asynccontextmanager
 async def _open_services(
     settings: GatewaySettings, limits: RequestLimits
 ) -> AsyncIterator[Services]:
-    commits = GroupCommit(settings.database_url, application_name=NAME)
+    seal = Seal()
+    hints = Hints(async_redis_client(settings.queue_url), seal, now=_now)
+    commits = GroupCommit(settings.database_url, application_name=NAME, on_events=hints.announce)
     key_commits = GroupCommit(settings.database_url, application_name=f"{NAME}-keys")
     reader = Reader(
         settings.database_url,
         application_name=NAME,
         connections_max=settings.database_connections_max,
     )
-    orders, keys, seal = Orders(commits, reader), ApiKeys(key_commits, reader), Seal()
-    hints = Hints(redis_client(settings.queue_url), seal, now=_now)
+    orders, keys = Orders(commits, reader), ApiKeys(key_commits, reader)
     monitor = Monitor(
         orders,
         redis_client(settings.queue_url),
@@ -116,7 +105,6 @@ async def _open_services(
         yield Services(
             orders=orders,
             keys=keys,
-            hints=hints,
             stream_tokens=StreamTokens(key_commits),
             monitor=monitor,
             access=_access_policy(settings, keys, limits),
@@ -126,7 +114,8 @@ async def _open_services(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        close_together(hints, key_commits, orders)
+        await asyncio.gather(orders.finish(), key_commits.finish())
+        await hints.finish()
 
 
 def _access_policy(settings: GatewaySettings, keys: ApiKeys, limits: RequestLimits) -> AccessPolicy:

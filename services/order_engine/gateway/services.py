@@ -6,7 +6,6 @@ from starlette.requests import Request
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
-from order_engine.execution.messages.hints import Hints
 from order_engine.execution.orders.repository import Orders
 from order_engine.gateway.middleware.access import AccessPolicy
 from order_engine.gateway.monitor import Monitor
@@ -19,7 +18,6 @@ class Services:
     orders: Orders
     keys: ApiKeys
     stream_tokens: StreamTokens
-    hints: Hints
     monitor: Monitor
     access: AccessPolicy
     body_bytes_max: int

@@ -17,7 +17,6 @@ from order_engine.execution.domain.errors import (
     StuckWithoutMove,
     VenueUnavailable,
 )
-from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder, Transition
 from order_engine.execution.domain.status import FINAL, OrderStatus
@@ -53,8 +52,7 @@ class RetryPolicy:
 class Executor:
     """Executes claimed orders: runs the step of an order's status, commits the move, and repeats.
 
-    A lease is renewed while the context `lease_held` is open. `order_moved` is called with each
-    committed event.
+    A lease is renewed while the context `lease_held` is open.
     """
 
     def __init__(
@@ -64,13 +62,11 @@ class Executor:
         market: Market,
         retry: RetryPolicy,
         lease_held: Callable[[ClaimedOrder], AbstractContextManager[None]],
-        order_moved: Callable[[OrderEvent], None],
     ) -> None:
         self._orders = orders
         self._market = market
         self._retry = retry
         self._lease_held = lease_held
-        self._order_moved = order_moved
 
     async def execute(self, order_id: str) -> None:
         """The job of the order queue: claims the order and executes it.
@@ -139,7 +135,6 @@ class Executor:
         if event is None:
             log.info("order fenced", source=move.source, target=move.target)
             return None
-        self._order_moved(event)
         log.info("order moved", source=move.source, target=move.target, seq=event.seq)
         if event.status in FINAL:
             lasted = event.occurred_at - claimed.order.created_at

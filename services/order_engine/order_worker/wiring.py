@@ -12,10 +12,9 @@ from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import OrderWorkerSettings
-from order_engine.execution.stores.closing import close_together
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
-from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.execution.venues.catalogue import venues
 from order_engine.order_worker.executor import Executor, RetryPolicy
 from order_engine.order_worker.leases import Leases
@@ -35,15 +34,15 @@ async def runtime(
     settings: OrderWorkerSettings, *, now: Callable[[], datetime]
 ) -> AsyncIterator[Runtime]:
     """The orders and the executor; their connections are closed with the context."""
-    commits = GroupCommit(settings.database_url, application_name=NAME)
+    seal = Seal()
+    hints = Hints(async_redis_client(settings.queue_url), seal, now=now)
+    commits = GroupCommit(settings.database_url, application_name=NAME, on_events=hints.announce)
     reader = Reader(
         settings.database_url,
         application_name=NAME,
         connections_max=settings.database_connections_max,
     )
     chain = GroupCommit(settings.ledger_url, application_name="simulated-chain")
-    seal = Seal()
-    hints = Hints(redis_client(settings.queue_url), seal, now=now)
     leases = Leases(
         settings.database_url,
         application_name=f"{NAME}-leases",
@@ -65,7 +64,6 @@ async def runtime(
             attempts_max=settings.order_attempts_max, backoff_s=settings.order_backoff_s
         ),
         lease_held=leases.held,
-        order_moved=hints.order_moved,
     )
     unlocking = asyncio.create_task(seal.unlock(reader))
     try:
@@ -73,7 +71,8 @@ async def runtime(
     finally:
         unlocking.cancel()
         await asyncio.gather(unlocking, return_exceptions=True)
-        close_together(leases, hints, chain, orders)
+        await asyncio.gather(orders.finish(), chain.finish(), asyncio.to_thread(leases.close))
+        await hints.finish()
 
 
 def _market(

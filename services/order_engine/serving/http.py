@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 import httptools
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -31,6 +31,32 @@ class HeadTooLarge(Exception):
     """Raised by parser callbacks, too: the parser wraps it then."""
 
 
+class HeldHead:
+    """A transport that writes the head of an answer together with the first part of its body."""
+
+    __slots__ = ("_head", "_transport", "holds")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.holds = False  # the next write is a head
+        self._head = b""
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        if self.holds:
+            self._head, self.holds = data, False
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def close(self) -> None:
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        return self._transport.is_closing()
+
+
 class HttpConnection(HttpToolsProtocol):
     """Ends when a head is late or too large, and when the client does not read its answers.
 
@@ -46,7 +72,6 @@ class HttpConnection(HttpToolsProtocol):
     _is_in_head = False
     _is_last_answer = False
     _head_bytes = 0
-    _head_lines = 0
 
     def __init__(self, *args: Any, connections_max: int, peers: Peers, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -105,23 +130,19 @@ class HttpConnection(HttpToolsProtocol):
         self.parser.feed_data(piece)
         if self._is_in_head:
             self._head_bytes += len(piece)
-            if self._head_bytes > bounds.HEAD_BYTES_MAX:
+            too_many_lines = len(self.headers) > bounds.HEAD_LINES_MAX
+            if too_many_lines or self._head_bytes > bounds.HEAD_BYTES_MAX:
                 raise HeadTooLarge
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._unset_keepalive_if_required()
-        self._is_in_head, self._head_bytes, self._head_lines = True, 0, 0
+        self._is_in_head, self._head_bytes = True, 0
         self._expect_head()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_lines += 1
-        if self._head_lines > bounds.HEAD_LINES_MAX:
-            raise HeadTooLarge
-        if self._is_in_head:  # uvicorn would add trailers to the headers
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
+        if len(self.headers) > bounds.HEAD_LINES_MAX:
+            raise HeadTooLarge
         self._is_in_head = False
         self._unset_keepalive_if_required()  # the answer to the request before may have set it
         if len(self.pipeline) >= bounds.PIPELINED_MAX:
@@ -131,6 +152,8 @@ class HttpConnection(HttpToolsProtocol):
             return
         self._stop_head_timer()
         super().on_headers_complete()
+        if not (self.parser.should_upgrade() and self._should_upgrade()):
+            self.headers = []  # where uvicorn adds trailers
 
     def _upgrade(self) -> None:
         is_answering = self.cycle is not None and not self.cycle.response_complete
@@ -170,19 +193,24 @@ class HttpConnection(HttpToolsProtocol):
     # Answers
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:  # type: ignore[override]  # uvicorn's own types of the same
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            async def send_or_send_last(message: Message) -> None:
-                if message["type"] == "http.response.start" and cycle.more_body:
+        held = HeldHead(self.transport)
+        cycle.transport = held  # type: ignore[assignment]  # has what a cycle calls
+
+        send = cycle.send
+
+        async def send_head_with_body(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                held.holds = cycle.scope["method"] != "HEAD"  # which has no body
+                if cycle.more_body:
                     headers = [*message.get("headers", []), (b"connection", b"close")]
-                    await send({**message, "headers": headers})
+                    await send({**message, "headers": headers})  # type: ignore[arg-type]  # as above
                     cycle.keep_alive = True  # or uvicorn would close before the client has read
                     self._is_last_answer = True
-                else:
-                    await send(message)
+                    return
+            await send(message)  # type: ignore[arg-type]  # as above
 
-            await app(scope, receive, send_or_send_last)
-
-        super()._start_asgi_task(cycle, answer)  # type: ignore[arg-type]  # as above
+        cycle.send = send_head_with_body  # type: ignore[method-assign, assignment]  # as above
+        super()._start_asgi_task(cycle, app)  # type: ignore[arg-type]  # as above
 
     def on_response_complete(self) -> None:
         if self._is_last_answer:

@@ -1,7 +1,5 @@
 """The job of the status queues, as a stock `rq worker` runs it: with a publisher per job."""
 
-import asyncio
-
 from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.settings import StatusDispatcherSettings, read_settings
 from order_engine.execution.stores.redis_clients import redis_client
@@ -9,7 +7,4 @@ from order_engine.execution.stores.redis_clients import redis_client
 
 def publish(order_id: str, message: str, committed_at: float) -> None:
     publisher = Publisher(redis_client(read_settings(StatusDispatcherSettings).pubsub_url))
-    try:
-        asyncio.run(publisher.publish(order_id, message))
-    finally:
-        publisher.close()
+    publisher.publish([(order_id, message)])

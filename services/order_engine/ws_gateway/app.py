@@ -107,7 +107,7 @@ async def _open_services(settings: WsGatewaySettings) -> AsyncIterator[Services]
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await client.aclose()
-        orders.close()
+        await orders.finish()
 
 
 def _registry(settings: WsGatewaySettings) -> SocketRegistry:

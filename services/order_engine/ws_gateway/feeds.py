@@ -7,7 +7,6 @@ that pub/sub never delivered. A socket is a cursor into the list and is notified
 """
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from order_engine.execution import metrics
 from order_engine.execution.domain.errors import ExecutionError
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import FINAL
-from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.frames import frame_text
 from order_engine.execution.orders.repository import Orders
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from order_engine.ws_gateway.verified_frames import Published
@@ -102,7 +101,7 @@ class Feed:
                 for event in history.events:
                     if event.seq == self.last + 1:
                         metrics.EVENTS_READ.labels(reason=reason).inc()
-                        text = json.dumps(frame(event), separators=(",", ":"))
+                        text = frame_text(event)
                         self._append(text, is_final=event.status in FINAL)
                 self._notify()
                 if self._newest <= max(newest, self.last):

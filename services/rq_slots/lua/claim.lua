@@ -9,15 +9,14 @@
 --         rq_prefix: prefix of RQ's keys; hint_prefix: prefix of a hint's id
 --         now: the current time as RQ writes it
 --         failure_ttl_s: how long to keep a failed job without a valid failure_ttl
---         stale_after_s: age at which a hint is stale (0: never)
 --         local_tokens: starts that this process's own count allows; local_wait_s: time until it allows one more
 --         field_bytes_max: largest field of a job; entries_skipped_max: entries to read beyond `wanted`
 --       2 an id held in the intermediate list, or ''
 --       then for each plain job that has ended, or runs without a record: job id, execution id,
 --       'succeeded', 'failed' or 'running'
 --
--- Returns { left, state, tokens_left, wait_s, watermark, quarantined, stale, { for each job: { id, execution id,
--- data, enqueued_at, timeout, plain } } }.
+-- Returns { left, state, tokens_left, wait_s, watermark, quarantined, { for each job: { id, execution id, data,
+-- enqueued_at, timeout, plain } } }.
 --   left         ids of ended jobs that RQ has to end, see update_executions
 --   state        'open', 'suspended', or 'window_unknown' after a FLUSHALL: the starts of the last minute must be
 --                entered first, see merge_known_starts.lua
@@ -63,12 +62,12 @@ end
 
 if redis.call('EXISTS', KEYS[7]) == 1 then
     release_held()
-    return { left, 'suspended', 0, '0', 'unreadable', 0, 0, {} }
+    return { left, 'suspended', 0, '0', 'unreadable', 0, {} }
 end
 
 if limit > 0 and window_marker ~= '' and redis.call('EXISTS', window_marker) == 0 then
     release_held()
-    return { left, 'window_unknown', 0, '0', 'unreadable', 0, 0, {} }
+    return { left, 'window_unknown', 0, '0', 'unreadable', 0, {} }
 end
 
 local tokens_left, wait_s = 1000000, 0
@@ -115,18 +114,8 @@ end
 
 local function is_hint(id) return begins_with(id, options.hint_prefix) end
 
--- A hint is stale when it is older than stale_after_s by two clocks: the server's, and that of the producer of the
--- newest hint in the queue. If only one of them says so, the hint runs, which costs only a token.
-local stale_before = -math.huge
-if options.stale_after_s > 0 then
-    local newest = redis.call('LINDEX', queue, -1)
-    local meta = newest and is_job_id(newest) and is_hint(newest)
-        and redis.pcall('HGET', prefix .. ':job:' .. newest, 'meta')
-    stale_before = math.min(created_at(meta) or -math.huge, now) - options.stale_after_s
-end
-
 local jobs, members, leases, tokens = {}, {}, {}, {}
-local quarantined, stale = 0, 0
+local quarantined = 0
 local now_s, lease = string.format('%.6f', now), string.format('%.6f', now + lease_s)
 
 local function start(id, key, fields)
@@ -159,13 +148,7 @@ local function take(id)
     if fields.err or is_too_large(fields) or (fields[1] and not fields[2]) then return move_to_quarantine(id) end
     -- with another status, or without a hash, the job has run, runs, or has expired: the entry is dropped
     if fields[1] ~= 'queued' then return end
-    local created = options.stale_after_s > 0 and is_hint(id) and created_at(fields[13])
-    if created and created < stale_before then
-        redis.call('DEL', key)
-        stale = stale + 1
-    else
-        start(id, key, fields)
-    end
+    start(id, key, fields)
 end
 
 local most = math.min(wanted, tokens_left)
@@ -184,4 +167,4 @@ if limit > 0 then
     redis.call('EXPIRE', window, options.window_s)
     tokens_left = tokens_left - #members
 end
-return { left, 'open', tokens_left, string.format('%.6f', wait_s), time_of_head(queue, prefix), quarantined, stale, jobs }
+return { left, 'open', tokens_left, string.format('%.6f', wait_s), time_of_head(queue, prefix), quarantined, jobs }

@@ -6,6 +6,7 @@ import pytest
 import redis
 from rq import Callback
 
+from rq_slots.enqueue import SCRIPT
 from rq_slots.rate_window import RateWindow
 from support.cutting_proxy import CuttingProxy, Loss, is_call
 from support.redis_process import RedisProcess
@@ -53,7 +54,8 @@ def test_a_stock_client_enqueues_twice_when_the_reply_is_lost(
 def test_a_client_without_retries_enqueues_once_and_raises_when_the_reply_is_lost(
     client: redis.Redis, proxy: CuttingProxy, behind_proxy: redis.Redis
 ) -> None:
-    lose_reply_to_push(proxy)
+    client.script_load(SCRIPT)
+    proxy.cut(Loss.REPLY, lambda command: is_call(command, b"EVALSHA"))
     with pytest.raises(redis.ConnectionError):
         enqueue(behind_proxy, 1)
 

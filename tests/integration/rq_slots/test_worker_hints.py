@@ -1,7 +1,6 @@
-"""Stale hints, and fields of a job that set its ttl, timeout and wait."""
+"""Fields of a job that set its ttl, timeout and wait."""
 
 import asyncio
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -12,7 +11,6 @@ from rq_slots.enqueue import enqueue as enqueue_jobs
 from rq_slots.job_queue import WAIT_MAX_S
 from support.rq import (
     FAILED,
-    LIST,
     QUEUE,
     WORK,
     enqueue,
@@ -22,65 +20,6 @@ from support.rq import (
     until,
     working,
 )
-
-# Stale hints
-
-
-def write(client: redis.Redis, job_id: str, *, age_s: float) -> None:
-    created_at = time.time() - age_s
-    at = datetime.fromtimestamp(created_at, UTC)
-    hint = NewJob(
-        queue=QUEUE,
-        job_id=job_id,
-        function=WORK,
-        arguments=(job_id,),
-        created_at=at,
-        failure_ttl_s=30,
-        meta={"created_at": created_at},
-    )
-    enqueue_jobs(client, [hint], now=at)
-
-
-def ran_with_stale_after_5_s(client: redis.Redis, count: int) -> list[str]:
-    ran, note = recorder()
-
-    async def work() -> None:
-        async with working(client, note, stale_after_s=5):
-            await until(lambda: len(ran) == count and not client.exists(LIST))
-
-    asyncio.run(work())
-    return ran
-
-
-def test_a_hint_much_older_than_the_newest_in_its_queue_is_dropped(client: redis.Redis) -> None:
-    write(client, "job-old", age_s=60)
-    write(client, "job-new", age_s=0)
-
-    assert ran_with_stale_after_5_s(client, 1) == ["job-new"]
-    assert client.keys("rq:job:*") == []
-
-
-@pytest.mark.parametrize("skew_s", [-3600, -60, 60, 3600])
-def test_no_hint_is_stale_because_the_clocks_differ(client: redis.Redis, skew_s: float) -> None:
-    ids = [f"job-{n}" for n in range(20)]
-    for job_id in ids:
-        write(client, job_id, age_s=skew_s)
-
-    assert ran_with_stale_after_5_s(client, 20) == ids
-
-
-def test_a_forged_newest_hint_does_not_make_others_stale(client: redis.Redis) -> None:
-    write(client, "job-fresh", age_s=1)
-    write(client, "job-forged", age_s=-(10**6))
-
-    assert ran_with_stale_after_5_s(client, 2) == ["job-fresh", "job-forged"]
-
-
-def test_a_job_of_another_producer_is_never_stale(client: redis.Redis) -> None:
-    write(client, "foreign", age_s=60)
-    write(client, "job-new", age_s=0)
-
-    assert ran_with_stale_after_5_s(client, 2) == ["foreign", "job-new"]
 
 
 def test_a_job_with_a_timeout_of_0_frees_its_slot(client: redis.Redis) -> None:
@@ -130,8 +69,15 @@ def test_a_failure_with_a_negative_ttl_never_expires(client: redis.Redis) -> Non
     assert places(client, "foreign") == ["failed"]
 
 
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+
+
+def a_foreign_job() -> NewJob:
+    return NewJob(queue=QUEUE, job_id="foreign", function=WORK, arguments=("x",), created_at=NOW)
+
+
 def fail_one(client: redis.Redis, keep_s: str) -> None:
-    write(client, "foreign", age_s=0)
+    enqueue_jobs(client, [a_foreign_job()], now=NOW)
     client.hset("rq:job:foreign", "failure_ttl", keep_s)
 
     async def fail(_: str) -> None:

@@ -58,10 +58,8 @@ def broker(stores: Stores) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture(scope="module")
-def announcer(broker: redis.Redis, databases: Databases) -> Iterator[Announcer]:
-    publisher = Publisher(broker)
-    yield Announcer(publisher, read_seal(databases.orders_url))
-    publisher.close()
+def announcer(broker: redis.Redis, databases: Databases) -> Announcer:
+    return Announcer(Publisher(broker), read_seal(databases.orders_url))
 
 
 @pytest.fixture(scope="module")

@@ -56,8 +56,7 @@ def test_a_lost_subscription_is_restored_and_loses_no_event(
     databases: Databases, orders: Orders, tmp_path: Path
 ) -> None:
     async def work(address: str, client: redis.Redis) -> None:
-        publisher = Publisher(client)
-        announcer = Announcer(publisher, read_seal(databases.orders_url))
+        announcer = Announcer(Publisher(client), read_seal(databases.orders_url))
         order = await place_order(orders)
         async with open_socket(address, order.order_id) as socket:
             await next_messages(socket, 1)
@@ -71,7 +70,6 @@ def test_a_lost_subscription_is_restored_and_loses_no_event(
 
             assert missed["seq"] == 2
             assert await read_to_close(socket) == ([3, 4, 5], 1000)
-        publisher.close()
 
     with (
         redis_process(tmp_path) as redis_server,
@@ -119,10 +117,8 @@ def test_the_ws_gateway_subscribes_again_when_redis_restarts(
             await asyncio.to_thread(redis_server.start)
             with redis_server.client() as client:
                 await until(lambda: subscriber_count(client, channel(order.order_id)) == 1)
-                publisher = Publisher(client)
-                announcer = Announcer(publisher, read_seal(databases.orders_url))
+                announcer = Announcer(Publisher(client), read_seal(databases.orders_url))
                 await announcer.wait_until_received(order.order_id)
-                publisher.close()
 
             assert missed["seq"] == 2
 

@@ -47,15 +47,6 @@ def test_an_order_is_executed_to_its_fill() -> None:
     assert worker.row.intent_states == ["landed"]
 
 
-def test_a_hint_is_sent_for_each_committed_move() -> None:
-    worker = Worker(a_venue())
-    worker.place()
-
-    worker.execute()
-
-    assert worker.hinted == worker.row.events[1:]
-
-
 def test_the_intent_is_recorded_before_it_is_sent() -> None:
     venue = a_venue()
     worker = Worker(venue)

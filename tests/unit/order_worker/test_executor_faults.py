@@ -60,7 +60,6 @@ def test_a_fenced_executor_changes_nothing(status: OrderStatus) -> None:
 
     after = (worker.row.order, worker.row.epoch, worker.row.events, worker.row.intent_states)
     assert after == before
-    assert worker.hinted == []
 
 
 @pytest.mark.parametrize("status", [ROUTING, BUILDING, SUBMITTED])
@@ -99,7 +98,7 @@ def test_a_cancelled_order_is_sent_to_no_venue(status: OrderStatus) -> None:
     worker.execute_claimed(claimed)
 
     assert worker.row.order.error_code == "cancelled"
-    assert (venue.sent, worker.row.intents, worker.hinted) == ([], [], [])
+    assert (venue.sent, worker.row.intents) == ([], [])
 
 
 def test_a_worker_that_wakes_up_after_the_order_was_filled_finds_the_same_fill() -> None:
@@ -130,7 +129,6 @@ def test_an_order_whose_move_fails_is_left_to_a_later_claim(
     worker.orders.faults["move"] = Fault(error=error, committed=committed)
 
     worker.execute()
-    assert worker.hinted == []
 
     worker.execute_later()
     assert filled_once(worker)

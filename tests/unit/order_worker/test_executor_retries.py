@@ -33,7 +33,7 @@ UNAVAILABLE_AT: Mapping[OrderStatus, Script] = {
 def test_an_order_whose_venue_is_down_is_postponed(status: OrderStatus) -> None:
     worker = Worker(a_venue(**UNAVAILABLE_AT[status]), backoff_s=8)
     worker.place(at=status)
-    hints = list(worker.hinted)
+    events = list(worker.row.events)
 
     worker.execute()
 
@@ -43,7 +43,7 @@ def test_an_order_whose_venue_is_down_is_postponed(status: OrderStatus) -> None:
     assert attempt.error_code == "venue_unavailable"
     assert attempt.venue == (None if status is ROUTING else RAYDIUM)
     assert 4 <= attempt.delay_s <= 8
-    assert (worker.row.owned, worker.hinted) == (False, hints)
+    assert (worker.row.owned, worker.row.events) == (False, events)
 
 
 @pytest.mark.parametrize("status", UNAVAILABLE_AT)

@@ -23,6 +23,10 @@ def test_a_call_has_a_name_and_arguments() -> None:
     assert call_in(packed('["f", null, ["a", 1], {"b": 2}]')) == ("f", ["a", 1], {"b": 2})
 
 
+def test_a_call_that_is_not_compressed_is_read_as_rq_reads_it() -> None:
+    assert call_in(b'["f", null, ["a"], {}]') == ("f", ["a"], {})
+
+
 def test_a_call_of_the_largest_size_is_read() -> None:
     name, _, _ = call_in(packed(a_call_of(CALL_BYTES_MAX)))
 

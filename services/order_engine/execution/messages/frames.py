@@ -1,11 +1,14 @@
 """Frames: an event as JSON for clients."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
 from order_engine.execution.domain.event import OrderEvent
 
 Frame = dict[str, Any]
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 # The fields that a frame has of an event's payload. The history of an order shows all fields.
 FRAME_FIELDS = ("txHash", "executedPrice", "errorReason", "errorCode")
@@ -22,7 +25,11 @@ def frame(event: OrderEvent) -> Frame:
     }
 
 
+def frame_text(event: OrderEvent) -> str:
+    """The frame as JSON, as clients receive it."""
+    return _encode(frame(event))
+
+
 def timestamp(time: datetime) -> str:
     """2026-01-31T12:00:00.000Z"""
-    utc = time.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

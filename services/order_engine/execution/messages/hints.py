@@ -5,21 +5,23 @@ twice or come late. `rq info` lists hints, and a stock `rq worker` with the JSON
 them.
 """
 
-import json
+import collections
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import redis
+import redis.asyncio
 import structlog
+from prometheus_client import Counter
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.frames import frame_text
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.stores.batches import Batches
-from rq_slots.enqueue import NewJob, enqueue
+from rq_slots.enqueue import NewJob, enqueue_async
 
 ORDER_QUEUE = "orders"
 EXECUTE = "order_engine.order_worker.stock_rq_job.execute"
@@ -67,57 +69,62 @@ def order_hint(order_id: OrderId, *, created_at: datetime) -> NewJob:
 
 def status_hint(event: OrderEvent, seal: Seal) -> NewJob:
     """Says that an order has moved. Contains the sealed frame that its channel carries."""
-    text = json.dumps(frame(event), separators=(",", ":"))
+    text, at = frame_text(event), event.occurred_at.timestamp()
     return NewJob(
         queue=status_queue(event.status),
         job_id=f"{STATUS_HINT_PREFIX}{event.order_id}-{event.seq}",
         function=PUBLISH,
-        arguments=(str(event.order_id), seal.close(text), event.occurred_at.timestamp()),
+        arguments=(str(event.order_id), seal.close(text), at),
         created_at=event.occurred_at,
-        meta={
-            "created_at": event.occurred_at.timestamp(),
-            "priority": STATUS_PRIORITIES[event.status],
-        },
+        meta={"created_at": at, "priority": STATUS_PRIORITIES[event.status]},
     )
 
 
 class Hints:
-    """Sends hints after a commit, on a thread of its own.
+    """Writes the hints of committed events to Redis.
 
-    Calls neither wait nor fail. When Redis is away or the buffer is full, the hint is dropped and
-    counted; recovery or the position check then does its work.
+    Calls neither wait nor fail. When Redis is away or the buffer is full, hints are dropped and
+    counted; recovery or the position check then does their work.
     """
 
-    def __init__(self, client: redis.Redis, seal: Seal, *, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, client: redis.asyncio.Redis, seal: Seal, *, now: Callable[[], datetime]
+    ) -> None:
         self._client = client
         self._seal = seal
         self._now = now
-        self._batches: Batches[NewJob, None] = Batches(
+        self._batches: Batches[OrderEvent, None] = Batches(
             self._write, name="hints", batch_max=256, backlog_max=10_000
         )
 
-    def order_waits(self, order_id: OrderId, *, created_at: datetime) -> None:
-        """Hints to the workers that a new order waits."""
-        self._send(order_hint(order_id, created_at=created_at))
+    def announce(self, events: Sequence[OrderEvent]) -> None:
+        """Hints to the dispatchers that orders have moved, and to the workers that new ones wait."""
+        if refused := self._batches.offer(events):
+            for event in events[-refused:]:
+                _count(metrics.HINTS_DROPPED, self._hints(event))
 
-    def order_moved(self, event: OrderEvent) -> None:
-        """Hints to the dispatchers that an order has moved."""
-        self._send(status_hint(event, self._seal))
+    async def finish(self) -> None:
+        """Writes the hints that wait, then disconnects."""
+        await self._batches.close()
+        await self._client.aclose()
 
-    def close(self) -> None:
-        self._batches.close()
-
-    def _send(self, hint: NewJob) -> None:
-        if not self._batches.offer(hint):
-            metrics.HINTS_DROPPED.labels(queue=hint.queue).inc()
-
-    def _write(self, hints: Sequence[NewJob]) -> list[None]:
+    async def _write(self, events: Sequence[OrderEvent]) -> list[None]:
+        hints = [hint for event in events for hint in self._hints(event)]
         try:
-            enqueue(self._client, hints, now=self._now())
-            outcome = metrics.HINTS_WRITTEN
-        except redis.RedisError as error:
+            await enqueue_async(self._client, hints, now=self._now())
+            _count(metrics.HINTS_WRITTEN, hints)
+        except (redis.RedisError, OSError) as error:
             log.warning("hints dropped", count=len(hints), error=str(error))
-            outcome = metrics.HINTS_DROPPED
-        for hint in hints:
-            outcome.labels(queue=hint.queue).inc()
-        return [None] * len(hints)
+            _count(metrics.HINTS_DROPPED, hints)
+        return [None] * len(events)
+
+    def _hints(self, event: OrderEvent) -> list[NewJob]:
+        hints = [status_hint(event, self._seal)]
+        if event.status is OrderStatus.PENDING:
+            hints.append(order_hint(event.order_id, created_at=event.occurred_at))
+        return hints
+
+
+def _count(counter: Counter, hints: Sequence[NewJob]) -> None:
+    for queue, count in collections.Counter(hint.queue for hint in hints).items():
+        counter.labels(queue=queue).inc(count)

@@ -74,4 +74,5 @@ CANCEL: Statement[Cancel, CancelAnswer | None] = Statement(
     answer_key=lambda row: row["order_id"],
     result=_cancel_answer,
     follow_up=NOT_CANCELLED_SQL,
+    events=lambda answer: [] if answer is None or answer.event is None else [answer.event],
 )

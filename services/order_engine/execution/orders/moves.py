@@ -132,6 +132,7 @@ MOVE: Statement[Move, OrderEvent | None] = Statement(
     answer_key=lambda row: row["order_id"],
     result=lambda _, rows: event_from(rows[0]) if rows else None,
     follow_up=MOVED_BEFORE_SQL,
+    events=lambda event: [] if event is None else [event],
 )
 
 

@@ -88,4 +88,5 @@ PLACE: Statement[NewOrder, Placed] = Statement(
     ),
     result=_placed,
     follow_up=PLACED_BEFORE_SQL,
+    events=lambda placed: [placed.event] if placed.created else [],
 )

@@ -52,7 +52,6 @@ from order_engine.execution.orders.reads import (
     page_parameters,
 )
 from order_engine.execution.orders.rows import order_from
-from order_engine.execution.stores.closing import close_together
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
 from order_engine.execution.stores.statements import Statement
@@ -199,9 +198,15 @@ class Orders:
         [row] = await self._reader.rows(CLOCK, {})
         return cast(datetime, row["now"])
 
+    async def finish(self) -> None:
+        """Runs the writes that are already waiting and closes the connections."""
+        await self._commits.finish()
+        self._reader.close()
+
     def close(self) -> None:
-        """Runs the calls that are already waiting and closes the connections."""
-        close_together(self._commits, self._reader)
+        """Closes the connections at once."""
+        self._commits.close()
+        self._reader.close()
 
     def _request(
         self,

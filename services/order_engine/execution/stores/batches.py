@@ -1,46 +1,39 @@
-"""Batching: one thread runs, as one batch, the items that arrived while the previous batch ran.
+"""Batching: items that arrive while a batch runs form the next batch.
 
-There is no timed wait. A single call runs at once; under load the batches grow up to `batch_max`.
-Statements to PostgreSQL, hints to Redis and publications use it.
+There is no thread and no timed wait. A single item runs at once; under load the batches grow up to
+`batch_max`. Statements to PostgreSQL and hints to Redis use it.
 """
 
 import asyncio
-import queue
-import threading
-import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import structlog
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import Overloaded
-from order_engine.execution.stores.closing import CLOSE_S
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CLOSE_S = 2.0
+
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class _Call(Generic[Item, Result]):
-    item: Item
-    answer: asyncio.Future[Result] | None
-
-
 class Batches(Generic[Item, Result]):
-    """Runs items in batches on a thread of its own.
+    """Runs items in batches, one batch at a time, as tasks of the event loop.
 
     `run` takes a batch and returns one result or one exception for each item, in the same order.
-    An exception that it raises is the result of every item in the batch.
+    An exception that it raises is the result of every item in the batch. All calls come from the
+    thread of the event loop.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[Item]], Sequence[Result | Exception]],
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
         *,
         name: str,
         batch_max: int,
@@ -49,94 +42,82 @@ class Batches(Generic[Item, Result]):
         self._run = run
         self._name = name
         self._batch_max = batch_max
-        self._calls: queue.Queue[_Call[Item, Result] | None] = queue.Queue(backlog_max)
+        self._backlog_max = backlog_max
+        self._waiting: deque[tuple[Item, asyncio.Future[Result] | None]] = deque()
+        self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
-        self._thread.start()
+        self._size = metrics.BATCH_SIZE.labels(batches=name)
 
-    async def call(self, item: Item) -> Result:
-        """The result of `item` once its batch has run. Raises Overloaded when the backlog is full."""
+    def submit(self, item: Item) -> "asyncio.Future[Result]":
+        """The future result of `item`. Raises Overloaded when the backlog is full."""
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        if not self._take(_Call(item, answer)):
-            waiting = f"{self._calls.maxsize} calls are waiting"
+        if not self._accepts():
+            waiting = f"{self._backlog_max} calls are waiting"
             raise Overloaded(f"{self._name}: {'closed' if self._closed else waiting}")
-        return await answer
+        self._waiting.append((item, answer))
+        self._start()
+        return answer
 
-    def offer(self, item: Item) -> bool:
-        """Runs `item` without waiting for the result; False when the backlog is full."""
-        return self._take(_Call(item, None))
+    def offer(self, items: Iterable[Item]) -> int:
+        """Runs items without waiting for their results; how many were refused: the backlog is full."""
+        refused = 0
+        for item in items:
+            if self._accepts():
+                self._waiting.append((item, None))
+            else:
+                refused += 1
+        self._start()
+        return refused
 
-    def close(self, *, timeout_s: float = CLOSE_S) -> None:
-        """Refuses new items, runs those that wait, and ends the thread; waits at most `timeout_s`."""
+    async def close(self, *, timeout_s: float = CLOSE_S) -> None:
+        """Refuses new items and runs those that wait, for at most `timeout_s`."""
         self._closed = True
-        deadline = time.monotonic() + timeout_s
-        # when the backlog stays full, a batch hangs; the daemon thread then ends with the process
-        with suppress(queue.Full):
-            self._calls.put(None, timeout=timeout_s)
-            self._thread.join(max(deadline - time.monotonic(), 0))
+        if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await asyncio.shield(self._task)
 
-    def _take(self, call: _Call[Item, Result]) -> bool:
+    def _accepts(self) -> bool:
         if self._closed:
             return False
-        try:
-            self._calls.put_nowait(call)
-        except queue.Full:
+        if len(self._waiting) >= self._backlog_max:
             metrics.BATCH_OVERFLOWS.labels(batches=self._name).inc()
             return False
         return True
 
-    def _work(self) -> None:
-        is_last = False
-        while not is_last:
-            calls, is_last = self._gather()
-            if calls:
-                self._answer(calls, self._results(calls))
+    def _start(self) -> None:
+        # a task begins in the next turn of the loop, so that calls of the same turn share a batch
+        if self._waiting and self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work())
 
-    def _gather(self) -> tuple[list[_Call[Item, Result]], bool]:
-        """The calls that wait, at least one, and whether the thread ends after them."""
-        call = self._calls.get()
-        calls = []
-        while call is not None:
-            calls.append(call)
-            if len(calls) == self._batch_max:
-                return calls, False
-            try:
-                call = self._calls.get_nowait()
-            except queue.Empty:
-                return calls, False
-        return calls, True
-
-    def _results(self, calls: Sequence[_Call[Item, Result]]) -> Sequence[Result | Exception]:
-        metrics.BATCH_SIZE.labels(batches=self._name).observe(len(calls))
+    async def _work(self) -> None:
         try:
-            results = self._run([call.item for call in calls])
-            if len(results) != len(calls):
-                raise RuntimeError(f"{len(results)} results for {len(calls)} items")
+            while self._waiting:
+                count = min(len(self._waiting), self._batch_max)
+                batch = [self._waiting.popleft() for _ in range(count)]
+                results = await self._results([item for item, _ in batch])
+                for (_, answer), result in zip(batch, results, strict=True):
+                    if answer is not None:
+                        _settle(answer, result)
+        finally:
+            self._task = None
+
+    async def _results(self, items: Sequence[Item]) -> Sequence[Result | Exception]:
+        self._size.observe(len(items))
+        try:
+            results = await self._run(items)
+            if len(results) != len(items):
+                raise RuntimeError(f"{len(results)} results for {len(items)} items")
         except Exception as error:
-            log.exception("batch failed", batches=self._name, size=len(calls))
-            return [error] * len(calls)
+            log.exception("batch failed", batches=self._name, size=len(items))
+            return [error] * len(items)
         return results
 
-    def _answer(
-        self, calls: Sequence[_Call[Item, Result]], results: Sequence[Result | Exception]
-    ) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Answer[Result]]] = {}
-        for call, result in zip(calls, results, strict=True):
-            if call.answer is not None:
-                by_loop.setdefault(call.answer.get_loop(), []).append((call.answer, result))
-        for loop, answers in by_loop.items():
-            with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(_settle, answers)
 
-
-_Answer = tuple[asyncio.Future[Result], Result | Exception]
-
-
-def _settle(answers: Sequence[_Answer[Result]]) -> None:
-    for future, result in answers:
-        if future.done():  # the caller was cancelled
-            continue
-        if isinstance(result, Exception):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+def _settle(answer: "asyncio.Future[Result]", result: Result | Exception) -> None:
+    if answer.done():  # the caller was cancelled
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)

@@ -1,8 +1,7 @@
 """Group commit: statements that arrive while another one runs are sent together.
 
-psycopg2 is synchronous, so it runs on a thread. Each statement is **one autocommit statement** over
-many rows. It is never BEGIN ... COMMIT around client round trips, because a frozen client must not
-hold row locks.
+Each statement is **one autocommit statement** over many rows. It is never BEGIN ... COMMIT around
+client round trips, because a frozen client must not hold row locks.
 """
 
 import asyncio
@@ -10,8 +9,8 @@ import json
 import random
 import time
 from collections import Counter, deque
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg2
@@ -21,13 +20,8 @@ from psycopg2 import errorcodes
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import ExecutionError, StoreUnavailable
 from order_engine.execution.stores.batches import Batches
-from order_engine.execution.stores.postgres import (
-    Connection,
-    Cursor,
-    Row,
-    connect,
-    is_connection_loss,
-)
+from order_engine.execution.stores.postgres import Row, is_connection_loss
+from order_engine.execution.stores.prepared import PreparedSession
 from order_engine.execution.stores.statements import In, Out, Statement, json_value
 
 # The statement had no effect: it may run again, at once or without the locked row.
@@ -39,20 +33,27 @@ REASONS = {
 
 # SPLITS_MAX halvings isolate one row among 256. Locks cost a round at most
 # 2 x SPLITS_MAX x LOCK_WAIT_S, plus LOCK_WAIT_S for each kind of statement in it.
-LOCK_WAIT_S = 0.1
 SPLITS_MAX = 8
 LOCK_RETRY_S = 0.2
 
 QUEUE_WAIT_MAX_S = 3.0  # how long a call may wait for the previous batch to end
 
+# A migration has changed the columns that a prepared statement returns; it had no effect.
+CHANGED_COLUMNS = errorcodes.FEATURE_NOT_SUPPORTED
+
+encode = json.JSONEncoder(default=json_value).encode
+
 log = structlog.get_logger()
 
+OnEvents = Callable[[Sequence[Any]], None]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@dataclass(slots=True, kw_only=True)
 class _Call:
     """An input on its way: the row that it locks, and its part of %(rows)s."""
 
     statement: Statement[Any, Any]
+    item: Any
     key: Hashable
     row: str
     met_a_lock: bool = False
@@ -66,7 +67,7 @@ class _RowLocked(ExecutionError):
 
 
 class GroupCommit:
-    """One thread and one connection that run the waiting statements together.
+    """One connection that runs the waiting statements together.
 
     After a lost connection the same statement is sent again with the same rows. Every statement is
     written so that a repeat finds what the first try wrote.
@@ -74,6 +75,8 @@ class GroupCommit:
     A locked row must not delay the others. A group of calls that meets a lock is halved repeatedly;
     each half runs after the groups that are already waiting. Calls that are still locked leave the
     batch and return with a later one, in a group apart from calls that have met no lock.
+
+    `on_events` is called with the events that a batch has committed, before its callers go on.
     """
 
     def __init__(
@@ -84,12 +87,12 @@ class GroupCommit:
         batch_max: int = 256,
         backlog_max: int = 10_000,
         deadline_s: float = 5.0,
+        on_events: OnEvents | None = None,
     ) -> None:
-        self._url = url
-        self._application_name = application_name
         self._deadline_s = deadline_s
-        self._connection: Connection | None = None
-        self._batches: Batches[_Call, Sequence[Row]] = Batches(
+        self._on_events = on_events
+        self._session = PreparedSession(url, application_name=application_name)
+        self._batches: Batches[_Call, Any] = Batches(
             self._run,
             name=application_name,
             batch_max=batch_max,
@@ -102,37 +105,59 @@ class GroupCommit:
         Raises StoreUnavailable when PostgreSQL did not answer in time, so that the statement may
         or may not have taken effect, and Overloaded when the backlog is full.
         """
-        row = json.dumps(statement.row(item), default=json_value)
-        call = _Call(statement=statement, key=statement.key(item), row=row)
-        try:
-            async with asyncio.timeout(self._deadline_s + QUEUE_WAIT_MAX_S):
-                return statement.result(item, await self._answer(call))
-        except TimeoutError as error:
-            raise StoreUnavailable(f"{statement.name}: no answer in time") from error
+        call = _Call(
+            statement=statement,
+            item=item,
+            key=statement.key(item),
+            row=encode(statement.row(item)),
+        )
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._deadline_s + QUEUE_WAIT_MAX_S
+        while True:
+            answer = self._batches.submit(call)
+            timer = loop.call_at(deadline, _time_out, answer, statement.name)
+            try:
+                result: Out = await answer
+            except _RowLocked:
+                call.met_a_lock = True
+                await asyncio.sleep(_jittered(LOCK_RETRY_S))
+                if loop.time() > deadline:
+                    raise _late(statement.name) from None
+            else:
+                return result
+            finally:
+                timer.cancel()
+
+    async def finish(self) -> None:
+        """Runs the statements that are already waiting, then disconnects."""
+        await self._batches.close()
+        self._session.close()
 
     def close(self) -> None:
-        """Runs the statements that are already waiting, then disconnects."""
-        self._batches.close()
-        self._disconnect()
+        """Disconnects at once."""
+        self._session.close()
 
-    async def _answer(self, call: _Call) -> Sequence[Row]:
-        while True:
-            try:
-                return await self._batches.call(call)
-            except _RowLocked:
-                call = replace(call, met_a_lock=True)
-                await asyncio.sleep(_jittered(LOCK_RETRY_S))
-
-    def _run(self, calls: Sequence[_Call]) -> list[Sequence[Row] | Exception]:
+    async def _run(self, calls: Sequence[_Call]) -> list[Any]:
         deadline = time.monotonic() + self._deadline_s
         answers: dict[int, Sequence[Row] | Exception] = {}
         for groups in _rounds(calls):
-            answers.update(self._run_round(calls, groups, deadline))
-        return [answers[index] for index in range(len(calls))]
+            async for index, answer in self._run_round(calls, groups, deadline):
+                answers[index] = answer
+        results = [_result(call, answers[index]) for index, call in enumerate(calls)]
+        if self._on_events is not None:
+            events = [
+                event
+                for call, result in zip(calls, results, strict=True)
+                if not isinstance(result, Exception)
+                for event in call.statement.events(result)
+            ]
+            if events:
+                self._on_events(events)
+        return results
 
-    def _run_round(
+    async def _run_round(
         self, calls: Sequence[_Call], groups: Iterable[_Group], deadline: float
-    ) -> Iterator[tuple[int, Sequence[Row] | Exception]]:
+    ) -> AsyncIterator[tuple[int, Sequence[Row] | Exception]]:
         """The answer of each call by its index; a refused or locked row fails alone."""
         waiting = deque(groups)
         splits_left = SPLITS_MAX  # of groups that met a lock
@@ -140,7 +165,8 @@ class GroupCommit:
             statement, indexes = waiting.popleft()
             answers: Sequence[Sequence[Row] | Exception]
             try:
-                answers = self._commit(statement, [calls[index] for index in indexes], deadline)
+                group = [calls[index] for index in indexes]
+                answers = await self._commit(statement, group, deadline)
             except StoreUnavailable as error:
                 answers = [error] * len(indexes)
             except psycopg2.Error as error:
@@ -155,9 +181,10 @@ class GroupCommit:
                     continue
                 failure = _RowLocked() if is_locked else _refused(statement, error)
                 answers = [failure] * len(indexes)
-            yield from zip(indexes, answers, strict=True)
+            for index, answer in zip(indexes, answers, strict=True):
+                yield index, answer
 
-    def _commit(
+    async def _commit(
         self, statement: Statement[Any, Any], calls: Sequence[_Call], deadline: float
     ) -> list[Sequence[Row]]:
         """Sends one statement until it is known to have committed; the returned rows of each call.
@@ -168,49 +195,64 @@ class GroupCommit:
         """
         pause_s = 0.02
         while True:
-            if self._connection is None and time.monotonic() > deadline:
+            if not self._session.is_open and time.monotonic() > deadline:
                 raise StoreUnavailable("PostgreSQL is away")
             try:
                 with metrics.COMMIT_SECONDS.labels(statement=statement.name).time():
-                    return self._execute(statement, calls)
+                    return await self._execute(statement, calls)
             except psycopg2.Error as error:
                 reason = "lost" if is_connection_loss(error) else REASONS.get(error.pgcode or "")
+                if error.pgcode == CHANGED_COLUMNS and self._session.has_prepared:
+                    reason = "lost"  # the next connection prepares it again
                 if reason is not None:
                     metrics.COMMIT_REPEATS.labels(statement=statement.name, reason=reason).inc()
                 if reason == "lost":
-                    self._disconnect()
+                    self._session.close()
                 elif error.pgcode == errorcodes.QUERY_CANCELED:
                     raise StoreUnavailable("the statement took too long") from error
                 elif reason != "conflict":
                     raise
                 if time.monotonic() + pause_s > deadline:
                     raise StoreUnavailable(str(error).strip()) from error
-            time.sleep(_jittered(pause_s))
+            except BaseException:
+                self._session.close()  # cancelled while the statement was under way
+                raise
+            await asyncio.sleep(_jittered(pause_s))
             pause_s = min(pause_s * 2, 0.5)
 
-    def _execute(
+    async def _execute(
         self, statement: Statement[Any, Any], calls: Sequence[_Call]
     ) -> list[Sequence[Row]]:
-        if self._connection is None:
-            self._connection = connect(
-                self._url, application_name=self._application_name, lock_wait_s=LOCK_WAIT_S
+        rows = f"[{','.join(call.row for call in calls)}]"
+        name, answer_key = statement.prepared, statement.answer_key
+        answers = await self._session.execute(statement.sql, name=name, rows=rows)
+        if statement.follow_up and len(set(map(answer_key, answers))) < len(calls):
+            answers += await self._session.execute(
+                statement.follow_up, name=f"{name}_more", rows=rows
             )
-        parameters = {"rows": f"[{','.join(call.row for call in calls)}]"}
-        with self._connection.cursor(cursor_factory=Cursor) as cursor:
-            cursor.execute(statement.sql, parameters)
-            answers: list[Row] = list(cursor.fetchall())
-            if statement.follow_up and len({statement.answer_key(a) for a in answers}) < len(calls):
-                cursor.execute(statement.follow_up, parameters)
-                answers += cursor.fetchall()
         by_key: dict[Hashable, list[Row]] = {}
         for answer in answers:
-            by_key.setdefault(statement.answer_key(answer), []).append(answer)
+            by_key.setdefault(answer_key(answer), []).append(answer)
         return [by_key.get(call.key, []) for call in calls]
 
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+
+def _result(call: _Call, answer: Sequence[Row] | Exception) -> Any:
+    if isinstance(answer, Exception):
+        return answer
+    try:
+        return call.statement.result(call.item, answer)
+    except Exception as error:
+        log.exception("rows not understood", statement=call.statement.name)
+        return error
+
+
+def _time_out(answer: "asyncio.Future[Any]", name: str) -> None:
+    if not answer.done():
+        answer.set_exception(_late(name))
+
+
+def _late(name: str) -> StoreUnavailable:
+    return StoreUnavailable(f"{name}: no answer in time")
 
 
 def _refused(statement: Statement[Any, Any], error: psycopg2.Error) -> Exception:

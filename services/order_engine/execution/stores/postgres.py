@@ -1,33 +1,31 @@
-"""Connections to PostgreSQL with bounded waits, and a pool of them for single reads."""
+"""Connections to PostgreSQL with bounded waits, and a pool of them for single reads.
+
+psycopg2 runs on the event loop here, without threads: a statement is sent, and the loop watches the
+socket until the answer is there.
+"""
 
 import asyncio
 import select
-import threading
 import time
+from collections import deque
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
-from typing import Any, cast
+from contextlib import suppress
+from typing import Any
 
 import psycopg2
 import psycopg2.extras
 import structlog
 from psycopg2 import errorcodes, extensions
-from sqlalchemy import create_engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
 
 Connection = extensions.connection
-Cursor = psycopg2.extras.RealDictCursor
 Row = Mapping[str, Any]
 
 CONNECT_TIMEOUT_S = 2
 READS_WAITING_MAX = 1_000
 REPLY_TIMEOUT_S = 7.0  # longer than statement_timeout: a server that does not report that is frozen
-CLOSE_CHECK_S = 0.25
 SERVER_LIMITS = "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=5000"
 
 # The server is shutting down, starting, full, or (after a failover) no longer the primary.
@@ -42,33 +40,114 @@ WRONG_ADDRESS = "DATABASE_URL or CHAIN_DATABASE_URL has an unknown option, or a 
 log = structlog.get_logger()
 
 
-class _Thread(threading.local):
-    """State of a thread that waits for PostgreSQL: the event that ends its waits, if any."""
-
-    given_up: threading.Event | None = None
-
-
-_thread = _Thread()
-
-
-def connect(url: str, *, application_name: str, lock_wait_s: float = 1.0) -> Connection:
-    """An autocommit connection with bounded waits; UUIDs arrive as UUID."""
+def connect(url: str, *, application_name: str) -> Connection:
+    """An autocommit connection for a thread, with bounded waits."""
     extensions.set_wait_callback(_wait_for_reply)
     if not is_address(url):
         raise psycopg2.OperationalError(WRONG_ADDRESS)
-    connection = psycopg2.connect(
-        url,
-        application_name=application_name,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        keepalives_idle=5,
-        keepalives_interval=2,
-        keepalives_count=2,
-        tcp_user_timeout=5000,
-        options=f"{SERVER_LIMITS} -c lock_timeout={lock_wait_s * 1000:.0f}",
+    connection: Connection = psycopg2.connect(
+        url, **_options(application_name, lock_wait_s=1.0, settings="")
     )
     connection.autocommit = True
-    psycopg2.extras.register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # no stub
     return connection
+
+
+class Session:
+    """An autocommit connection of the event loop, with one statement at a time."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
+        self._socket = connection.fileno()
+        self._ready: asyncio.Future[None] | None = None
+
+    async def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
+        """The rows of a statement. A caller that is cancelled must close the session."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, parameters)
+            await self.until_ready(timeout_s=REPLY_TIMEOUT_S)
+            if cursor.description is None:
+                return []
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    async def until_ready(self, *, timeout_s: float) -> None:
+        """Waits until the connection is open, or its statement has been answered."""
+        loop = asyncio.get_running_loop()
+        timer = None
+        while (state := self._connection.poll()) != extensions.POLL_OK:
+            self._ready = loop.create_future()
+            timer = timer or loop.call_later(timeout_s, self._give_up, timeout_s)
+            self._watch(loop)
+            if state == extensions.POLL_WRITE:
+                loop.add_writer(self._socket, self._note_ready)
+            try:
+                await self._ready
+            finally:
+                if state == extensions.POLL_WRITE:
+                    loop.remove_writer(self._socket)
+        self._ready = None
+        if timer is not None:
+            timer.cancel()
+
+    def close(self) -> None:
+        self._unwatch()
+        self._connection.close()
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Lets the loop watch the socket until the session is closed, which costs less than each time."""
+        socket = self._connection.fileno()  # may change while it connects
+        if loop is not self._loop or socket != self._socket:
+            self._unwatch()
+            self._loop, self._socket = loop, socket
+            loop.add_reader(socket, self._note_ready)
+
+    def _unwatch(self) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.remove_reader(self._socket)
+        self._loop = None
+
+    def _note_ready(self) -> None:
+        if self._ready is None:
+            self._unwatch()  # nothing is expected: the server has closed the connection
+        elif not self._ready.done():
+            self._ready.set_result(None)
+
+    def _give_up(self, timeout_s: float) -> None:
+        if self._ready is not None and not self._ready.done():
+            late = f"PostgreSQL gave no answer within {timeout_s:g} s"
+            self._ready.set_exception(psycopg2.OperationalError(late))
+
+
+async def open_session(
+    url: str, *, application_name: str, lock_wait_s: float = 1.0, settings: str = ""
+) -> Session:
+    """UUIDs arrive as UUID. `settings` are further options of the session, as `-c name=value`."""
+    if not is_address(url):
+        raise psycopg2.OperationalError(WRONG_ADDRESS)
+    options = _options(application_name, lock_wait_s=lock_wait_s, settings=settings)
+    # on a thread, because libpq resolves the name of the host before it returns
+    connection: Connection = await asyncio.to_thread(psycopg2.connect, url, async_=True, **options)
+    session = Session(connection)
+    try:
+        await session.until_ready(timeout_s=CONNECT_TIMEOUT_S)
+        psycopg2.extras.register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # no stub
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _options(application_name: str, *, lock_wait_s: float, settings: str) -> dict[str, Any]:
+    return {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 5000,
+        "options": f"{SERVER_LIMITS} -c lock_timeout={lock_wait_s * 1000:.0f} {settings}",
+    }
 
 
 def is_address(url: str) -> bool:
@@ -81,7 +160,7 @@ def is_address(url: str) -> bool:
 
 
 def _wait_for_reply(connection: Connection) -> None:
-    """Bounds every wait of psycopg2, which without this callback waits for a frozen server forever.
+    """Bounds every wait of a thread, which without this callback waits for a frozen server forever.
 
     With the callback, psycopg2 ignores connect_timeout. It closes the connection when this raises.
     """
@@ -93,15 +172,8 @@ def _wait_for_reply(connection: Connection) -> None:
         waiting.register(
             connection, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN
         )
-        while not waiting.poll(CLOSE_CHECK_S * 1000):
-            if time.monotonic() > deadline:
-                raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {wait_max_s} s")
-            if _thread.given_up and _thread.given_up.is_set():
-                raise psycopg2.OperationalError("the wait for PostgreSQL was abandoned")
-
-
-def _give_up_on(event: threading.Event) -> None:
-    _thread.given_up = event
+        if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
+            raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {wait_max_s} s")
 
 
 def is_connection_loss(error: psycopg2.Error) -> bool:
@@ -113,32 +185,20 @@ def is_connection_loss(error: psycopg2.Error) -> bool:
 
 
 class Reader:
-    """Pooled reads on threads, with bounds on how many run and how many wait."""
+    """Single reads on a pool of connections, with bounds on how many run and how many wait."""
 
     def __init__(self, url: str, *, application_name: str, connections_max: int) -> None:
         """Raises SystemExit with one line when libpq cannot parse the URL."""
         if not is_address(url):
             raise SystemExit(f"cannot start: {WRONG_ADDRESS}")
-        self._engine = create_engine(
-            "postgresql+psycopg2://",
-            creator=lambda: connect(url, application_name=application_name),
-            pool_size=connections_max,
-            max_overflow=0,
-            pool_timeout=CONNECT_TIMEOUT_S,
-            pool_pre_ping=True,
-            isolation_level="AUTOCOMMIT",
-        )
-        self._closed = threading.Event()
-        self._threads = ThreadPoolExecutor(
-            connections_max,
-            thread_name_prefix="reader",
-            initializer=_give_up_on,
-            initargs=(self._closed,),
-        )
+        self._url = url
+        self._application_name = application_name
+        self._free = connections_max
         self._connections_max = connections_max
-        self._under_way = 0
-        self._reading = metrics.CONNECTIONS_READING.labels(pool=application_name)
-        self._waiting = metrics.READS_WAITING.labels(pool=application_name)
+        self._idle: list[Session] = []
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._in_use = metrics.CONNECTIONS_READING.labels(pool=application_name)
+        self._waiting_reads = metrics.READS_WAITING.labels(pool=application_name)
 
     async def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
         """All rows of one query.
@@ -146,36 +206,79 @@ class Reader:
         Raises StoreUnavailable when PostgreSQL does not answer in time, and Overloaded when
         READS_WAITING_MAX reads are waiting.
         """
-        if self._under_way >= READS_WAITING_MAX:
-            raise Overloaded(f"{READS_WAITING_MAX} reads are waiting")
-        self._count(1)
+        await self._take_turn()
         try:
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self._rows, sql, parameters)
-        finally:
-            self._count(-1)
-
-    def _count(self, change: int) -> None:
-        self._under_way += change
-        self._reading.set(min(self._under_way, self._connections_max))
-        self._waiting.set(max(self._under_way - self._connections_max, 0))
-
-    def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-        try:
-            with closing(self._engine.raw_connection()) as pooled:
-                connection = cast(Connection, pooled.driver_connection)
-                with connection.cursor(cursor_factory=Cursor) as cursor:
-                    cursor.execute(sql, parameters)
-                    return list(cursor.fetchall())
-        except (PoolTimeout, DBAPIError) as error:
-            raise StoreUnavailable(str(error)) from error
+            return await self._rows(sql, parameters)
         except psycopg2.Error as error:
             if is_connection_loss(error) or error.pgcode in TOOK_TOO_LONG:
                 raise StoreUnavailable(str(error).strip()) from error
             raise
+        finally:
+            self._end_turn()
+
+    async def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+        while self._idle:
+            # may have been lost since its last use: the read then takes another
+            with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):
+                return await self._read(self._idle.pop(), sql, parameters)
+        session = await open_session(self._url, application_name=self._application_name)
+        return await self._read(session, sql, parameters)
+
+    async def _read(self, session: Session, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
+        try:
+            found = await session.execute(sql, parameters)
+        except psycopg2.Error as error:
+            if is_connection_loss(error):
+                session.close()
+            else:
+                self._idle.append(session)
+            raise
+        except BaseException:
+            session.close()
+            raise
+        self._idle.append(session)
+        return found
+
+    async def _take_turn(self) -> None:
+        if self._free > 0:
+            self._free -= 1
+        elif len(self._waiting) >= READS_WAITING_MAX:
+            raise Overloaded(f"{READS_WAITING_MAX} reads are waiting")
+        else:
+            await self._wait_for_turn()
+        self._show()
+
+    async def _wait_for_turn(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._show()
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._end_turn()
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise StoreUnavailable("no connection was free in time") from error
+            raise
+
+    def _end_turn(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        else:
+            self._free += 1
+        self._show()
+
+    def _show(self) -> None:
+        self._in_use.set(self._connections_max - self._free)
+        self._waiting_reads.set(len(self._waiting))
 
     def close(self) -> None:
-        """Abandons the reads that wait, because Python joins their threads before it exits."""
-        self._closed.set()
-        self._threads.shutdown(cancel_futures=True)
-        self._engine.dispose()
+        """Closes the connections that are idle; one that reads is closed when its caller ends."""
+        while self._idle:
+            self._idle.pop().close()

@@ -8,7 +8,7 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from order_engine.execution.domain.errors import (
@@ -176,8 +176,26 @@ PROBLEMS: Mapping[type[ExecutionError], ProblemType] = {
 UNEXPECTED = ProblemType(500, "internal_error", "Internal error")
 
 
-async def answer_execution_error(_: Request, error: Exception) -> Response:
-    kind = PROBLEMS.get(type(error), UNEXPECTED)  # type: ignore[arg-type]  # an ExecutionError
+def answer_error(error: Exception) -> Response:
+    """The answer to any error of a request that has not been answered yet."""
+    match error:
+        case ExecutionError():
+            return _answer_execution_error(error)
+        case HTTPException():  # Starlette's own: an unknown path, or a method that a path lacks
+            code = {404: "not_found", 405: "method_not_allowed"}.get(
+                error.status_code, "http_error"
+            )
+            kind = ProblemType(error.status_code, code, error.detail)
+            return problem(kind, detail=error.detail, headers=error.headers)
+        case ClientDisconnect():  # only the metrics see the status
+            return Response(status_code=CLIENT_DISCONNECTED)
+        case _:
+            log.error("request failed unexpectedly", exc_info=error)
+            return problem(UNEXPECTED, detail=UNEXPECTED.title)
+
+
+def _answer_execution_error(error: ExecutionError) -> Response:
+    kind = PROBLEMS.get(type(error), UNEXPECTED)
     errors = error.errors if isinstance(error, RequestError) else ()
     # details of internal errors go to the log only
     detail = str(error) if kind.status < 500 else kind.title
@@ -185,25 +203,6 @@ async def answer_execution_error(_: Request, error: Exception) -> Response:
         log.warning("request failed", code=kind.code, error=str(error))
     headers = error.headers if isinstance(error, RequestError) else {}
     return problem(kind, detail=detail, errors=errors, headers=headers)
-
-
-async def answer_http_error(_: Request, error: Exception) -> Response:
-    """Starlette's own errors: an unknown path, or a method that the path does not have."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    code = {404: "not_found", 405: "method_not_allowed"}.get(status, "http_error")
-    headers = error.headers if isinstance(error, HTTPException) else None
-    title = error.detail if isinstance(error, HTTPException) else UNEXPECTED.title
-    return problem(ProblemType(status, code, title), detail=title, headers=headers)
-
-
-async def on_client_disconnect(_: Request, __: Exception) -> Response:
-    """The client disconnected before its request was complete: only the metrics see the status."""
-    return Response(status_code=CLIENT_DISCONNECTED)
-
-
-async def answer_unexpected(_: Request, error: Exception) -> Response:
-    log.error("request failed unexpectedly", exc_info=error)
-    return problem(UNEXPECTED, detail=UNEXPECTED.title)
 
 
 def problem(

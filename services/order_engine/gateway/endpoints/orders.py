@@ -10,8 +10,6 @@ from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.errors import OrderNotFound
 from order_engine.execution.domain.ids import OrderId, order_id_in
-from order_engine.execution.messages.hints import Hints
-from order_engine.execution.orders.placement import Placed
 from order_engine.gateway.contract import answers
 from order_engine.gateway.contract.forms import OrderForm, read_form
 from order_engine.gateway.contract.problems import (
@@ -25,6 +23,7 @@ from order_engine.gateway.contract.queries import ListQuery, cursor, read_query
 from order_engine.gateway.endpoints.bodies import read_body
 from order_engine.gateway.services import services
 
+REPLAYED = (b"idempotent-replayed", b"true")
 NO_SUCH_ORDER = "this account has no order with this id"
 
 
@@ -40,13 +39,12 @@ async def execute(request: Request, caller: Caller) -> Response:
     )
     placed = await state.orders.place(order)
     if placed.created:
-        _announce(state.hints, placed)
+        metrics.ORDERS_PLACED.inc()
     elif not placed.same_request:
         raise KeyReused("this idempotency key was used for an order with another body")
-    accepted = answers.Accepted(order_id=str(placed.order_id), status=placed.status)
     if placed.created:
-        return accepted.response(201)
-    return accepted.response(200, headers={"Idempotent-Replayed": "true"})
+        return answers.accepted(placed.order_id, placed.status, 201)
+    return answers.accepted(placed.order_id, placed.status, 200, REPLAYED)
 
 
 def _idempotency_key(request: Request) -> str | None:
@@ -55,12 +53,6 @@ def _idempotency_key(request: Request) -> str | None:
         detail = "sent twice with different values"
         raise InvalidOrder([FieldError(pointer="Idempotency-Key", detail=detail)])
     return keys.pop() if keys else None
-
-
-def _announce(hints: Hints, placed: Placed) -> None:
-    metrics.ORDERS_PLACED.inc()
-    hints.order_waits(placed.order_id, created_at=placed.event.occurred_at)
-    hints.order_moved(placed.event)
 
 
 async def list_orders(request: Request, caller: Caller) -> Response:
@@ -90,12 +82,9 @@ async def get_events(request: Request, caller: Caller) -> Response:
 
 async def cancel(request: Request, caller: Caller) -> Response:
     order_id = _order_id(request)
-    state = services(request)
-    outcome = await state.orders.cancel(order_id, account_id=caller.account_id)
+    outcome = await services(request).orders.cancel(order_id, account_id=caller.account_id)
     if outcome is None:
         raise OrderNotFound(NO_SUCH_ORDER)
-    if outcome.event is not None:
-        state.hints.order_moved(outcome.event)
     if not outcome.cancelled:
         raise NotCancellable(f"the order is already {outcome.status}")
     return answers.Cancelled(order_id=str(order_id), status=outcome.status).response(202)

@@ -37,7 +37,7 @@ class AccessPolicy:
         self._refuse_foreign_page(request)
         caller = await self._caller(request)
         if caller.key_id is not None:
-            self.limits.take("key", caller.key_id, request.scope["quotas"])
+            self.limits.take("key", caller.key_id, request.scope["exchange"].quotas)
         if scope not in caller.scopes:
             raise Forbidden(f"this API key lacks the scope {scope}")
         return caller

@@ -1,6 +1,6 @@
 """CORS: which pages of other origins may call the API and read its answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
@@ -8,13 +8,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from order_engine.gateway.contract.problems import PROBLEMS, ForeignPage, problem
-from order_engine.gateway.middleware.rate_limits import Limited, RequestLimits
 
 
 class Cors(CORSMiddleware):
     """Starlette's, but preflights count against the rate limit and are refused with a problem."""
 
-    def __init__(self, app: ASGIApp, *, limits: RequestLimits, origins: Sequence[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, limited: Callable[[ASGIApp], ASGIApp], origins: Sequence[str]
+    ) -> None:
         super().__init__(
             app,
             allow_origins=origins,
@@ -22,11 +23,11 @@ class Cors(CORSMiddleware):
             allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
             expose_headers=["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After"],
         )
-        self._limits = limits
+        self._limited = limited
 
     def preflight_response(self, request_headers: Headers) -> Response:
         answer = super().preflight_response(request_headers)
         if answer.status_code != 200:
             refused = bytes(answer.body).decode().removeprefix("Disallowed CORS ")
             answer = problem(PROBLEMS[ForeignPage], detail=f"CORS does not allow this {refused}")
-        return Limited(answer, self._limits)  # type: ignore[return-value]  # only called
+        return self._limited(answer)  # type: ignore[return-value]  # only called

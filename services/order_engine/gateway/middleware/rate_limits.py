@@ -5,20 +5,12 @@ Each process counts alone, so that no request waits for a shared counter.
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
-from starlette.datastructures import MutableHeaders
-from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
 from order_engine.execution import metrics
-from order_engine.gateway.contract.problems import TooManyRequests, answer_execution_error
-from order_engine.serving.addresses import client_network
+from order_engine.gateway.contract.problems import TooManyRequests
 
 WINDOW_S = 60
 
@@ -36,25 +28,40 @@ class Quota:
 
 
 class RequestLimits:
-    """Requests a minute for each address and each key; 0 means no limit."""
+    """Requests a minute for each address and each key; 0 means no limit.
 
-    def __init__(self, *, per_address: int, per_key: int) -> None:
-        self._window = SlidingWindowCounterRateLimiter(MemoryStorage())
+    A sliding window counter: the requests of the current minute, and of the minute before it those
+    that would fall into the last 60 s if they had been spread evenly. `clock` returns seconds.
+    """
+
+    def __init__(
+        self, *, per_address: int, per_key: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limits: Mapping[Limit, int] = {"address": per_address, "key": per_key}
+        self._clock = clock
+        self._minute = 0
+        self._counts: dict[tuple[Limit, str], int] = {}
+        self._counts_before: Mapping[tuple[Limit, str], int] = {}
 
     def take(self, who: Limit, name: str, quotas: list[Quota]) -> None:
         """Counts one request and appends what is left to `quotas`; raises TooManyRequests."""
         limit = self._limits[who]
         if limit == 0:
             return
-        item = RateLimitItemPerMinute(limit)
-        is_allowed = self._window.hit(item, who, name)
-        reset_at, remaining = self._window.get_window_stats(item, who, name)
+        minute, into_s = divmod(self._clock(), WINDOW_S)
+        self._turn_to(int(minute))
+        key = who, name
+        share_before = 1 - into_s / WINDOW_S
+        count = self._counts.get(key, 0)
+        taken = int(self._counts_before.get(key, 0) * share_before) + count
+        is_allowed = taken < limit
+        if is_allowed:
+            self._counts[key] = count + 1
         quota = Quota(
             who=who,
             limit=limit,
-            remaining=max(remaining, 0),
-            reset_s=max(math.ceil(reset_at - time.time()), 1),
+            remaining=max(limit - taken - 1, 0),
+            reset_s=max(math.ceil(WINDOW_S - into_s), 1),
         )
         quotas.append(quota)
         if not is_allowed:
@@ -64,44 +71,15 @@ class RequestLimits:
                 retry_after_s=quota.reset_s,
             )
 
-
-class Limited:
-    """Counts each request by its address, before any other work.
-
-    Responses report what is left of both limits in the RateLimit fields of
-    draft-ietf-httpapi-ratelimit-headers.
-    """
-
-    def __init__(self, app: ASGIApp, limits: RequestLimits) -> None:
-        self._app = app
-        self._limits = limits
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        quotas: list[Quota] = []
-        scope["quotas"] = quotas
-
-        async def send_with_quotas(message: Message) -> None:
-            if message["type"] == "http.response.start" and quotas:
-                headers = MutableHeaders(scope=message)
-                headers["RateLimit-Policy"] = ", ".join(
-                    f'"{quota.who}";q={quota.limit};w={WINDOW_S}' for quota in quotas
-                )
-                headers["RateLimit"] = ", ".join(
-                    f'"{quota.who}";r={quota.remaining};t={quota.reset_s}' for quota in quotas
-                )
-            await send(message)
-
-        try:
-            self._limits.take("address", _address(scope), quotas)
-        except TooManyRequests as error:
-            response = await answer_execution_error(Request(scope), error)
-            await response(scope, receive, send_with_quotas)
-            return
-        await self._app(scope, receive, send_with_quotas)
+    def _turn_to(self, minute: int) -> None:
+        if minute != self._minute:
+            self._counts_before = self._counts if minute == self._minute + 1 else {}
+            self._counts = {}
+            self._minute = minute
 
 
-def _address(scope: Scope) -> str:
-    return client_network(scope["client"][0]) if scope.get("client") else ""
+def quota_headers(quotas: Sequence[Quota]) -> list[tuple[bytes, bytes]]:
+    """The RateLimit fields of draft-ietf-httpapi-ratelimit-headers."""
+    policy = ", ".join(f'"{quota.who}";q={quota.limit};w={WINDOW_S}' for quota in quotas)
+    left = ", ".join(f'"{quota.who}";r={quota.remaining};t={quota.reset_s}' for quota in quotas)
+    return [(b"ratelimit-policy", policy.encode()), (b"ratelimit", left.encode())]

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -11,10 +10,8 @@ MESSAGE = "0123456789abcdef0123456789abcdef" + '{"orderId":"o-1", "seq":1,"error
 
 
 @pytest.fixture
-def publisher(client: redis.Redis) -> Iterator[Publisher]:
-    publisher = Publisher(client)
-    yield publisher
-    publisher.close()
+def publisher(client: redis.Redis) -> Publisher:
+    return Publisher(client)
 
 
 @pytest.fixture
@@ -34,24 +31,25 @@ def received(listening: PubSub) -> tuple[bytes, bytes]:
 def test_a_message_is_published_unchanged_on_the_channel_of_its_order(
     publisher: Publisher, listening: PubSub
 ) -> None:
-    asyncio.run(publisher.publish("o-1", MESSAGE))
+    publisher.publish([("o-1", MESSAGE)])
 
     assert received(listening) == (b"order-events:o-1", MESSAGE.encode())
 
 
-@pytest.mark.parametrize("message", [7, None, {"seq": 1}, ["text"], "\ud800"])
-def test_a_message_that_cannot_be_encoded_fails_alone(
-    publisher: Publisher, listening: PubSub, message: object
+def test_messages_are_published_in_the_order_given(publisher: Publisher, listening: PubSub) -> None:
+    publisher.publish([("o-1", MESSAGE), ("o-2", "second"), ("o-1", "third")])
+
+    assert [received(listening) for _ in range(3)] == [
+        (b"order-events:o-1", MESSAGE.encode()),
+        (b"order-events:o-2", b"second"),
+        (b"order-events:o-1", b"third"),
+    ]
+
+
+def test_a_text_without_an_encoding_does_not_fail_the_others(
+    publisher: Publisher, listening: PubSub
 ) -> None:
-    async def publish_both() -> tuple[BaseException | None, BaseException | None]:
-        return await asyncio.gather(
-            publisher.publish("o-1", message),  # type: ignore[arg-type]
-            publisher.publish("o-2", MESSAGE),
-            return_exceptions=True,
-        )
+    publisher.publish([("o-1", "\ud800"), ("o-2", MESSAGE)])
 
-    wrong, good = asyncio.run(publish_both())
-
-    assert isinstance(wrong, AttributeError | UnicodeEncodeError)
-    assert good is None
+    assert received(listening) == (b"order-events:o-1", b"?")
     assert received(listening) == (b"order-events:o-2", MESSAGE.encode())

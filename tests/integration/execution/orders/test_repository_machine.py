@@ -26,6 +26,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from psycopg2.extras import RealDictCursor, register_uuid
 
 from order_engine.execution.domain.errors import IllegalTransition
 from order_engine.execution.domain.event import OrderEvent
@@ -38,7 +39,7 @@ from order_engine.execution.orders.claims import CLAIM, Claim, Claimer
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Connection, Cursor, Reader, connect
+from order_engine.execution.stores.postgres import Connection, Reader, connect
 from support.builders import a_move, a_new_order, a_next_intent
 from support.driven_orders import events_of
 from support.stores import Databases
@@ -155,7 +156,7 @@ class Engine:
     connection: Connection
 
     def sql(self, statement: str, parameters: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        with self.connection.cursor(cursor_factory=Cursor) as cursor:
+        with self.connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute(statement, parameters)
             return [dict(row) for row in cursor] if cursor.description else []
 
@@ -511,11 +512,13 @@ def engine(databases: Databases) -> Iterator[Engine]:
             return orders
 
         commits = [GroupCommit(url, application_name="machine") for _ in range(3)]
+        connection = stack.enter_context(closing(connect(url, application_name="machine")))
+        register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # no stub
         yield Engine(
             commits=commits[0],
             gateway=an_orders(commits[0], "gateway"),
             workers=[an_orders(commits[1], "worker-a"), an_orders(commits[2], "worker-b")],
-            connection=stack.enter_context(closing(connect(url, application_name="machine"))),
+            connection=connection,
         )
 
 

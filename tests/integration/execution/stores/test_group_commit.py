@@ -15,8 +15,9 @@ from order_engine.execution.domain.order import LOCAL_ACCOUNT, ClaimedOrder, New
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
-from order_engine.execution.stores.group_commit import LOCK_WAIT_S, SPLITS_MAX, GroupCommit
+from order_engine.execution.stores.group_commit import SPLITS_MAX, GroupCommit
 from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.prepared import LOCK_WAIT_S
 from order_engine.execution.stores.statements import Statement
 from support.builders import a_new_order
 from support.driven_orders import events_of
@@ -234,6 +235,7 @@ def an_order_with(key: str) -> NewOrder:
 def test_a_frozen_client_blocks_no_other(databases: Databases, proxy: LossyProxy) -> None:
     async def work() -> None:
         with orders_at(proxy.url) as frozen, orders_at(databases.orders_url, claimer="b") as other:
+            await frozen.move((await a_claimed_order(frozen)).started())  # prepares the statement
             claimed = await a_claimed_order(frozen)
             with proxy.holding_replies() as held:
                 stuck = asyncio.create_task(frozen.move(claimed.started()))

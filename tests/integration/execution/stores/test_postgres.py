@@ -1,19 +1,35 @@
-"""Waits for a server that does not answer: they end in time, and at once when the reader closes."""
+"""Connections on the event loop: waits that end in time, and a pool of reads with bounds."""
 
 import asyncio
 import socket
-import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import closing
+from typing import Any
 
 import psycopg2
 import pytest
 
-from order_engine.execution.domain.errors import StoreUnavailable
-from order_engine.execution.stores.postgres import CLOSE_CHECK_S, CONNECT_TIMEOUT_S, Reader, connect
-from support.lossy_proxy import LossyProxy
+from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
+from order_engine.execution.stores.postgres import (
+    READS_WAITING_MAX,
+    Reader,
+    connect,
+    open_session,
+)
+from support.lossy_proxy import Loss, LossyProxy
 from support.stores import Databases
 
-NOISE_S = 0.5
+DEADLINE_S = 30
+PID = "SELECT pg_backend_pid() AS pid"
+SLOW = "SELECT pg_sleep(30)"
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    async def in_time() -> None:
+        async with asyncio.timeout(DEADLINE_S):
+            await work
+
+    asyncio.run(in_time())
 
 
 @pytest.fixture
@@ -23,31 +39,141 @@ def silent_url() -> Iterator[str]:
         yield f"postgresql://user:password@127.0.0.1:{listener.getsockname()[1]}/orders"
 
 
-def test_connecting_to_a_silent_server_fails_within_the_connect_timeout(silent_url: str) -> None:
-    begun = time.monotonic()
+def a_reader(databases: Databases, *, connections_max: int = 2) -> Reader:
+    return Reader(databases.orders_url, application_name="test", connections_max=connections_max)
+
+
+def test_a_thread_that_connects_to_a_silent_server_fails(silent_url: str) -> None:
     with pytest.raises(psycopg2.OperationalError, match="no answer within 2 s"):
         connect(silent_url, application_name="test")
 
-    assert time.monotonic() - begun < CONNECT_TIMEOUT_S + CLOSE_CHECK_S + NOISE_S
+
+def test_a_session_that_connects_to_a_silent_server_fails(silent_url: str) -> None:
+    async def work() -> None:
+        with pytest.raises(psycopg2.OperationalError, match="no answer within 2 s"):
+            await open_session(silent_url, application_name="test")
+
+    run(work())
 
 
-def test_closing_a_reader_ends_its_reads(databases: Databases) -> None:
+def test_a_session_works_on_one_event_loop_after_another(databases: Databases) -> None:
+    sessions = []
+
+    async def first() -> None:
+        sessions.append(await open_session(databases.orders_url, application_name="test"))
+        assert await sessions[0].execute("SELECT 1 AS one") == [{"one": 1}]
+
+    async def second() -> None:
+        assert await sessions[0].execute("SELECT %(n)s AS n", {"n": 2}) == [{"n": 2}]
+        sessions[0].close()
+
+    run(first())
+    run(second())
+
+
+def test_a_large_statement_and_a_large_answer_pass(databases: Databases) -> None:
+    text = "x" * 10_000_000
+
+    async def work() -> None:
+        session = await open_session(databases.orders_url, application_name="test")
+        [row] = await session.execute("SELECT %(text)s AS text", {"text": text})
+        session.close()
+
+        assert row["text"] == text
+
+    run(work())
+
+
+def test_reads_one_after_another_share_a_connection(databases: Databases) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases)) as reader:
+            pids = {(await reader.rows(PID, {}))[0]["pid"] for _ in range(5)}
+
+        assert len(pids) == 1
+
+    run(work())
+
+
+def test_reads_at_once_use_up_to_connections_max(databases: Databases) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases, connections_max=3)) as reader:
+            found = await asyncio.gather(*(reader.rows(PID, {}) for _ in range(20)))
+
+        assert 1 <= len({rows[0]["pid"] for rows in found}) <= 3
+
+    run(work())
+
+
+def test_a_read_on_a_connection_that_was_lost_meanwhile_is_repeated(
+    databases: Databases,
+) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases)) as reader, closing(a_reader(databases)) as other:
+            [first] = await reader.rows(PID, {})
+            await other.rows("SELECT pg_terminate_backend(%(pid)s)", {"pid": first["pid"]})
+            [second] = await reader.rows(PID, {})
+
+        assert second["pid"] != first["pid"]
+
+    run(work())
+
+
+def test_a_read_whose_reply_is_lost_is_repeated_once_on_a_new_connection(
+    databases: Databases,
+) -> None:
+    async def work(proxy: LossyProxy) -> None:
+        with closing(Reader(proxy.url, application_name="test", connections_max=1)) as reader:
+            await reader.rows(PID, {})
+            proxy.lose_next(Loss.REPLY)
+
+            assert await reader.rows("SELECT 7 AS seven", {}) == [{"seven": 7}]
+
     proxy = LossyProxy(databases.orders_url)
-    reader = Reader(proxy.url, application_name="test", connections_max=2)
+    try:
+        run(work(proxy))
+    finally:
+        proxy.close()
 
-    async def work() -> float:
-        await reader.rows("SELECT 1 AS one", {})
-        with proxy.holding_replies() as held:
-            reading = asyncio.create_task(reader.rows("SELECT 1 AS one", {}))
-            await asyncio.to_thread(held.wait, 10)
-            begun = time.monotonic()
-            await asyncio.to_thread(reader.close)
-            took_s = time.monotonic() - begun
-        with pytest.raises(StoreUnavailable):
-            await reading
-        return took_s
 
-    took_s = asyncio.run(work())
-    proxy.close()
+def test_a_cancelled_read_gives_its_turn_to_the_next(databases: Databases) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases, connections_max=1)) as reader:
+            slow = asyncio.create_task(reader.rows(SLOW, {}))
+            await asyncio.sleep(0)
+            slow.cancel()
 
-    assert took_s < 2 * CLOSE_CHECK_S + NOISE_S
+            assert await reader.rows("SELECT 1 AS one", {}) == [{"one": 1}]
+
+    run(work())
+
+
+def test_a_read_that_no_connection_is_free_for_fails_in_time(databases: Databases) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases, connections_max=1)) as reader:
+            slow = asyncio.create_task(reader.rows(SLOW, {}))
+            await asyncio.sleep(0)
+            with pytest.raises(StoreUnavailable, match="no connection was free in time"):
+                await reader.rows(PID, {})
+            slow.cancel()
+
+            assert await reader.rows("SELECT 1 AS one", {}) == [{"one": 1}]
+
+    run(work())
+
+
+def test_too_many_waiting_reads_are_refused(databases: Databases) -> None:
+    async def work() -> None:
+        with closing(a_reader(databases, connections_max=1)) as reader:
+            reads = [
+                asyncio.create_task(reader.rows(SLOW, {})) for _ in range(READS_WAITING_MAX + 1)
+            ]
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded):
+                await reader.rows(PID, {})
+            for read in reads:
+                read.cancel()
+            await asyncio.gather(*reads, return_exceptions=True)
+
+            assert await reader.rows("SELECT 1 AS one", {}) == [{"one": 1}]
+
+    run(work())

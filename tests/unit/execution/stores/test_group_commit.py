@@ -34,7 +34,13 @@ Call = tuple[Statement[Write, None], Write]
 def groups(calls: Sequence[Call]) -> list[list[int]]:
     """Indexes into `calls`, group by group in the order in which they run."""
     encoded = [
-        _Call(statement=statement, key=write.key, row="{}", met_a_lock=write.met_a_lock)
+        _Call(
+            statement=statement,
+            item=write,
+            key=write.key,
+            row="{}",
+            met_a_lock=write.met_a_lock,
+        )
         for statement, write in calls
     ]
     return [list(indexes) for round_ in _rounds(encoded) for _, indexes in round_]

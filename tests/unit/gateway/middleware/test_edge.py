@@ -5,10 +5,15 @@ import pytest
 from prometheus_client import REGISTRY
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from order_engine.gateway.middleware.metrics import RequestMetrics
+from order_engine.gateway.middleware.edge import Edge
+from order_engine.gateway.middleware.rate_limits import RequestLimits
 
 SCOPE = {"type": "http", "method": "POST", "path": "/", "headers": []}
 START: Message = {"type": "http.response.start", "status": 201, "headers": []}
+
+
+def edge(app: ASGIApp) -> Edge:
+    return Edge(app, limits=RequestLimits(per_address=0, per_key=0), origins=())
 
 
 async def cancelled(app: ASGIApp) -> list[Message]:
@@ -21,7 +26,7 @@ async def cancelled(app: ASGIApp) -> list[Message]:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    request = asyncio.create_task(RequestMetrics(app)(dict(SCOPE), receive, send))
+    request = asyncio.create_task(edge(app)(dict(SCOPE), receive, send))
     await asyncio.sleep(0)
     request.cancel()
     await asyncio.wait({request}, timeout=5)
@@ -67,7 +72,7 @@ def test_a_response_is_counted_by_its_status() -> None:
         async def send(_: Message) -> None:
             pass
 
-        await RequestMetrics(app)(dict(SCOPE), nothing, send)
+        await edge(app)(dict(SCOPE), nothing, send)
 
     before = answers(201)
     asyncio.run(work())
@@ -88,6 +93,6 @@ def test_only_http_requests_are_counted(kind: str) -> None:
     async def send(_: Message) -> None:
         pass
 
-    asyncio.run(RequestMetrics(app)({"type": kind}, nothing, send))
+    asyncio.run(edge(app)({"type": kind}, nothing, send))
 
     assert seen == [kind]
