@@ -36,8 +36,10 @@ class LossyProxy:
         """While open, requests pass and replies wait; the event is set once one is held."""
         self._held.clear()
         self._open.clear()
-        yield self._held
-        self._open.set()
+        try:
+            yield self._held
+        finally:
+            self._open.set()
 
     def close(self) -> None:
         """Refuses new connections; open ones stay."""
