@@ -3,9 +3,10 @@ import asyncio
 import pytest
 
 from order_engine.execution.domain.errors import StoreUnavailable
-from order_engine.order_worker.shutdown import GRACE_S, unless_stopped
+from order_engine.order_worker.shutdown import unless_stopped
 
 RESULT = "a result"
+WITHIN_S = 60.0
 
 
 async def after(delay_s: float) -> str:
@@ -30,14 +31,14 @@ def test_a_result_within_a_second_of_the_stop_is_returned() -> None:
 
 
 def test_a_call_without_a_result_a_second_after_the_stop_is_unavailable() -> None:
-    async def work() -> float:
-        stop, started_at = asyncio.Event(), asyncio.get_running_loop().time()
+    async def work() -> None:
+        stop, never = asyncio.Event(), asyncio.Event()
         stop.set()
-        with pytest.raises(StoreUnavailable):
-            await unless_stopped(stop, after(60))
-        return asyncio.get_running_loop().time() - started_at
+        async with asyncio.timeout(WITHIN_S):
+            with pytest.raises(StoreUnavailable):
+                await unless_stopped(stop, never.wait())
 
-    assert asyncio.run(work()) < GRACE_S + 1
+    asyncio.run(work())
 
 
 def test_an_error_of_the_call_is_raised_unchanged() -> None:
@@ -53,11 +54,11 @@ def test_an_error_of_the_call_is_raised_unchanged() -> None:
 
 def test_cancelling_the_wait_cancels_the_call() -> None:
     async def work() -> bool:
-        calling = asyncio.create_task(after(60))
+        calling = asyncio.create_task(after(3_600))
         waiting = asyncio.create_task(unless_stopped(asyncio.Event(), calling))
         await asyncio.sleep(0)
         waiting.cancel()
-        await asyncio.wait({waiting, calling}, timeout=5)
+        await asyncio.wait({waiting, calling}, timeout=WITHIN_S)
         return calling.cancelled()
 
     assert asyncio.run(work())
