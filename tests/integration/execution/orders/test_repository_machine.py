@@ -10,7 +10,7 @@ import asyncio
 import uuid
 from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -42,13 +42,13 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Connection, Reader, connect
 from support.builders import a_move, a_new_order, a_next_intent
 from support.driven_orders import events_of
+from support.order_model import COUNTING, KEPT, Kept
 from support.stores import Databases
 
 PENDING, ROUTING, BUILDING, SUBMITTED, CONFIRMED, FAILED = OrderStatus
 
 OPEN_MAX = 3  # orders that are not final; few, so that each sees many calls
 PATH = [ROUTING, BUILDING, SUBMITTED]  # from `pending` to the point where the venue decides
-COUNTING = {"live", "landed"}  # states of an intent that forbid another one
 LONG_AGO = Change(changed_at=datetime(2000, 1, 1, tzinfo=UTC))
 
 Result = TypeVar("Result")
@@ -56,67 +56,6 @@ Draw = st.DataObject
 
 twice_or_once = st.sampled_from([1, 2])  # a statement runs again after a lost reply
 
-
-@dataclass(kw_only=True)
-class Kept:
-    """One order as PostgreSQL should store it: the columns of KEPT."""
-
-    status: OrderStatus = PENDING
-    seq: int = 1
-    epoch: int = 0
-    owned: bool = False
-    leased: bool = False
-    due: bool = True
-    attempts: int = 0
-    claims: int = 0
-    tx_hash: str | None = None
-    error_code: str | None = None
-    events: list[str] = field(default_factory=lambda: ["1 pending placed"])
-    intents: list[str] = field(default_factory=list)
-    failed_attempts: list[int] = field(default_factory=list)
-
-    @property
-    def claimable(self) -> bool:
-        return self.status not in FINAL and self.due and not self.leased
-
-    def claim(self) -> None:
-        self.epoch += 1
-        self.claims += 1
-        self.owned = self.leased = True
-
-    def release(self) -> None:
-        self.owned = self.leased = False
-
-    def record(self, target: OrderStatus, cause: str) -> None:
-        self.status = target
-        self.seq += 1
-        self.events.append(f"{self.seq} {target} {cause}")
-
-    def make(self, move: Transition) -> None:
-        self.record(move.target, move.cause)
-        self.claims = 0
-        self.leased = move.target not in FINAL
-        self.tx_hash = move.fill.signature if move.fill else None
-        self.error_code = move.failure.code if move.failure else None
-        if move.intent is not None:
-            self.intents.append("live")
-        if move.settles is not None:
-            self.intents[move.settles - 1] = "landed" if move.target is CONFIRMED else "dead"
-
-    def seq_of(self, cause: str) -> int:
-        return 1 + [event.split()[2] for event in self.events].index(cause)
-
-
-KEPT = """
-SELECT o.id, o.status, o.seq, o.lease_epoch AS epoch, o.lease_owner IS NOT NULL AS owned,
-       coalesce(o.lease_until > now(), false) AS leased, o.next_run_at <= now() AS due,
-       o.attempts, o.claims, o.tx_hash, o.error_code,
-       ARRAY(SELECT concat_ws(' ', seq, status, cause) FROM order_events
-             WHERE order_id = o.id ORDER BY seq) AS events,
-       ARRAY(SELECT state FROM execution_intents WHERE order_id = o.id ORDER BY n) AS intents,
-       ARRAY(SELECT n FROM order_attempts WHERE order_id = o.id ORDER BY n) AS failed_attempts
-FROM orders o
-"""
 
 CREATED = "SELECT created_at FROM orders WHERE id = %s"
 
