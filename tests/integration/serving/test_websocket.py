@@ -190,8 +190,6 @@ def test_a_client_that_does_not_read_is_cut_off(path: str) -> None:
 def test_a_message_whose_fragments_are_late_ends_the_websocket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection_bounds, "MESSAGE_WITHIN_S", SOON_S)
-
     async def dripped() -> AsyncIterator[str]:
         while True:
             yield "x"
@@ -210,6 +208,7 @@ def test_a_message_whose_fragments_are_late_ends_the_websocket(
         ):
             await whole.send(["still ", "here"])
             assert await whole.recv() == "still here"
+            monkeypatch.setattr(connection_bounds, "MESSAGE_WITHIN_S", SOON_S)
             with pytest.raises(ConnectionClosed):
                 await dripping.send(dripped())
             assert dripping.close_code == 1008
