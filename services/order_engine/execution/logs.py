@@ -11,6 +11,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from order_engine.execution.log_lines import LogLines
+
 # The last resort, applied to whole lines, because errors of libraries may contain secrets. Each rule
 # runs only when its mark is in the line, which is rare.
 REDACTIONS = (
@@ -51,10 +53,11 @@ def configure_logs(*, level: str, deployable: str) -> None:
         structlog.processors.JSONRenderer(serializer=_redacted_json, default=str),
     ]
     threshold = logging.getLevelNamesMapping()[level]
+    lines = LogLines(sys.stdout)
     structlog.configure(
         processors=[*fields, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
