@@ -181,11 +181,15 @@ class HintConsumer:
         self._busy.set(0)
 
     def _wait_for_one(self) -> None:
-        """Waits until a hint is in the queue: moves the head to where it is."""
-        self._client.blmove(
-            self._keys.waiting,
-            self._keys.waiting,
-            IDLE_BLOCK_S,  # type: ignore[arg-type]  # redis takes fractions of a second
-            "LEFT",
-            "LEFT",
-        )
+        """Returns when a hint is in the queue, on `stop`, and when a heartbeat is due."""
+        while not self._stopped.is_set() and time.monotonic() < self._next_beat:
+            # moves the head to where it is
+            head = self._client.blmove(
+                self._keys.waiting,
+                self._keys.waiting,
+                IDLE_BLOCK_S,  # type: ignore[arg-type]  # redis takes fractions of a second
+                "LEFT",
+                "LEFT",
+            )
+            if head is not None:
+                return

@@ -173,7 +173,11 @@ class JobQueue:
             "LEFT",
             "RIGHT",
         )
-        return self.claim(1, held=held or "")
+        return (
+            ClaimedJobs(jobs=(), tokens_left=1, empty=True)
+            if held is None
+            else self.claim(1, held=held)
+        )
 
     def put_back(self, jobs: Sequence[StartedJob]) -> None:
         """Puts jobs that could not begin back at the head, with their tokens."""

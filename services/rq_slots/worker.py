@@ -29,7 +29,7 @@ from rq_slots.running_jobs import RunningJobs
 from rq_slots.slots import Slots
 from rq_slots.unreported import UnreportedResults
 
-IDLE_BLOCK_S = 0.5
+IDLE_BLOCK_S = 0.75  # below the client's socket timeout
 CALL_INTERVAL_S = 0.5
 PAUSE_MIN_S = 0.05
 JOB_LEASE_S = 20

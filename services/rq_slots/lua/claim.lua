@@ -46,10 +46,9 @@ local left = update_executions(executions, {
 -- a claim of 0 jobs must also fail when Redis is read-only or full
 redis.call('SET', KEYS[6], now, 'EX', 60)
 -- and when a key has a wrong type, before a job has moved
-redis.call('LLEN', queue)
+local waiting, in_window = redis.call('LLEN', queue), redis.call('ZCARD', window)
 redis.call('LLEN', intermediate)
 redis.call('ZCARD', started)
-redis.call('ZCARD', window)
 redis.call('ZCARD', quarantine)
 redis.call('SCARD', worker_executions)
 
@@ -72,10 +71,13 @@ end
 
 local tokens_left, wait_s = 1000000, 0
 if limit > 0 then
-    redis.call('ZREMRANGEBYSCORE', window, '-inf', string.format('%.6f', now - options.window_s))
-    -- a forged start in the future would never leave
-    redis.call('ZREMRANGEBYSCORE', window, string.format('(%.6f', now + options.window_s), '+inf')
-    tokens_left = limit - redis.call('ZCARD', window)
+    if in_window > 0 then
+        redis.call('ZREMRANGEBYSCORE', window, '-inf', string.format('%.6f', now - options.window_s))
+        -- a forged start in the future would never leave
+        redis.call('ZREMRANGEBYSCORE', window, string.format('(%.6f', now + options.window_s), '+inf')
+        in_window = redis.call('ZCARD', window)
+    end
+    tokens_left = limit - in_window
     if tokens_left <= 0 then
         tokens_left = 0
         local oldest = redis.call('ZRANGE', window, 0, 0, 'WITHSCORES')
@@ -94,7 +96,7 @@ local function next_ids(most)
         -- when it has left the intermediate list, another worker has it
         if redis.call('LREM', intermediate, 1, id) == 1 then return { id } end
     end
-    return redis.call('LPOP', queue, most) or {}
+    return waiting > 0 and redis.call('LPOP', queue, most) or {}
 end
 
 local function is_too_large(fields)
@@ -164,7 +166,7 @@ call_with_all('SADD', worker_executions, members)
 if #members > 0 then redis.call('EXPIRE', worker_executions, lease_s + 60) end
 if limit > 0 then
     call_with_all('ZADD', window, tokens)
-    redis.call('EXPIRE', window, options.window_s)
+    if #tokens > 0 then redis.call('EXPIRE', window, options.window_s) end
     tokens_left = tokens_left - #members
 end
 return { left, 'open', tokens_left, string.format('%.6f', wait_s), time_of_head(queue, prefix), quarantined, jobs }
