@@ -13,7 +13,7 @@ CPUS := $(shell getconf _NPROCESSORS_ONLN)
 TEST_PROCESSES := $(shell echo $$((2 * $(CPUS))))
 FAULT_PROCESSES := $(CPUS)
 
-.PHONY: help run dev demo test faults compose-test cluster-test check coverage bench-worker bench-recovery bench-backlog generated lock clean
+.PHONY: help run dev demo test faults compose-test cluster-test check coverage bench bench-worker bench-recovery bench-backlog generated lock clean
 
 help: ## List these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,20 +50,23 @@ check: .venv/.stamp ## Format, lint, types and unit tests: what to run before a 
 coverage: .venv/.stamp ## All tests, and which lines they reach (htmlcov/index.html)
 	.venv/bin/pytest tests --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)
 
+bench: .venv/.stamp ## The engine beside its Node peer, in turns (WORK=intake for some; needs Node.js)
+	@PYTHONPATH=tests .venv/bin/python -m bench.bench_engine $(if $(WORK),--work $(WORK)) $(if $(REPEATS),--repeats $(REPEATS))
+
 bench-worker: .venv/.stamp ## Our RQ worker against RQ's own and BullMQ's (needs Node.js)
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_worker.py
 
-bench-recovery: .venv/.stamp ## How long a killed worker, a flush and a frozen Redis are felt
+bench-recovery: .venv/.stamp ## How long orders wait after a killed worker, a flush, a frozen Redis
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_recovery.py
 
 bench-backlog: .venv/.stamp ## What 200,000 waiting orders cost, for ten minutes
 	@cd tests/bench && PYTHONPATH=.. ../../.venv/bin/python bench_backlog.py --minutes $(or $(MINUTES),10)
 
-generated: .venv/.stamp ## Write anew what is generated: dashboards, alerts, the chart's schema and README
+generated: .venv/.stamp ## Regenerate dashboards, alerts, the chart's schema and README
 	.venv/bin/python scripts/generate_monitoring.py
 	.venv/bin/python scripts/chart_values.py
 
-lock: .venv/.stamp ## Resolve the pins in requirements/ anew
+lock: .venv/.stamp ## Resolve the pins in requirements/ again
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \
 		--all-extras pyproject.toml -o requirements/dev.lock
 	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --python-version 3.11 \

@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakenHints:
-    """`arguments` has those of each hint that calls the consumer's function."""
+    """`arguments` has those of each hint that calls the consumer's function; `taken` counts all."""
 
     arguments: Sequence[Sequence[Any]]
     taken: int
@@ -131,10 +131,11 @@ class HintConsumer:
             self._stopped.wait(min(max(allowance.wait_s, PAUSE_MIN_S), PAUSE_MAX_S))
         elif hints.suspended:
             self._stopped.wait(SUSPENDED_PAUSE_S)
-        elif hints.taken:
-            self._call(hints)
         else:
-            self._wait_for_one()
+            if hints.taken:
+                self._call(hints)
+            if hints.taken < allowance.reserved:
+                self._wait_for_one()
 
     def _beat_when_due(self) -> None:
         now = time.monotonic()
