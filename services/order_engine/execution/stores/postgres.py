@@ -74,20 +74,20 @@ class Session:
     async def until_ready(self, *, timeout_s: float) -> None:
         """Waits until the connection is open, or its statement has been answered."""
         loop = asyncio.get_running_loop()
-        timer = None
-        while (state := self._connection.poll()) != extensions.POLL_OK:
-            self._ready = loop.create_future()
-            timer = timer or loop.call_later(timeout_s, self._give_up, timeout_s)
-            self._watch(loop)
-            if state == extensions.POLL_WRITE:
-                loop.add_writer(self._socket, self._note_ready)
-            try:
-                await self._ready
-            finally:
+        timer = loop.call_later(timeout_s, self._give_up, timeout_s)
+        try:
+            while (state := self._connection.poll()) != extensions.POLL_OK:
+                self._ready = loop.create_future()
+                self._watch(loop)
                 if state == extensions.POLL_WRITE:
-                    loop.remove_writer(self._socket)
-        self._ready = None
-        if timer is not None:
+                    loop.add_writer(self._socket, self._note_ready)
+                try:
+                    await self._ready
+                finally:
+                    if state == extensions.POLL_WRITE:
+                        loop.remove_writer(self._socket)
+        finally:
+            self._ready = None
             timer.cancel()
 
     def close(self) -> None:

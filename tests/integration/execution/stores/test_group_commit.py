@@ -417,3 +417,34 @@ def test_concurrent_writes_share_statements(databases: Databases, proxy: LossyPr
             assert statements() - before == 2
 
     asyncio.run(work())
+
+
+# Prepared statements
+
+
+def test_a_column_added_by_a_migration_does_not_fail_a_prepared_statement(
+    databases: Databases,
+) -> None:
+    async def work() -> None:
+        with orders_at(databases.orders_url) as orders:
+            await a_claimed_order(orders)
+            execute(databases.orders_url, "ALTER TABLE orders ADD COLUMN later integer")
+
+            await a_claimed_order(orders)
+
+    asyncio.run(work())
+
+
+def test_a_session_that_has_lost_its_prepared_statements_goes_on_without(
+    databases: Databases,
+) -> None:
+    async def work() -> list[int]:
+        with closing(GroupCommit(databases.orders_url, application_name="test")) as commits:
+            statement = numbers()
+            first = await commits.run(statement, 1)
+            session = commits._session._session
+            assert session is not None
+            await session.execute("DEALLOCATE ALL")  # as when a pooler gives another session
+            return [first, await commits.run(statement, 2), await commits.run(statement, 3)]
+
+    assert asyncio.run(work()) == [1, 2, 3]

@@ -10,6 +10,7 @@ import psycopg2
 import pytest
 
 from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
+from order_engine.execution.stores import postgres
 from order_engine.execution.stores.postgres import (
     READS_WAITING_MAX,
     Reader,
@@ -80,6 +81,36 @@ def test_a_large_statement_and_a_large_answer_pass(databases: Databases) -> None
         session.close()
 
         assert row["text"] == text
+
+    run(work())
+
+
+def test_a_statement_that_fails_leaves_no_timer_for_the_next(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        session = await open_session(databases.orders_url, application_name="test")
+        monkeypatch.setattr(postgres, "REPLY_TIMEOUT_S", 0.5)
+        with pytest.raises(psycopg2.Error, match="division by zero"):
+            await session.execute("SELECT 1 / 0")
+        monkeypatch.setattr(postgres, "REPLY_TIMEOUT_S", 20)
+
+        # longer than the first statement had
+        assert await session.execute("SELECT 1 AS one FROM pg_sleep(1)") == [{"one": 1}]
+        session.close()
+
+    run(work())
+
+
+def test_a_statement_without_an_answer_fails(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work() -> None:
+        session = await open_session(databases.orders_url, application_name="test")
+        monkeypatch.setattr(postgres, "REPLY_TIMEOUT_S", 0.2)
+        with pytest.raises(psycopg2.OperationalError, match="no answer within"):
+            await session.execute(SLOW)
+        session.close()
 
     run(work())
 
