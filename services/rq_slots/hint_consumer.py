@@ -179,10 +179,10 @@ class HintConsumer:
             self._failed.inc(count)
             log.warning("hints not delivered", queue=self.queue, count=count, error=str(error))
         self._seconds.observe(time.perf_counter() - began)
-        self._busy.set(0)
 
     def _wait_for_one(self) -> None:
         """Returns when a hint is in the queue, on `stop`, and when a heartbeat is due."""
+        self._busy.set(0)
         while not self._stopped.is_set() and time.monotonic() < self._next_beat:
             # moves the head to where it is
             head = self._client.blmove(
