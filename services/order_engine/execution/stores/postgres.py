@@ -9,7 +9,6 @@ import select
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import psycopg2
@@ -217,10 +216,13 @@ class Reader:
             self._end_turn()
 
     async def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
-        while self._idle:
-            # may have been lost since its last use: the read then takes another
-            with suppress(psycopg2.OperationalError, psycopg2.InterfaceError):
+        if self._idle:
+            try:
                 return await self._read(self._idle.pop(), sql, parameters)
+            except psycopg2.Error as error:
+                if not is_connection_loss(error):
+                    raise
+                self.close()  # the server may have restarted since: the others are lost, too
         session = await open_session(self._url, application_name=self._application_name)
         return await self._read(session, sql, parameters)
 

@@ -166,6 +166,24 @@ def test_a_read_whose_reply_is_lost_is_repeated_once_on_a_new_connection(
         proxy.close()
 
 
+def test_a_read_that_waits_too_long_for_a_lock_fails_and_is_not_repeated(
+    databases: Databases,
+) -> None:
+    async def work() -> None:
+        locking = await open_session(databases.orders_url, application_name="locking")
+        with closing(a_reader(databases)) as reader:
+            [first] = await reader.rows(PID, {})
+            await locking.execute("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+            with pytest.raises(StoreUnavailable, match="lock timeout"):
+                await reader.rows("SELECT count(*) FROM orders", {})
+            locking.close()
+            [second] = await reader.rows(PID, {})
+
+        assert second == first  # the connection is as good as before
+
+    run(work())
+
+
 def test_a_cancelled_read_gives_its_turn_to_the_next(databases: Databases) -> None:
     async def work() -> None:
         with closing(a_reader(databases, connections_max=1)) as reader:
