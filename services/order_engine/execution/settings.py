@@ -189,18 +189,7 @@ class GatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicSer
     )
 
 
-class JobSettings(EngineSettings):
-    """What every worker on the queues has."""
-
-    queue_job_lease_s: int = Field(
-        default=20,
-        ge=1,
-        le=3600,
-        description="How long a started job is protected after its worker stops renewing",
-    )
-
-
-class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSettings):
+class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings):
     queue_max_concurrency: Slots = Field(10, description="Orders executed at the same time")
     queue_rate_limit_per_minute: Limit = Field(
         default=100,
@@ -209,6 +198,12 @@ class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSetti
     )
     order_attempts_max: int = Field(3, ge=1, le=20, description="Attempts before an order fails")
     order_backoff_s: Seconds = Field(1.0, description="Delay before the second attempt; it doubles")
+    queue_job_lease_s: int = Field(
+        default=20,
+        ge=1,
+        le=3600,
+        description="How long a started job is protected after its worker stops renewing",
+    )
     order_lease_s: PositiveSeconds = Field(
         default=10.0, description="How long an order is leased to a worker that stops renewing"
     )
@@ -225,7 +220,7 @@ class OrderWorkerSettings(CommonSettings, VenueSettings, RedisSettings, JobSetti
         return self
 
 
-class StatusDispatcherSettings(CommonSettings, RedisSettings, JobSettings):
+class StatusDispatcherSettings(CommonSettings, RedisSettings):
     ws_worker_concurrency: Slots = Field(50, description="Events published at the same time")
     ws_worker_rate_limit: Limit = Field(
         default=1000, description="Events published per minute and process; 0 lifts it"

@@ -52,7 +52,6 @@ def refusal(kind: Kind) -> str:
         (OrderWorkerSettings, "order_lease_s", 10.0),
         (OrderWorkerSettings, "order_lease_renew_s", 3.0),
         (OrderWorkerSettings, "queue_job_lease_s", 20),
-        (StatusDispatcherSettings, "queue_job_lease_s", 20),
         (OrderWorkerSettings, "venue_quote_latency_s", 0.2),
         (OrderWorkerSettings, "venue_quote_jitter_s", 0.05),
         (OrderWorkerSettings, "venue_execution_min_s", 2.0),
@@ -317,7 +316,7 @@ WRONG: list[tuple[Kind, str, str]] = [
     (OrderWorkerSettings, "ORDER_LEASE_RENEW_S", "0"),
     (OrderWorkerSettings, "ORDER_LEASE_RENEW_S", "5"),  # not below half of the lease
     (OrderWorkerSettings, "QUEUE_JOB_LEASE_S", "0"),
-    (StatusDispatcherSettings, "QUEUE_JOB_LEASE_S", "0.5"),
+    (OrderWorkerSettings, "QUEUE_JOB_LEASE_S", "0.5"),
     (OrderWorkerSettings, "CHAIN_DATABASE_URL", "sqlite:///ledger"),
     (OrderWorkerSettings, "VENUE_QUOTE_LATENCY_S", "-0.1"),
     (OrderWorkerSettings, "QUOTE_TIMEOUT_S", "0"),
