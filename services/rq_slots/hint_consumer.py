@@ -83,6 +83,8 @@ class HintConsumer:
         self._started = metrics.JOBS_STARTED.labels(queue=queue)
         self._succeeded = metrics.JOBS_FINISHED.labels(queue=queue, outcome="succeeded")
         self._failed = metrics.JOBS_FINISHED.labels(queue=queue, outcome="failed")
+        self._stale = metrics.JOBS_STALE.labels(queue=queue)  # at 0, so that the first has a rate
+        self._malformed = metrics.JOBS_QUARANTINED.labels(queue=queue)
         self._wait_seconds = metrics.JOB_WAIT_SECONDS.labels(queue=queue)
         self._seconds = metrics.JOB_SECONDS.labels(queue=queue)
         self._busy = metrics.SLOTS_BUSY.labels(queue=queue)
@@ -151,8 +153,7 @@ class HintConsumer:
                 *(CALL_BYTES_MAX, most + ENTRIES_SKIPPED_MAX),
             ],
         )
-        if stale:
-            metrics.JOBS_STALE.labels(queue=self.queue).inc(stale)
+        self._stale.inc(stale)
         now, calls = time.time(), []
         for data, enqueued_at in zip(taken[::2], taken[1::2], strict=True):
             name, arguments, _ = call_in(data)
@@ -162,8 +163,8 @@ class HintConsumer:
                 malformed += 1
             if (since := time_in(enqueued_at)) is not None:
                 self._wait_seconds.observe(min(max(now - since, 0.0), WAIT_MAX_S))
+        self._malformed.inc(malformed)
         if malformed:
-            metrics.JOBS_QUARANTINED.labels(queue=self.queue).inc(malformed)
             log.warning("malformed hints dropped", queue=self.queue, count=malformed)
         return TakenHints(arguments=calls, taken=len(taken) // 2, suspended=state == b"suspended")
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from rq import Worker
 
 from rq_slots.enqueue import NewJob
@@ -126,6 +127,13 @@ def test_a_batch_that_is_not_delivered_does_not_stop_the_next(client: redis.Redi
 
     assert delivered(client, 2, batch_max=1).ids == ["fail", "h-1"]
     assert sample("rq_slots_jobs_finished_total", outcome="failed") == before + 1
+
+
+def test_every_series_begins_at_0(client: redis.Redis) -> None:
+    HintConsumer("unused", client=client, function=WORK, deliver=Recorder(), batch_max=1, limit=0)
+
+    for name in ("jobs_started", "jobs_stale", "jobs_quarantined"):
+        assert REGISTRY.get_sample_value(f"rq_slots_{name}_total", {"queue": "unused"}) == 0
 
 
 # Stale hints
