@@ -17,7 +17,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.suspension import WORKERS_SUSPENDED
 
 from rq_slots import metrics
-from rq_slots.job_call import CALL_BYTES_MAX, call_in, time_in
+from rq_slots.job_call import CALL_BYTES_MAX, ENTRIES_SKIPPED_MAX, call_in, waited_s
 from rq_slots.keys import QueueKeys
 from rq_slots.rate_window import LocalWindow
 from rq_slots.redis_state import RedisState
@@ -29,8 +29,6 @@ SUSPENDED_PAUSE_S = 0.5
 FAILED_PAUSE_S = 0.5
 PAUSE_MIN_S, PAUSE_MAX_S = 0.05, 1.0
 BEAT_EVERY_S = 10.0
-ENTRIES_SKIPPED_MAX = 1_000  # entries that are not hints, dropped by one call
-WAIT_MAX_S = 86_400.0  # the most that a forged timestamp adds to the sum of all waits
 
 Deliver = Callable[[Sequence[Sequence[Any]]], None]
 
@@ -161,8 +159,8 @@ class HintConsumer:
                 calls.append(arguments)
             else:
                 malformed += 1
-            if (since := time_in(enqueued_at)) is not None:
-                self._wait_seconds.observe(min(max(now - since, 0.0), WAIT_MAX_S))
+            if (waited := waited_s(enqueued_at, now=now)) is not None:
+                self._wait_seconds.observe(waited)
         self._malformed.inc(malformed)
         if malformed:
             log.warning("malformed hints dropped", queue=self.queue, count=malformed)

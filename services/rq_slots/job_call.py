@@ -10,6 +10,8 @@ import zlib
 from datetime import datetime
 from typing import Any
 
+ENTRIES_SKIPPED_MAX = 1_000  # entries of a queue that are no job, dropped by one call
+WAIT_MAX_S = 86_400.0  # the most that a forged timestamp adds to the sum of all waits
 CALL_BYTES_MAX = 65_536  # a status hint takes some 600
 LATEST_S = 253_402_300_799.0  # the end of the year 9999, and of datetime
 
@@ -56,3 +58,9 @@ def time_in(text: bytes) -> float | None:
         except (ValueError, OverflowError):
             return None
     return seconds if 0 <= seconds <= LATEST_S else None
+
+
+def waited_s(enqueued_at: bytes, *, now: float) -> float | None:
+    """Seconds since the job was enqueued, from 0 to WAIT_MAX_S; None when its time is unreadable."""
+    since = time_in(enqueued_at)
+    return None if since is None else min(max(now - since, 0.0), WAIT_MAX_S)

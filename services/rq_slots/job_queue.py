@@ -15,14 +15,12 @@ from rq.utils import now, utcformat
 from rq_slots import metrics
 from rq_slots.enqueue import FAILURE_TTL_S, JOB_TIMEOUT_S
 from rq_slots.executions import ClaimedJobs, EndedJob, JobFunction, StartedJob
-from rq_slots.job_call import CALL_BYTES_MAX, call_in, time_in
+from rq_slots.job_call import CALL_BYTES_MAX, ENTRIES_SKIPPED_MAX, call_in, time_in, waited_s
 from rq_slots.keys import QueueKeys, WorkerKeys
 from rq_slots.rate_window import WINDOW_S, LocalAllowance, RateWindow
 from rq_slots.scripts import lua
 
-WAIT_MAX_S = 86_400.0  # the most that a forged timestamp adds to the sum of all waits
 UNANSWERED_MAX = 100
-ENTRIES_SKIPPED_MAX = 1_000  # entries that are not jobs, dropped by one claim
 
 
 class JobQueue:
@@ -150,8 +148,8 @@ class JobQueue:
         plain: int,
     ) -> StartedJob:
         name, arguments, keywords = call_in(data)
-        if (since := time_in(enqueued_at)) is not None:
-            self._wait_seconds.observe(min(max(at - since, 0.0), WAIT_MAX_S))
+        if (waited := waited_s(enqueued_at, now=at)) is not None:
+            self._wait_seconds.observe(waited)
         return StartedJob(
             id=id_,
             execution=execution,

@@ -17,7 +17,7 @@ from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT
-from order_engine.execution.messages.frames import frame
+from order_engine.execution.messages.frames import frame_text
 from order_engine.execution.messages.publisher import Publisher, channel
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.settings import WsGatewaySettings
@@ -45,8 +45,7 @@ class Announcer:
 
     async def announce(self, *events: OrderEvent) -> None:
         for event in events:
-            text = json.dumps(frame(event), separators=(",", ":"))
-            await self._publish(event.order_id, self.seal.close(text))
+            await self._publish(event.order_id, self.seal.close(frame_text(event)))
 
     async def wait_until_received(self, order_id: OrderId) -> None:
         """Returns when the ws-gateway has received every earlier message about the order.

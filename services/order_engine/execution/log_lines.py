@@ -35,13 +35,13 @@ class LogLines:
                 self._thread.start()
             self._has_lines.set()
 
-    msg = debug = info
+    debug = info
 
     def warning(self, line: str) -> None:
         self._waiting.append(line)
         self.flush()
 
-    warn = error = exception = critical = fatal = warning
+    error = critical = warning
 
     def flush(self) -> None:
         with self._lock:

@@ -2,8 +2,6 @@
 
 import asyncio
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -12,18 +10,12 @@ from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
+from support.cli import order_engine
 from support.stores import Databases
 
 
-def keys_command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).parent / "order-engine", "keys", *arguments],
-        env={"DATABASE_URL": url, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def keys_command(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return order_engine(url, "keys", *arguments)
 
 
 async def labelled(url: str, label: str) -> str:

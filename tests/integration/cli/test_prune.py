@@ -3,7 +3,6 @@
 import asyncio
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +15,7 @@ from order_engine.execution.orders.pruning import prune
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader, connect
+from support.cli import order_engine
 from support.driven_orders import place_order
 from support.evidence import rows
 from support.stores import Databases, execute
@@ -41,15 +41,8 @@ def place(orders: Orders, count: int, *, to: OrderStatus) -> None:
     asyncio.run(work())
 
 
-def prune_command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).parent / "order-engine", "prune", *arguments],
-        env={"DATABASE_URL": url, "COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def prune_command(url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return order_engine(url, "prune", *arguments)
 
 
 def counts(databases: Databases) -> dict[str, int]:

@@ -8,7 +8,7 @@ import redis
 
 from rq_slots.enqueue import NewJob
 from rq_slots.enqueue import enqueue as enqueue_jobs
-from rq_slots.job_queue import WAIT_MAX_S
+from rq_slots.job_call import WAIT_MAX_S
 from support.rq import (
     FAILED,
     QUEUE,
