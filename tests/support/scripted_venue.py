@@ -47,7 +47,7 @@ class ScriptedVenue:
         self.quotes = list(quotes)
         self.builds = list(builds)
         self.sends = list(sends)
-        self.outcomes = list(outcomes)
+        self.landings = list(outcomes)
         self.expiries = list(expiries)
         self.is_hanging = False
         self.calls: list[str] = []
@@ -67,8 +67,13 @@ class ScriptedVenue:
         self.sent.append(transaction)
         await self._play("send", self.sends)
 
-    async def outcome(self, signature: Signature) -> Outcome | None:
-        return await self._answer("outcome", self.outcomes, signature)
+    async def outcomes(self, transactions: Sequence[Transaction]) -> Mapping[Signature, Outcome]:
+        found = {}
+        for transaction in transactions:
+            outcome = await self._answer("outcome", self.landings, transaction.signature)
+            if outcome is not None:
+                found[transaction.signature] = outcome
+        return found
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
         return await self._answer("expire", self.expiries, transaction.signature)

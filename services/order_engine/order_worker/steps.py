@@ -10,8 +10,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 import structlog
 
@@ -33,13 +34,9 @@ from order_engine.execution.domain.transaction import (
     Intent,
     Outcome,
     Rejection,
-    Transaction,
 )
 from order_engine.execution.domain.venue import Venue
-
-FAILED_POLLS_MAX = 5
-
-Answer = TypeVar("Answer")
+from order_engine.order_worker.outcomes import Outcomes
 
 log = structlog.get_logger()
 
@@ -48,14 +45,21 @@ class IntentExpired(VenueUnavailable):
     """The venue has committed that the recorded transaction never lands."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, for the cached property
 class Market:
-    """The venues, how long to wait for a quote, and how often to ask for an outcome."""
+    """The venues, how long to wait for a quote, and how often to ask for outcomes."""
 
     venues: Mapping[VenueName, Venue]
     quote_timeout_s: float
     poll_s: float
     now: Callable[[], datetime]
+
+    @cached_property
+    def outcomes(self) -> Mapping[VenueName, Outcomes]:
+        return {
+            name: Outcomes(venue, poll_s=self.poll_s, now=self.now)
+            for name, venue in self.venues.items()
+        }
 
 
 async def start(claimed: ClaimedOrder, market: Market) -> Transition:
@@ -151,39 +155,14 @@ async def _quote(venue: Venue, order: NewOrder, market: Market) -> Quote:
 
 
 async def _outcome(intent: Intent, market: Market) -> Outcome:
-    """Sends the transaction and polls until it has an outcome.
+    """Sends the transaction and waits for its outcome.
 
-    Raises VenueUnavailable when the send fails, or several polls in a row.
+    Raises VenueUnavailable when the send fails, or several questions for the outcome in a row.
     """
-    venue, transaction = market.venues[intent.venue], intent.transaction
-    failed_polls = 0
-    await _counting_errors(venue.send(transaction), venue)
-    while True:
-        try:
-            polled = _poll(venue, transaction, now=market.now())
-            outcome = await _counting_errors(polled, venue)
-            failed_polls = 0
-        except VenueUnavailable:
-            outcome = None
-            failed_polls += 1
-            if failed_polls >= FAILED_POLLS_MAX:
-                raise
-        if outcome is not None:
-            return outcome
-        await asyncio.sleep(market.poll_s)
-
-
-async def _poll(venue: Venue, transaction: Transaction, *, now: datetime) -> Outcome | None:
-    """The outcome of a transaction, if it has one; an overdue transaction is expired."""
-    outcome = await venue.outcome(transaction.signature)
-    if outcome is None and now >= transaction.valid_until:
-        return await venue.expire(transaction)
-    return outcome
-
-
-async def _counting_errors(call: Awaitable[Answer], venue: Venue) -> Answer:
+    venue = market.venues[intent.venue]
     try:
-        return await call
+        await venue.send(intent.transaction)
     except VenueUnavailable:
         metrics.VENUE_ERRORS.labels(venue=venue.name, call="settle").inc()
         raise
+    return await market.outcomes[intent.venue].of(intent.transaction)

@@ -140,7 +140,7 @@ def test_an_order_whose_move_fails_is_left_to_a_later_claim(
 def test_an_order_whose_second_intent_fails_to_be_recorded_is_left_to_a_later_claim(
     error: Exception, committed: bool
 ) -> None:
-    venue = a_venue(outcomes=[Expiry(), *a_venue().outcomes])
+    venue = a_venue(outcomes=[Expiry(), *a_venue().landings])
     worker = Worker(venue)
     worker.place(at=SUBMITTED)
     worker.execute()
@@ -161,7 +161,7 @@ def test_an_order_whose_second_intent_fails_to_be_recorded_is_left_to_a_later_cl
         (ROUTING, {"quotes": [DOWN, *a_venue().quotes]}),
         (BUILDING, {"builds": [DOWN, None]}),
         (SUBMITTED, {"sends": [DOWN, None]}),
-        (SUBMITTED, {"outcomes": [Expiry(), *a_venue().outcomes]}),
+        (SUBMITTED, {"outcomes": [Expiry(), *a_venue().landings]}),
     ],
 )
 def test_an_order_whose_failed_attempt_is_not_recorded_is_left_to_a_later_claim(
@@ -200,8 +200,8 @@ STOPPED_AT: list[tuple[OrderStatus, Script]] = [
     (ROUTING, {"quotes": [HANGS, *a_venue().quotes]}),
     (BUILDING, {"builds": [HANGS, None]}),
     (SUBMITTED, {"sends": [HANGS, None]}),
-    (SUBMITTED, {"outcomes": [HANGS, *a_venue().outcomes]}),
-    (SUBMITTED, {"outcomes": [None, HANGS, *a_venue().outcomes]}),
+    (SUBMITTED, {"outcomes": [HANGS, *a_venue().landings]}),
+    (SUBMITTED, {"outcomes": [None, HANGS, *a_venue().landings]}),
 ]
 
 
@@ -241,7 +241,7 @@ def test_an_order_in_hand_is_released_when_the_process_stops(
 
 
 def test_an_order_that_cannot_be_released_is_left_to_its_lease() -> None:
-    venue = a_venue(outcomes=[HANGS, *a_venue().outcomes])
+    venue = a_venue(outcomes=[HANGS, *a_venue().landings])
     worker = Worker(venue)
     worker.place()
     worker.orders.faults["release"] = Fault(error=StoreUnavailable("no answer"))

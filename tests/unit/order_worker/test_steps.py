@@ -20,7 +20,8 @@ from order_engine.execution.domain.order import ClaimedOrder, Transition
 from order_engine.execution.domain.quote import Quote, VenueName
 from order_engine.execution.domain.status import FINAL, OrderStatus
 from order_engine.execution.domain.transaction import Expiry, Outcome, Rejection
-from order_engine.order_worker.steps import FAILED_POLLS_MAX, STEPS, IntentExpired, Market
+from order_engine.order_worker.outcomes import FAILED_POLLS_MAX
+from order_engine.order_worker.steps import STEPS, IntentExpired, Market
 from support.builders import (
     NOON,
     RAYDIUM,

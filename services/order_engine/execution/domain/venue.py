@@ -1,3 +1,4 @@
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -29,8 +30,8 @@ class Venue(Protocol):
         """Sends it. Sending the same bytes again has no further effect."""
         ...
 
-    async def outcome(self, signature: Signature) -> Outcome | None:
-        """The outcome of a transaction; None while it may still land."""
+    async def outcomes(self, transactions: Sequence[Transaction]) -> Mapping[Signature, Outcome]:
+        """The outcomes of those that have one; the others may still land."""
         ...
 
     async def expire(self, transaction: Transaction) -> Outcome | None:

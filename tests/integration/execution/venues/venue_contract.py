@@ -82,7 +82,7 @@ class VenueContract:
 
             assert len({each.signature for each in built}) == AT_ONCE
             assert len({each.content for each in built}) == AT_ONCE
-            assert [await venue.outcome(each.signature) for each in built] == [None] * AT_ONCE
+            assert await venue.outcomes(built) == {}
             assert stage.recorded(order.id) == 0
 
         run(work())
@@ -125,7 +125,7 @@ class VenueContract:
                 await stage.venue(manner).send(built)
 
             assert isinstance(fill, Fill)
-            assert await venue.outcome(built.signature) == fill
+            assert await outcome_of(venue, built) == fill
             assert stage.recorded(order.id) == 1
 
         run(work())
@@ -164,7 +164,7 @@ class VenueContract:
             assert (
                 stage.filled(order.id) == 1
             )  # it will be filled, but the outcome is not known yet
-            assert await venue.outcome(built.signature) is None
+            assert await outcome_of(venue, built) is None
             assert await venue.expire(built) is None
 
         run(work())
@@ -211,7 +211,7 @@ class VenueContract:
             before = stage.recorded(order.id)
 
             assert await venue.expire(built) is None
-            assert await venue.outcome(built.signature) is None
+            assert await outcome_of(venue, built) is None
             assert stage.recorded(order.id) == before
 
         run(work())
@@ -225,9 +225,9 @@ class VenueContract:
             await venue.send(built)
             await overdue(stage, built)
 
-            assert await venue.outcome(built.signature) is None
+            assert await outcome_of(venue, built) is None
             assert await venue.expire(built) == Expiry()
-            assert await venue.outcome(built.signature) == Expiry()
+            assert await outcome_of(venue, built) == Expiry()
             assert await venue.expire(built) == Expiry()
             assert stage.filled(order.id) == 0
 
@@ -240,7 +240,7 @@ class VenueContract:
             await overdue(stage, built)
 
             assert await venue.expire(built) == Expiry()
-            assert await venue.outcome(built.signature) == Expiry()
+            assert await outcome_of(venue, built) == Expiry()
 
         run(work())
 
@@ -258,7 +258,7 @@ class VenueContract:
             venue = stage.venue(Manner.FILLS)
             await venue.send(built)
 
-            assert await venue.outcome(built.signature) == Expiry()
+            assert await outcome_of(venue, built) == Expiry()
             assert stage.recorded(order.id) == 1
             assert stage.filled(order.id) == 0
 
@@ -276,7 +276,7 @@ class VenueContract:
             await venue.send(built)
             await overdue(stage, built)
 
-            assert await venue.outcome(built.signature) is None
+            assert await outcome_of(venue, built) is None
             assert await venue.expire(built) == Expiry()
             assert stage.filled(order.id) == 0
 
@@ -363,7 +363,7 @@ class VenueContract:
             with pytest.raises(VenueUnavailable):
                 await stage.venue(Manner.LOSES_REPLIES).expire(built)
 
-            assert await venue.outcome(built.signature) == Expiry()
+            assert await outcome_of(venue, built) == Expiry()
 
         run(work())
 
@@ -386,9 +386,13 @@ async def a_built(venue: Venue, order: NewOrder) -> Transaction:
     return await venue.build(order, quote, min_amount_out=Decimal(0))
 
 
+async def outcome_of(venue: Venue, transaction: Transaction) -> Outcome | None:
+    return (await venue.outcomes([transaction])).get(transaction.signature)
+
+
 async def the_outcome(venue: Venue, transaction: Transaction) -> Outcome:
     """The outcome of the transaction; the deadline of the test ends the wait."""
-    while (outcome := await venue.outcome(transaction.signature)) is None:
+    while (outcome := await outcome_of(venue, transaction)) is None:
         await asyncio.sleep(CHECK_EVERY_S)
     return outcome
 
@@ -406,6 +410,6 @@ def calls(
     return [
         lambda: venue.quote(order, now=NOON),
         lambda: venue.send(transaction),
-        lambda: venue.outcome(transaction.signature),
+        lambda: venue.outcomes([transaction]),
         lambda: venue.expire(transaction),
     ]

@@ -7,11 +7,10 @@ order are both accepted, so that a double fill would be visible.
 
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.transaction import (
@@ -47,12 +46,20 @@ class Entry:
     latency_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Asks for the outcomes of several transactions; `call` tells it from other questions."""
+
+    call: int
+    signatures: Sequence[Signature]
+
+
 class Ledger:
     """The chain, as the venues use it. Calls raise StoreUnavailable when it does not answer."""
 
     def __init__(self, commits: GroupCommit) -> None:
         self._commits = commits
-        self._calls = itertools.count()  # a key for each call of `clock`
+        self._calls = itertools.count()  # a key for each question
 
     async def clock(self) -> datetime:
         """The chain's time, by which `valid_until` is decided."""
@@ -62,9 +69,10 @@ class Ledger:
         """Records a sent transaction. Sending it again does nothing."""
         await self._commits.run(RECORD, entry)
 
-    async def outcome(self, signature: Signature) -> Outcome | None:
-        """What became of a transaction; None while it may still land."""
-        return await self._commits.run(OUTCOME, signature)
+    async def outcomes(self, signatures: Sequence[Signature]) -> Mapping[Signature, Outcome]:
+        """What became of transactions; one that may still land is left out."""
+        question = Question(call=next(self._calls), signatures=signatures)
+        return await self._commits.run(OUTCOMES, question)
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
         """Records that an overdue transaction never lands, unless it has. None before `valid_until`."""
@@ -123,18 +131,16 @@ RECORD: Statement[Entry, None] = Statement(
 )
 
 
-OUTCOME_SQL = """
-SELECT t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
-FROM json_to_recordset(%(rows)s::json) AS v(signature text)
-JOIN chain.transactions t ON t.signature = v.signature
+OUTCOMES_SQL = """
+SELECT v.call, t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
+FROM json_to_recordset(%(rows)s::json) AS v(call bigint, signatures text[])
+CROSS JOIN unnest(v.signatures) AS asked(signature)
+JOIN chain.transactions t ON t.signature = asked.signature
 WHERE t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())
 """
 
 
-def _outcome(_: Any, rows: Sequence[Row]) -> Outcome | None:
-    if not rows:
-        return None
-    row = rows[0]
+def _outcome(row: Row) -> Outcome:
     if row["outcome"] == FILLED:
         return Fill(
             signature=Signature(row["signature"]),
@@ -146,13 +152,12 @@ def _outcome(_: Any, rows: Sequence[Row]) -> Outcome | None:
     return Expiry()
 
 
-OUTCOME: Statement[Signature, Outcome | None] = Statement(
-    name="chain_outcome",
-    sql=OUTCOME_SQL,
-    key=lambda signature: signature,
-    row=lambda signature: {"signature": signature},
-    answer_key=lambda row: row["signature"],
-    result=_outcome,
+OUTCOMES: Statement[Question, Mapping[Signature, Outcome]] = Statement(
+    name="chain_outcomes",
+    sql=OUTCOMES_SQL,
+    key=lambda question: question.call,
+    answer_key=lambda row: row["call"],
+    result=lambda _, rows: {Signature(row["signature"]): _outcome(row) for row in rows},
 )
 
 
@@ -166,6 +171,14 @@ FROM json_to_recordset(%(rows)s::json) AS v(
 WHERE now() > valid_until
 ON CONFLICT (signature) DO UPDATE SET outcome = 'expired' WHERE transactions.outcome = 'never_lands'
 RETURNING signature, outcome, reason, executed_price, amount_out
+"""
+
+# of a transaction that has landed
+LANDED_SQL = """
+SELECT t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
+FROM json_to_recordset(%(rows)s::json) AS v(signature text)
+JOIN chain.transactions t ON t.signature = v.signature
+WHERE t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())
 """
 
 
@@ -185,6 +198,6 @@ EXPIRE: Statement[Transaction, Outcome | None] = Statement(
     key=lambda transaction: transaction.signature,
     row=_expiry_row,
     answer_key=lambda row: row["signature"],
-    result=_outcome,
-    follow_up=OUTCOME_SQL,
+    result=lambda _, rows: _outcome(rows[0]) if rows else None,
+    follow_up=LANDED_SQL,
 )

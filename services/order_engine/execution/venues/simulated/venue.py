@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -119,10 +119,10 @@ class SimulatedVenue:
             await self._ledger.record(self._entry(transaction))
         self._lose_reply_at_random()
 
-    async def outcome(self, signature: Signature) -> Outcome | None:
+    async def outcomes(self, transactions: Sequence[Transaction]) -> Mapping[Signature, Outcome]:
         self._fail_at_random()
         with _venue_errors():
-            return await self._ledger.outcome(signature)
+            return await self._ledger.outcomes([each.signature for each in transactions])
 
     async def expire(self, transaction: Transaction) -> Outcome | None:
         self._fail_at_random()

@@ -282,10 +282,10 @@ def test_equal_calls_at_once_are_not_refused_one_after_the_other() -> None:
         with closing(
             GroupCommit(chain_url, application_name="test-chain", deadline_s=0.2)
         ) as commits:
-            ask = Ledger(commits).outcome
+            ask = Ledger(commits).outcomes
             async with asyncio.timeout(2):  # the first alone, then all others together
                 answers = await asyncio.gather(
-                    *(ask(Signature("0xfeed")) for _ in range(20)), return_exceptions=True
+                    *(ask([Signature("0xfeed")]) for _ in range(20)), return_exceptions=True
                 )
 
             assert [type(answer) for answer in answers] == [StoreUnavailable] * 20
