@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from functools import partial
 
 import uvicorn
@@ -23,10 +23,28 @@ from order_engine.serving.peers import Peers
 from order_engine.serving.websocket import WebSocketConnection
 
 DRAIN_REQUESTS_S = 10
+DATE_EVERY_S = 1.0
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves signals to its process, which may run several."""
+    """A server that leaves signals to its process, which may run several.
+
+    It sets the Date of its answers every second, where uvicorn wakes up ten times a second.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    async def main_loop(self) -> None:
+        while not self._stopped.is_set():
+            await self.on_tick(0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DATE_EVERY_S):
+                    await self._stopped.wait()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -64,7 +82,7 @@ async def serving(
             raise SystemExit(f"cannot start: the application on port {port} did not come up")
         yield
     finally:
-        server.should_exit = True
+        server.stop()
         await task
 
 

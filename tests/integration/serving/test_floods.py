@@ -21,6 +21,7 @@ from order_engine.serving import http as http_connections
 from order_engine.serving.process import run
 from order_engine.serving.server import serving
 from support.ports import free_port
+from support.waiting import CHECK_EVERY_S
 
 WITHIN_S = 30
 SOON_S = 0.2
@@ -405,3 +406,20 @@ def test_malformed_input_is_not_logged(head: bytes, caplog: pytest.LogCaptureFix
         run(work())
 
     assert caplog.records == []
+
+
+def test_the_date_of_answers_advances() -> None:
+    async def date(port: int) -> bytes:
+        async with a_connection(port) as connection:
+            connection[1].write(HEAD + b"Connection: close\r\n\r\n")
+            head = await read_to_end(connection)
+            [line] = [line for line in head.split(b"\r\n") if line.startswith(b"date: ")]
+            return line
+
+    async def work() -> None:
+        async with a_server() as port, asyncio.timeout(WITHIN_S):
+            first = await date(port)
+            while await date(port) == first:
+                await asyncio.sleep(CHECK_EVERY_S)
+
+    asyncio.run(work())
