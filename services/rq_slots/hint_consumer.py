@@ -17,6 +17,7 @@ from rq.defaults import RQ_KEY_PREFIX
 from rq.suspension import WORKERS_SUSPENDED
 
 from rq_slots import metrics
+from rq_slots.direct_connection import DirectConnection
 from rq_slots.job_call import CALL_BYTES_MAX, ENTRIES_SKIPPED_MAX, call_in, waited_s
 from rq_slots.keys import QueueKeys
 from rq_slots.rate_window import LocalWindow
@@ -64,7 +65,7 @@ class HintConsumer:
         stale_after_s: float = 0,
     ) -> None:
         self.queue = queue
-        self._client = client
+        self._redis_calls = DirectConnection(client)
         self._function = function
         self._deliver = deliver
         self._batch_max = batch_max
@@ -116,6 +117,7 @@ class HintConsumer:
             self._registration.register_death()  # type: ignore[no-untyped-call]  # untyped in rq
         except redis.RedisError as error:
             log.warning("worker not unregistered", error=str(error))
+        self._redis_calls.close()
 
     def _turn(self) -> None:
         """Takes hints and delivers them, or waits: for a hint, for the limit, or for `rq resume`."""
@@ -144,7 +146,8 @@ class HintConsumer:
             self._next_beat = now + BEAT_EVERY_S
 
     def _take(self, most: int) -> TakenHints:
-        state, stale, malformed, taken = self._take_script(
+        state, stale, malformed, taken = self._redis_calls.run(
+            self._take_script,
             keys=[self._keys.waiting, WORKERS_SUSPENDED],
             args=[
                 *(most, RQ_KEY_PREFIX, self._stale_after_s),
@@ -184,12 +187,9 @@ class HintConsumer:
         self._busy.set(0)
         while not self._stopped.is_set() and time.monotonic() < self._next_beat:
             # moves the head to where it is
-            head = self._client.blmove(
-                self._keys.waiting,
-                self._keys.waiting,
-                IDLE_BLOCK_S,  # type: ignore[arg-type]  # redis takes fractions of a second
-                "LEFT",
-                "LEFT",
+            waiting = self._keys.waiting
+            [head] = self._redis_calls.call(
+                ("BLMOVE", waiting, waiting, "LEFT", "LEFT", IDLE_BLOCK_S)
             )
             if head is not None:
                 return

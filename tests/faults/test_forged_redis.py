@@ -24,8 +24,8 @@ from redis.client import PubSub
 
 from order_engine.client import EngineClient
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.messages.hints import EXECUTE, ORDER_QUEUE, PUBLISH, status_queue
-from order_engine.execution.messages.publisher import channel
 from order_engine.execution.messages.seals import Seal
 from order_engine.order_worker.main import WINDOW_KEY
 from support.evidence import rows

@@ -17,8 +17,9 @@ from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.messages.frames import frame_text
-from order_engine.execution.messages.publisher import Publisher, channel
+from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.redis_clients import redis_client

@@ -9,7 +9,7 @@ import structlog
 from redis.asyncio.client import PubSub
 
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.messages.publisher import CHANNEL_PREFIX, channel
+from order_engine.execution.messages.channels import CHANNEL_PREFIX, channel
 
 CONFIRM_TIMEOUT_S = 1.0
 SILENCE_S = 5.0

@@ -11,7 +11,7 @@ from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.domain.accounts import Scope
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.publisher import channel
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.orders.repository import Orders
 from support.driven_orders import DrivenOrder, place_order
 from support.gateways import bearer_header

@@ -6,7 +6,8 @@ from pathlib import Path
 import redis
 
 from order_engine.execution.domain.status import OrderStatus
-from order_engine.execution.messages.publisher import Publisher, channel
+from order_engine.execution.messages.channels import channel
+from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.orders.repository import Orders
 from support.driven_orders import place_order
 from support.redis_process import RedisProcess, redis_process

@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.messages.frames import timestamp
-from order_engine.execution.messages.publisher import channel
 from order_engine.execution.orders.repository import Orders
 from support.driven_orders import DrivenOrder, events_of, place_order
 from support.locks import locked_orders, waiting_for_lock

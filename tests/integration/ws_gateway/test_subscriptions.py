@@ -2,7 +2,7 @@ import asyncio
 from uuid import uuid4
 
 from order_engine.execution.domain.ids import OrderId
-from order_engine.execution.messages.publisher import channel
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from support.stores import Stores

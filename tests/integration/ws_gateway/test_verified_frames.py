@@ -8,8 +8,8 @@ import redis
 
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.messages.channels import channel
 from order_engine.execution.messages.frames import frame
-from order_engine.execution.messages.publisher import channel
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.repository import Orders
 from support.driven_orders import DrivenOrder, events_of, place_order

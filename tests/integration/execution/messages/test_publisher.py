@@ -4,7 +4,8 @@ import pytest
 import redis
 from redis.client import PubSub
 
-from order_engine.execution.messages.publisher import Publisher, channel
+from order_engine.execution.messages.channels import channel
+from order_engine.execution.messages.publisher import Publisher
 
 MESSAGE = "0123456789abcdef0123456789abcdef" + '{"orderId":"o-1", "seq":1,"errorReason":"zu spät"}'
 
