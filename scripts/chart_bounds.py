@@ -38,13 +38,23 @@ def whole(minimum: int, maximum: int | None = None) -> Schema:
     return {"type": "integer", **bounds}
 
 
+def strings(pattern: str) -> Schema:
+    return {"type": "array", "items": {"type": "string", "pattern": pattern}}
+
+
+# As `order_engine.execution.setting_lists` reads them; the settings check the rest.
+OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
+IPV4 = rf"{OCTET}(\.{OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?"
+IPV6 = r"\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
+ORIGIN = r"[a-zA-Z][a-zA-Z0-9+.-]*://([^\s,;/*@?#:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?"
+
 # By the whole path, or by its last parts.
 BOUNDS: Mapping[str, Schema] = {
     # as in the name of a Service
     "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]*[a-z0-9])?)?$"},
     "auth": one_of("keys", "open"),
-    "trustedProxies": STRINGS,
-    "corsOrigins": STRINGS,
+    "trustedProxies": strings(rf"^(\*|localhost|{IPV4}|{IPV6})$"),
+    "corsOrigins": strings(rf"^(\*|null|{ORIGIN})$"),
     "tls.mode": one_of("", "require", "verify-ca", "verify-full"),
     "port": PORT,
     "ports": {"type": "array", "items": PORT},

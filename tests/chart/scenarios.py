@@ -211,6 +211,12 @@ REFUSED: Mapping[str, Refusal] = {
         release="1engine",
         reason="1engine-order-engine cannot begin the names of Services: give fullnameOverride",
     ),
+    "proxy-by-name": Refusal(
+        values=SECRETS | {"trustedProxies": ["10.0.0.0/8", "nginx"]}, reason="trustedProxies"
+    ),
+    "origin-without-scheme": Refusal(
+        values=SECRETS | {"corsOrigins": ["app.example.com"]}, reason="corsOrigins"
+    ),
     "misspelt-key": Refusal(values=SECRETS | {"orderWorkers": {}}, reason="orderWorkers"),
     "misspelt-key-of-a-group": Refusal(
         values=SECRETS | {"orderWorker": {"replica": 2}}, reason="replica"

@@ -16,7 +16,8 @@ from order_engine.execution.accounts.api_keys import ApiKey, ApiKeys
 from order_engine.execution.domain.accounts import ACCOUNT_PATTERN, LABEL_CHARS_MAX, Scope
 from order_engine.execution.domain.errors import StoreUnavailable
 from order_engine.execution.domain.ids import AccountId
-from order_engine.execution.settings import PostgresSettings, read_settings
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import PostgresSettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 

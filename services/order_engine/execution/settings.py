@@ -4,12 +4,14 @@ Each deployable reads a class that lists only what it may know; a dispatcher has
 Names and defaults of the predecessor, a Node engine, are unchanged. `0` lifts a limit or a latency.
 """
 
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import NoDecode
 
+from order_engine.execution import setting_lists
 from order_engine.execution.open_mode import is_loopback
+from order_engine.execution.setting_sources import EngineSettings
 from order_engine.execution.store_urls import checked_url
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -18,18 +20,6 @@ PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Limit = Annotated[int, Field(ge=0, le=1_000_000)]
 Slots = Annotated[int, Field(ge=1, le=1_000)]
-
-
-class EngineSettings(BaseSettings):
-    """Read from the environment, then from `.env`. An empty variable counts as unset."""
-
-    model_config = SettingsConfigDict(
-        env_file=".env",
-        env_file_encoding="utf-8",
-        extra="ignore",
-        frozen=True,
-        env_ignore_empty=True,
-    )
 
 
 class CommonSettings(EngineSettings):
@@ -71,6 +61,16 @@ class RedisSettings(EngineSettings):
     )
     redis_pubsub_url: str = Field(default="", description="Redis for pub/sub; REDIS_URL when empty")
 
+    @classmethod
+    def counting(cls, values: dict[str, object]) -> dict[str, object]:
+        """Kubernetes sets REDIS_PORT to a URL in a namespace that has a service `redis`."""
+        overruled: set[str] = set()
+        if values.get("redis_queue_url") and values.get("redis_pubsub_url"):
+            overruled = {"redis_url", "redis_host", "redis_port"}
+        elif values.get("redis_url"):
+            overruled = {"redis_host", "redis_port"}
+        return {name: value for name, value in values.items() if name not in overruled}
+
     @field_validator("redis_url", "redis_queue_url", "redis_pubsub_url")
     @classmethod
     def _is_redis(cls, value: str) -> str:
@@ -101,12 +101,12 @@ class PublicServerSettings(EngineSettings):
     )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Proxies that may set X-Forwarded-For: addresses or networks, separated by commas;"
-        " * for any",
+        description="Proxies that may set X-Forwarded-For: addresses or networks, separated by commas"
+        " or blanks; * for any",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Origins from which browsers may call, separated by commas; * for any",
+        description="Origins from which browsers may call, separated by commas or blanks; * for any",
     )
 
     @property
@@ -121,12 +121,15 @@ class PublicServerSettings(EngineSettings):
         """
         return self.auth == "" and is_loopback(self.host)
 
-    @field_validator("cors_origins", "trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
+    def _are_proxies(cls, value: object) -> object:
+        return setting_lists.proxies(value) if isinstance(value, str) else value
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _are_origins(cls, value: object) -> object:
+        return setting_lists.origins(value) if isinstance(value, str) else value
 
 
 class ChainSettings(PostgresSettings):
@@ -249,22 +252,3 @@ class WsGatewaySettings(CommonSettings, PostgresSettings, RedisSettings, PublicS
 
 class MigrateSettings(CommonSettings, ChainSettings):
     pass
-
-
-Read = TypeVar("Read", bound=EngineSettings)
-
-
-def read_settings(kind: type[Read]) -> Read:
-    """The settings from the environment and `.env`. Raises SystemExit with one line on a wrong one."""
-    try:
-        return kind()
-    except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']).upper() or 'settings'}: {_message(fault['msg'])}"
-            for fault in error.errors(include_url=False, include_input=False)
-        )
-        raise SystemExit(f"cannot start: {wrong}") from None
-
-
-def _message(text: str) -> str:
-    return text.removeprefix("Value error, ")

@@ -4,6 +4,7 @@ import re
 from urllib.parse import urlsplit
 
 HOST = re.compile(r"(\[[0-9a-fA-F:.%]+\]|[^:\[\]]*)(:(?P<port>[0-9]{0,5}))?")
+BLANK = re.compile(r"[\s\x00-\x1f\x7f\ufeff]")
 ENCODED = re.compile(r"([^@%\s]|%[0-9a-fA-F]{2})*")
 
 
@@ -15,7 +16,8 @@ def checked_url(url: str, *, schemes: tuple[str, ...]) -> str:
         parts = urlsplit(url)
         credentials, _, hosts = parts.netloc.rpartition("@")
         is_address = (
-            parts.scheme in schemes
+            not BLANK.search(url)  # urlsplit would leave it out, and a driver would not
+            and parts.scheme in schemes
             and all(map(_is_host, hosts.split(",")))  # several hosts: libpq finds the primary
             # else a driver takes a part of the password for a host name, and reports it
             and ENCODED.fullmatch(credentials) is not None
@@ -25,7 +27,7 @@ def checked_url(url: str, *, schemes: tuple[str, ...]) -> str:
         is_address = False
     if not is_address:
         raise ValueError(
-            f"must be a URL that begins with {schemes[0]}://, with the password percent-encoded"
+            f"must be a URL that begins with {schemes[0]}://, with the password percent-encoded and no blank in it"
         )
     return url
 

@@ -3,7 +3,8 @@
 import structlog
 
 from order_engine.execution.logs import configure_logs
-from order_engine.execution.settings import GatewaySettings, read_settings
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import GatewaySettings
 from order_engine.gateway.app import NAME, gateway_app
 from order_engine.serving.admin import admin_port
 from order_engine.serving.process import run, stop_signal

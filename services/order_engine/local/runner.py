@@ -12,7 +12,7 @@ from pathlib import Path
 
 import redis
 
-from order_engine.execution.settings import read_settings
+from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.local.announcement import announcement
 from order_engine.local.datastores import local_datastores

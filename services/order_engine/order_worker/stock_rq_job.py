@@ -3,7 +3,8 @@
 import asyncio
 from datetime import UTC, datetime
 
-from order_engine.execution.settings import OrderWorkerSettings, read_settings
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import OrderWorkerSettings
 from order_engine.order_worker.wiring import runtime
 
 

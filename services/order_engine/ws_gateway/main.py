@@ -3,7 +3,8 @@
 import structlog
 
 from order_engine.execution.logs import configure_logs
-from order_engine.execution.settings import WsGatewaySettings, read_settings
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import WsGatewaySettings
 from order_engine.serving.admin import admin_port
 from order_engine.serving.bounds import SPARE_CONNECTIONS
 from order_engine.serving.process import run, stop_signal

@@ -4,14 +4,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from order_engine.execution.setting_sources import EngineSettings, read_settings
 from order_engine.execution.settings import (
-    EngineSettings,
     GatewaySettings,
     MigrateSettings,
     OrderWorkerSettings,
     StatusDispatcherSettings,
     WsGatewaySettings,
-    read_settings,
 )
 
 Kind = type[EngineSettings]

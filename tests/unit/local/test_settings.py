@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from order_engine.execution.settings import read_settings
+from order_engine.execution.setting_sources import read_settings
 from order_engine.local.settings import LocalSettings
 
 

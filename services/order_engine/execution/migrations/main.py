@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from order_engine.execution.logs import configure_logs
 from order_engine.execution.migrations.environment import CONNECT_TIMEOUT_S, PostgresTooOld
-from order_engine.execution.settings import MigrateSettings, read_settings
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import MigrateSettings
 from order_engine.execution.stores.postgres import WRONG_ADDRESS, is_address
 
 HISTORIES = ("orders", "chain")
