@@ -29,7 +29,8 @@ class EngineSettings(BaseSettings):
             name: value.strip(BLANKS) if isinstance(value, str) else value
             for name, value in values.items()
         }
-        return cls.counting({name: value for name, value in stripped.items() if value != ""})
+        given = {name: value for name, value in stripped.items() if value != "" or not values[name]}
+        return cls.counting(given)
 
     @classmethod
     def counting(cls, values: dict[str, object]) -> dict[str, object]:

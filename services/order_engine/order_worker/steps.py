@@ -18,6 +18,7 @@ import structlog
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import (
+    AmountTooSmall,
     IllegalTransition,
     SlippageExceeded,
     VenueRejected,
@@ -112,7 +113,10 @@ STEPS: Mapping[OrderStatus, Step] = MappingProxyType(
 
 
 async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
-    """A new signed transaction for the order's quote, or for a new quote when that has expired."""
+    """A new signed transaction for the order's quote, or for a new quote when that has expired.
+
+    Raises AmountTooSmall when the least that may land is zero.
+    """
     order, quote = claimed.order, claimed.quote
     if quote is None or quote.expires_at <= market.now():
         quotes = await _quotes(order, market)
@@ -120,6 +124,11 @@ async def new_intent(claimed: ClaimedOrder, market: Market) -> Intent:
     minimum = quote.min_amount_out(
         slippage_percent=order.slippage_tolerance, client_minimum=order.min_amount_out
     )
+    if minimum == 0:
+        raise AmountTooSmall(
+            f"the swap of {order.amount_in:f} might pay nothing at an effective price of"
+            f" {quote.effective_price:f}"
+        )
     transaction = await market.venues[quote.venue].build(order, quote, min_amount_out=minimum)
     return Intent(
         n=claimed.intents + 1,

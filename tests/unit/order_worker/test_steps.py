@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from order_engine.execution.domain.errors import (
+    AmountTooSmall,
     IllegalTransition,
     MinAmountOutUnreachable,
     NoLiveQuote,
@@ -165,6 +166,55 @@ def test_the_venue_gets_the_least_amount_that_the_client_accepts(
     assert venue.built == [(LOW, Decimal(minimum))]
     assert move.intent is not None
     assert Decimal(move.intent.quote["minAmountOut"]) == Decimal(minimum)
+
+
+VANISHING: Sequence[tuple[str, str, str]] = [  # amount, price after fees, slippage in percent
+    ("0.000000000000000001", "0.5", "0.5"),
+    ("0.000000000000000001", "0.5", "100"),
+    ("0.000000000000000001", "1", "0.5"),  # a unit less the slippage
+    ("0.000000000000000001", "1.9", "50"),
+    ("0.000000000000000099", "0.01", "0"),
+    ("0.00000000001", "0.00000001", "0"),
+    ("100", "0.000000001", "0"),  # prices have eight decimals
+]
+LEFT: Sequence[tuple[str, str, str, str]] = [  # and the least that may land
+    ("0.000000000000000001", "1", "0", "0.000000000000000001"),
+    ("0.000000000000000001", "2", "50", "0.000000000000000001"),
+    ("0.0000000001", "0.00000001", "0", "0.000000000000000001"),
+    ("100", "1.5", "100", "0.000000000000000001"),
+]
+
+
+def a_small_order(amount: str, price: str, slippage: str) -> ClaimedOrder:
+    return a_claimed_order(
+        status=BUILDING,
+        amount_in=Decimal(amount),
+        slippage_tolerance=Decimal(slippage),
+        quote=a_quote(amount_in=Decimal(amount), price=Decimal(price), fee_rate=Decimal(0)),
+    )
+
+
+@pytest.mark.parametrize(("amount", "price", "slippage"), VANISHING)
+def test_an_order_that_might_be_paid_nothing_fails_before_anything_is_built(
+    amount: str, price: str, slippage: str
+) -> None:
+    venue = a_venue()
+
+    with pytest.raises(AmountTooSmall, match="might pay nothing"):
+        step(a_small_order(amount, price, slippage), a_market(venue))
+
+    assert venue.calls == []
+
+
+@pytest.mark.parametrize(("amount", "price", "slippage", "least"), LEFT)
+def test_the_smallest_payment_is_one_unit(
+    amount: str, price: str, slippage: str, least: str
+) -> None:
+    venue = a_venue()
+    step(a_small_order(amount, price, slippage), a_market(venue))
+    [(_, minimum)] = venue.built
+
+    assert minimum == Decimal(least)
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,12 @@ class MinAmountOutUnreachable(OrderFailed):
     code = "min_amount_out_unreachable"
 
 
+class AmountTooSmall(OrderFailed):
+    """The swap might pay nothing at all, because amounts have 18 decimals."""
+
+    code = "amount_too_small"
+
+
 class SlippageExceeded(OrderFailed):
     code = "slippage_exceeded"
 

@@ -9,6 +9,8 @@ VenueName = NewType("VenueName", str)
 AMOUNTS = Context(prec=76, rounding=ROUND_DOWN)
 PRICE_STEP = Decimal("1e-8")
 AMOUNT_DECIMALS = 18
+SMALLEST_AMOUNT = Decimal(1).scaleb(-AMOUNT_DECIMALS)
+ANY_SLIPPAGE = 100  # percent
 
 
 def rounded_price(price: Decimal) -> Decimal:
@@ -21,7 +23,7 @@ def rounded_amount(amount: Decimal) -> Decimal:
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent >= -AMOUNT_DECIMALS:
         return amount
-    return amount.quantize(Decimal(1).scaleb(-AMOUNT_DECIMALS), context=AMOUNTS)
+    return amount.quantize(SMALLEST_AMOUNT, context=AMOUNTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,13 @@ class Quote:
     def min_amount_out(
         self, *, slippage_percent: Decimal, client_minimum: Decimal | None
     ) -> Decimal:
-        """The least that the swap may pay: the quote less the slippage, but at least the client's minimum."""
-        tolerated = AMOUNTS.multiply(self.amount_out, 1 - slippage_percent / 100)
+        """The least that the swap may pay: the quote less the slippage, but at least the client's minimum.
+
+        A client that tolerates any slippage still gets something. 0 when the amount is so small
+        that nothing may be left of it.
+        """
+        if slippage_percent == ANY_SLIPPAGE:
+            tolerated = min(self.amount_out, SMALLEST_AMOUNT)
+        else:
+            tolerated = AMOUNTS.multiply(self.amount_out, 1 - slippage_percent / 100)
         return max(rounded_amount(tolerated), client_minimum or Decimal(0))
