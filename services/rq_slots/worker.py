@@ -167,7 +167,9 @@ class SlotWorker:
         self._update_gauges()
         if claim.window_unknown:
             await self._merge_window()
-        if self.last_claim is None or (taken and claim.tokens_left == 0) or self._store_is_away:
+        if self.without_redis:
+            await asyncio.sleep(self._call_interval_s)
+        elif self.last_claim is None or (taken and claim.tokens_left == 0) or self._store_is_away:
             await asyncio.sleep(min(max(claim.wait_s, PAUSE_MIN_S), self._call_interval_s))
 
     async def _claim(self, taken: int) -> ClaimedJobs:

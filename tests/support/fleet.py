@@ -125,7 +125,9 @@ class Fleet:
     def __getitem__(self, name: str) -> Deployable:
         return self.deployables[name]
 
-    def start(self, names: Iterable[str] = EVERY_DEPLOYABLE) -> None:
+    def start(
+        self, names: Iterable[str] = EVERY_DEPLOYABLE, *, within_s: float = START_TIMEOUT_S
+    ) -> None:
         """Starts the deployables together and returns once each is ready."""
         started = []
         for name in names:
@@ -138,9 +140,7 @@ class Fleet:
             self.deployables[name].start()
             started.append(self.deployables[name])
         for deployable in started:
-            wait_until(
-                deployable.is_ready, timeout_s=START_TIMEOUT_S, what=f"{deployable.name} ready"
-            )
+            wait_until(deployable.is_ready, timeout_s=within_s, what=f"{deployable.name} ready")
 
     def client(self, api_key: str | None = None) -> EngineClient:
         return EngineClient(

@@ -12,6 +12,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from order_engine.execution.log_lines import LogLines
+from order_engine.execution.log_repeats import Repeats
 
 # The last resort, applied to whole lines, because errors of libraries may contain secrets. Each rule
 # runs only when its mark is in the line, which is rare.
@@ -39,8 +40,8 @@ def configure_logs(*, level: str, deployable: str) -> None:
     def add_deployable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
         return {"deployable": deployable, **event}
 
+    context: Processor = structlog.contextvars.merge_contextvars
     fields: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         add_deployable,
@@ -55,7 +56,7 @@ def configure_logs(*, level: str, deployable: str) -> None:
     threshold = logging.getLevelNamesMapping()[level]
     lines = LogLines(sys.stdout)
     structlog.configure(
-        processors=[*fields, *rendering],
+        processors=[context, Repeats(), *fields, *rendering],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
@@ -63,7 +64,7 @@ def configure_logs(*, level: str, deployable: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=fields,
+            foreign_pre_chain=[context, *fields],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )

@@ -21,6 +21,7 @@ from order_engine.execution.settings import GatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client, redis_client
+from order_engine.execution.stores.redis_needs import queue_faults, report_faults
 from order_engine.gateway.contract.asyncapi import asyncapi
 from order_engine.gateway.endpoints.documents import openapi
 from order_engine.gateway.middleware.access import AccessPolicy
@@ -99,8 +100,13 @@ async def _open_services(
         orders_waiting_max=settings.orders_waiting_max,
         now=_now,
     )
-    tasks = [asyncio.create_task(monitor.run()), asyncio.create_task(seal.unlock(reader))]
-    await asyncio.wait(tasks[1:], timeout=UNLOCK_PATIENCE_S)
+    unlocking = asyncio.create_task(seal.unlock(reader))
+    tasks = [
+        unlocking,
+        asyncio.create_task(monitor.run()),
+        asyncio.create_task(report_faults(queue_faults, settings.queue_url)),
+    ]
+    await asyncio.wait([unlocking], timeout=UNLOCK_PATIENCE_S)
     try:
         yield Services(
             orders=orders,

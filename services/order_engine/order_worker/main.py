@@ -21,6 +21,7 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import OrderWorkerSettings
 from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.execution.stores.redis_needs import queue_faults, report_faults
 from order_engine.order_worker.recovery import Recovery
 from order_engine.order_worker.shutdown import unless_stopped
 from order_engine.order_worker.wiring import NAME, runtime
@@ -39,6 +40,7 @@ log = structlog.get_logger()
 async def serve(settings: OrderWorkerSettings) -> None:
     stop = stop_signal()
     client = redis_client(settings.queue_url)
+    checking = asyncio.create_task(report_faults(queue_faults, settings.queue_url))
     slots = Slots(settings.queue_max_concurrency)
     window = RateWindow(
         client, key=WINDOW_KEY, limit=settings.queue_rate_limit_per_minute, shared=True
@@ -76,6 +78,7 @@ async def serve(settings: OrderWorkerSettings) -> None:
                 await stop.wait()
                 log.info("stopping")
                 drained_at = time.monotonic() + settings.drain_s * DRAIN_SHARE
+            checking.cancel()
             left_s = max(drained_at - time.monotonic(), 0)
             await asyncio.gather(worker.drain(timeout_s=left_s), recovery.drain(timeout_s=left_s))
 

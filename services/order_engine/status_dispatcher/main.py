@@ -16,6 +16,11 @@ from order_engine.execution.messages.publisher import Publisher
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import StatusDispatcherSettings
 from order_engine.execution.stores.redis_clients import redis_client
+from order_engine.execution.stores.redis_needs import (
+    pubsub_faults,
+    queue_faults,
+    report_faults,
+)
 from order_engine.serving.admin import admin_port
 from order_engine.serving.process import run, stop_signal
 from rq_slots.hint_consumer import HintConsumer
@@ -27,6 +32,10 @@ log = structlog.get_logger()
 
 async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None:
     stop = stop_signal()
+    checking = asyncio.gather(
+        report_faults(queue_faults, settings.queue_url),
+        report_faults(pubsub_faults, settings.pubsub_url),
+    )
     dispatcher = Dispatcher(Publisher(redis_client(settings.pubsub_url)), status)
     consumer = HintConsumer(
         status_queue(status),
@@ -49,6 +58,7 @@ async def serve(settings: StatusDispatcherSettings, status: OrderStatus) -> None
         log.info("started", queue=consumer.queue, batch_max=settings.ws_worker_concurrency)
         consuming = asyncio.create_task(asyncio.to_thread(consumer.run))
         await stop.wait()
+        checking.cancel()
         consumer.stop()
         await asyncio.wait({consuming}, timeout=settings.drain_s)
 

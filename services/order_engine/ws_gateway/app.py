@@ -20,6 +20,7 @@ from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client
+from order_engine.execution.stores.redis_needs import pubsub_faults, report_faults
 from order_engine.serving.health import health_response
 from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds
@@ -89,6 +90,7 @@ async def _open_services(settings: WsGatewaySettings) -> AsyncIterator[Services]
             seal.unlock(reader),
             feeds.check_positions(),
             registry.close_slow_readers(),
+            report_faults(pubsub_faults, settings.pubsub_url),
             registry.close_revoked(keys, every_s=settings.ws_position_check_s),
         )
     ]
