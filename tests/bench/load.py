@@ -1,8 +1,8 @@
 """The load client: one process, raw sockets and little work per request, for any engine with the API.
 
-    python load.py post   --url http://127.0.0.1:3000 --connections 16 --seconds 5
-    python load.py post   --url http://127.0.0.1:3000 --connections 16 --orders 5000
-    python load.py follow --url http://127.0.0.1:3000 --streams ws://127.0.0.1:3001 --orders 750 --rate 50
+    python -m bench.load post   --url http://127.0.0.1:3000 --connections 16 --seconds 5
+    python -m bench.load post   --url http://127.0.0.1:3000 --connections 16 --orders 5000
+    python -m bench.load follow --url http://127.0.0.1:3000 --streams ws://127.0.0.1:3001 --orders 750 --rate 50
 
 Each prints one JSON object. `follow` opens a stream for each order once it is accepted, and prints
 the frames with the time at which they were read.
@@ -10,10 +10,8 @@ the frames with the time at which they were read.
 
 import argparse
 import asyncio
-import base64
 import gc
 import json
-import os
 import re
 import sys
 import time
@@ -22,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+
+from bench.stream import Stream
 
 BODY = b'{"tokenIn":"SOL","tokenOut":"USDC","amountIn":"100","slippageTolerance":0.5}'
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -68,7 +68,7 @@ class Poster(asyncio.Protocol):
         self._on_answer(self, order_id[1].decode(), took_s)
 
 
-def _endpoint(url: str) -> tuple[str, int]:
+def endpoint(url: str) -> tuple[str, int]:
     address = urlsplit(url)
     return address.hostname or "", address.port or 0
 
@@ -77,7 +77,7 @@ async def connect(url: str, on_answer: Callable[[Poster, str, float], None]) -> 
     address = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, poster = await loop.create_connection(
-        lambda: Poster(address.netloc, on_answer), *_endpoint(url)
+        lambda: Poster(address.netloc, on_answer), *endpoint(url)
     )
     return poster
 
@@ -131,63 +131,31 @@ class Followed:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Stream(asyncio.Protocol):
-    """A WebSocket that only reads text frames and answers pings; servers do not mask (RFC 6455)."""
+class FollowedStream(Stream):
+    """Notes the statuses of one order, with the time at which each was read."""
 
     def __init__(self, host: str, followed: Followed) -> None:
-        self._host = host
+        super().__init__(host, f"/api/orders/{followed.order_id}/stream")
         self._followed = followed
-        self._buffer = b""
-        self._is_open = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        key = base64.b64encode(os.urandom(16)).decode()
-        transport.write(
-            f"GET /api/orders/{self._followed.order_id}/stream HTTP/1.1\r\nHost: {self._host}\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-        )
+        self._now = 0.0
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._followed.ended.set()
 
     def data_received(self, data: bytes) -> None:
-        now = time.time()
-        self._buffer += data
-        if not self._is_open:
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                return
-            if not self._buffer.startswith(b"HTTP/1.1 101"):
-                raise SystemExit(f"a stream was refused: {self._buffer[:200].decode()}")
-            self._buffer, self._is_open = self._buffer[end + 4 :], True
-            self._followed.opened_at = now
-        while (frame := self._next_frame()) is not None:
-            opcode, payload = frame
-            if opcode == 1:
-                self._read(json.loads(payload), now)
-            elif opcode == 8:
-                self._transport.close()
+        self._now = time.time()
+        super().data_received(data)
 
-    def _next_frame(self) -> tuple[int, bytes] | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        length, start = buffer[1] & 127, 2
-        if length == 126:
-            length, start = int.from_bytes(buffer[2:4], "big"), 4
-        if len(buffer) < start + length:
-            return None
-        self._buffer = buffer[start + length :]
-        return buffer[0] & 15, buffer[start : start + length]
+    def opened(self) -> None:
+        self._followed.opened_at = self._now
 
-    def _read(self, message: dict[str, Any], now: float) -> None:
+    def text_received(self, payload: bytes) -> None:
+        message = json.loads(payload)
         status = message.get("status")
-        if not isinstance(status, str) or message.get("snapshot"):
+        if not isinstance(status, str):
             return
-        self._followed.frames.append((now, message.get("seq", 0), status.lower()))
+        if not message.get("snapshot"):  # of the peer; final when the order ended before
+            self._followed.frames.append((self._now, message.get("seq", 0), status.lower()))
         if status.lower() in FINAL:
             self._followed.ended.set()
 
@@ -203,7 +171,9 @@ async def follow(url: str, streams: str, *, orders: int, rate: float) -> dict[st
         free.append(poster)
         one = Followed(order_id=order_id)
         followed.append(one)
-        stream = loop.create_connection(lambda: Stream(address.netloc, one), *_endpoint(streams))
+        stream = loop.create_connection(
+            lambda: FollowedStream(address.netloc, one), *endpoint(streams)
+        )
         opening.append(loop.create_task(stream))
 
     began = time.perf_counter()
@@ -211,11 +181,17 @@ async def follow(url: str, streams: str, *, orders: int, rate: float) -> dict[st
         await asyncio.sleep(max(began + number / rate - time.perf_counter(), 0))
         poster = free.popleft() if free else await connect(url, on_answer)
         poster.post()
-    async with asyncio.timeout(FOLLOW_TIMEOUT_S):
-        while len(followed) < orders:
-            await asyncio.sleep(0.05)
-        await asyncio.gather(*opening)
-        await asyncio.gather(*(one.ended.wait() for one in followed))
+    try:
+        async with asyncio.timeout(FOLLOW_TIMEOUT_S):
+            while len(followed) < orders:
+                await asyncio.sleep(0.05)
+            await asyncio.gather(*opening)
+            await asyncio.gather(*(one.ended.wait() for one in followed))
+    except TimeoutError:
+        ended = sum(one.ended.is_set() for one in followed)
+        raise SystemExit(
+            f"only {ended} of {orders} streams ended in {FOLLOW_TIMEOUT_S:g} s"
+        ) from None
     return {
         "orders": [
             {"id": one.order_id, "opened_at": one.opened_at, "frames": one.frames}

@@ -1,8 +1,6 @@
-"""What is measured: the engine and its Node peer, started in turn on the same PostgreSQL and Redis."""
+"""The stores of a run, and the engine on them; peer.py has the other rival."""
 
 import json
-import os
-import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import redis
 
@@ -23,12 +21,8 @@ from support.evidence import rows
 from support.fleet import EVERY_DEPLOYABLE, INSTANT, Fleet
 from support.ports import free_port
 from support.stores import Databases, execute
-from support.waiting import wait_until
 
-HERE = Path(__file__).resolve().parent
-PEER = HERE.parents[2] / "shared" / "peer" / "node"
-PEER_READY_S = 30
-LOG_LINES = 20
+TESTS = Path(__file__).resolve().parents[1]
 
 POSTGRES = {"track_commit_timestamp": "on"}  # read by the delivery rows
 REDIS = {"appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
@@ -43,9 +37,6 @@ UNREACHED = {
     "ORDERS_WAITING_MAX": "1000000",
     "WS_CONNECTIONS_PER_ADDRESS": "100000",
 }
-PEER_UNLIMITED = {"QUEUE_RATE_LIMIT_PER_MINUTE": "0", "WS_WORKER_RATE_LIMIT": "0"}
-PEER_INSTANT = dict.fromkeys(("QUOTE_MIN_MS", "QUOTE_MAX_MS", "EXEC_MIN_MS", "EXEC_MAX_MS"), "0")
-PEER_TUNED = {"KEEP_COMPLETED": "0", "STATUS_PRIORITY": "0"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +89,7 @@ class Cpu:
 
 
 class Rival(Protocol):
-    """`start` begins with empty stores; `start_more` keeps them."""
+    """`reset` empties the stores; `start` keeps what is in them."""
 
     name: str
     servers: Servers
@@ -172,17 +163,22 @@ class Engine:
         for history, url in urls.items():
             migrate(url, history=history)
         self._databases = Databases(orders_url=urls["orders"], chain_url=urls["chain"])
-        _empty(self.servers)
+        empty(self.servers)
 
     def start(self, *, intake_only: bool = False, instant: bool = False, slots: int = 10) -> None:
-        assert self._databases is not None
-        settings = UNREACHED | {"QUEUE_MAX_CONCURRENCY": str(slots)} | (INSTANT if instant else {})
-        names = ("gateway",) if intake_only else EVERY_DEPLOYABLE
-        self._fleet = Fleet(self._databases, self.servers.queues.url, self._directory, settings)
-        self._fleet.start(names)
-        self.url = f"http://127.0.0.1:{self._fleet['gateway'].ports['PORT']}"
+        settings = {"QUEUE_MAX_CONCURRENCY": str(slots)} | (INSTANT if instant else {})
+        self.start_only(("gateway",) if intake_only else EVERY_DEPLOYABLE, settings)
+        self.url = f"http://127.0.0.1:{self.fleet['gateway'].ports['PORT']}"
         if not intake_only:
-            self.streams_url = f"ws://127.0.0.1:{self._fleet['ws-gateway'].ports['PORT']}"
+            self.streams_url = f"ws://127.0.0.1:{self.fleet['ws-gateway'].ports['PORT']}"
+
+    def start_only(self, names: Sequence[str], settings: Mapping[str, str]) -> None:
+        """Starts these deployables and returns once each is ready."""
+        assert self._databases is not None
+        self._fleet = Fleet(
+            self._databases, self.servers.queues.url, self._directory, {**UNREACHED, **settings}
+        )
+        self._fleet.start(names)
 
     def stop(self) -> None:
         if self._fleet is not None:
@@ -197,90 +193,7 @@ class Engine:
         return float(sum(stat.own_s for stat in stats if stat))
 
 
-class Peer:
-    """The Node engine: one process. `tuned` is not how it ships, and the fairer comparison."""
-
-    name = "peer"
-    id_column = "order_id"
-
-    def __init__(self, servers: Servers, directory: Path, *, tuned: bool = True) -> None:
-        self.servers = servers
-        self._directory = directory
-        self._tuned = tuned
-        self._process: subprocess.Popen[bytes] | None = None
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        self.streams_url = f"ws://127.0.0.1:{self._port}"
-        self.database_url = create_database(servers.postgres.url, "peer")
-        self._program = _installed_peer()
-
-    @property
-    def pids(self) -> Sequence[int]:
-        return [self._process.pid] if self._process else []
-
-    def reset(self) -> None:
-        execute(self.database_url, "DROP TABLE IF EXISTS orders, bench_audit CASCADE")
-        _empty(self.servers)
-
-    def start(self, *, intake_only: bool = False, instant: bool = False, slots: int = 10) -> None:
-        redis_address = urlsplit(self.servers.queues.url)
-        [sockets] = parse_qs(urlsplit(self.database_url).query)["host"]
-        environment = {
-            "PATH": os.environ["PATH"],  # noqa: TID251 - for node
-            "NODE_ENV": "production",
-            "ROLE": "intake" if intake_only else "all",
-            "PORT": str(self._port),
-            "DATABASE_URL": f"socket:{sockets}?db=peer&user=postgres",
-            "REDIS_HOST": str(redis_address.hostname),
-            "REDIS_PORT": str(redis_address.port),
-            "QUEUE_MAX_CONCURRENCY": str(slots),
-            **PEER_UNLIMITED,
-            **(PEER_INSTANT if instant else {}),
-            **(PEER_TUNED if self._tuned else {}),
-        }
-        log_path = self._directory / "peer.log"
-        with log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                ["node", "src/main.js"],
-                cwd=self._program,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        wait_until(lambda: self._is_ready(log_path), timeout_s=PEER_READY_S, what="the peer ready")
-
-    def _is_ready(self, log: Path) -> bool:
-        text = log.read_text(errors="replace")
-        assert self._process is not None
-        if self._process.poll() is not None:
-            raise SystemExit(f"the peer ended:\n{text[-2000:]}")
-        return "peer ready" in text
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait(30)
-        self._process = None
-
-    def chain_cpu_s(self) -> float:
-        return 0.0  # its venues are timers
-
-
-def _installed_peer() -> Path:
-    """A copy with its packages, kept between runs."""
-    program = HERE.parents[1] / ".local" / "bench-peer"
-    if not (program / "node_modules").exists():
-        shutil.copytree(PEER, program, dirs_exist_ok=True)
-        subprocess.run(
-            ["npm", "install", "--omit=dev", "--no-audit", "--no-fund"],
-            cwd=program,
-            check=True,
-            capture_output=True,
-        )
-    return program
-
-
-def _empty(servers: Servers) -> None:
+def empty(servers: Servers) -> None:
     execute(servers.postgres.url, "CHECKPOINT")
     with servers.client() as client:
         client.flushall()
@@ -288,8 +201,8 @@ def _empty(servers: Servers) -> None:
 
 def load(*arguments: object, during: Any = None) -> Mapping[str, Any]:
     """Runs the load client. `during` is called with "measuring" and "measured" as it prints them."""
-    command = [sys.executable, str(HERE / "load.py"), *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "bench.load", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=TESTS) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("{"):
