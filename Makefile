@@ -50,7 +50,7 @@ check: .venv/.stamp ## Format, lint, types and unit tests: what to run before a 
 coverage: .venv/.stamp ## All tests, and which lines they reach (htmlcov/index.html)
 	.venv/bin/pytest tests --cov --cov-report=term:skip-covered --cov-report=html $(PYTEST_ARGS)
 
-bench: .venv/.stamp ## The engine beside its Node peer, in turns (WORK=intake for some; needs Node.js)
+bench: .venv/.stamp ## The engine beside its Node peer and a plain server (WORK=intake for some; needs Node.js)
 	@PYTHONPATH=tests .venv/bin/python -m bench.bench_engine $(if $(WORK),--work $(WORK)) $(if $(REPEATS),--repeats $(REPEATS))
 
 bench-worker: .venv/.stamp ## Our RQ worker against RQ's own and BullMQ's (needs Node.js)

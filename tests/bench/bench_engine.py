@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.peer import PEER, Peer
 from bench.rivals import Engine, Rival, running_servers
+from bench.sockets import engine_sockets, plain_sockets
 from bench.table import Figures, Measured, Row, Target, bound, ratio, report
 from bench.work import delivery, drain, idle, intake, trickle
 
@@ -87,6 +88,13 @@ ROWS = (
             bound("MB", 420, 420),
         ),
         repeats=1,
+    ),
+    Row(
+        name="10,000 sockets, 100 to an order",
+        work="sockets",
+        run=engine_sockets,
+        plain=plain_sockets,
+        targets=(ratio("frames/s of a core", 0.8, 1, more=True), ratio("KB of a socket", 1.25, 1)),
     ),
 )
 
