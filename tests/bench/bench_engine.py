@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from bench.growth import growth
 from bench.peer import PEER, Peer
 from bench.rivals import Engine, Rival, running_servers
 from bench.sockets import engine_sockets, plain_sockets
@@ -95,6 +96,12 @@ ROWS = (
         run=engine_sockets,
         plain=plain_sockets,
         targets=(ratio("frames/s of a core", 0.8, 1, more=True), ratio("KB of a socket", 1.25, 1)),
+    ),
+    Row(
+        name="1,000 of many waiting orders, 50 slots",
+        work="growth",
+        run=growth,
+        targets=(bound("20,000 / 1,000", 1.2, 1.05), bound("200,000 / 1,000", 1.2, 1.05)),
     ),
 )
 
