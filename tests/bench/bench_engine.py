@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+from bench import start
 from bench.growth import growth
 from bench.peer import PEER, Peer
 from bench.rivals import Engine, Rival, running_servers
@@ -102,6 +103,18 @@ ROWS = (
         work="growth",
         run=growth,
         targets=(bound("20,000 / 1,000", 1.2, 1.05), bound("200,000 / 1,000", 1.2, 1.05)),
+    ),
+    Row(
+        name="start of a process",
+        work="start",
+        run=start.processes,
+        targets=[bound(f"{name} s", 2, 1) for name in start.KINDS],
+    ),
+    Row(
+        name="start of all",
+        work="start",
+        run=start.whole_engine,
+        targets=(bound("make run s", 10, 5),),
     ),
 )
 
