@@ -15,13 +15,13 @@ from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
 from order_engine.execution.messages.frames import timestamp
 from order_engine.execution.messages.hints import Hints
+from order_engine.execution.messages.redis_needs import queue_faults, report_faults
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import GatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client, redis_client
-from order_engine.execution.stores.redis_needs import queue_faults, report_faults
 from order_engine.gateway.contract.asyncapi import asyncapi
 from order_engine.gateway.endpoints.documents import openapi
 from order_engine.gateway.middleware.access import AccessPolicy

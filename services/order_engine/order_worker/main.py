@@ -17,11 +17,11 @@ from order_engine.execution.messages.hints import (
     ORDER_QUEUE,
     order_job_id,
 )
+from order_engine.execution.messages.redis_needs import queue_faults, report_faults
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import OrderWorkerSettings
 from order_engine.execution.stores.redis_clients import redis_client
-from order_engine.execution.stores.redis_needs import queue_faults, report_faults
 from order_engine.order_worker.recovery import Recovery
 from order_engine.order_worker.shutdown import unless_stopped
 from order_engine.order_worker.wiring import NAME, runtime

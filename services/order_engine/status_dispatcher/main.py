@@ -13,14 +13,14 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.logs import configure_logs
 from order_engine.execution.messages.hints import PUBLISH, status_queue
 from order_engine.execution.messages.publisher import Publisher
-from order_engine.execution.setting_sources import read_settings
-from order_engine.execution.settings import StatusDispatcherSettings
-from order_engine.execution.stores.redis_clients import redis_client
-from order_engine.execution.stores.redis_needs import (
+from order_engine.execution.messages.redis_needs import (
     pubsub_faults,
     queue_faults,
     report_faults,
 )
+from order_engine.execution.setting_sources import read_settings
+from order_engine.execution.settings import StatusDispatcherSettings
+from order_engine.execution.stores.redis_clients import redis_client
 from order_engine.serving.admin import admin_port
 from order_engine.serving.process import run, stop_signal
 from rq_slots.hint_consumer import HintConsumer

@@ -14,13 +14,13 @@ from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.frames import timestamp
+from order_engine.execution.messages.redis_needs import pubsub_faults, report_faults
 from order_engine.execution.messages.seals import Seal
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client
-from order_engine.execution.stores.redis_needs import pubsub_faults, report_faults
 from order_engine.serving.health import health_response
 from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds

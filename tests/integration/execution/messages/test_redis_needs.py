@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import redis
 
-from order_engine.execution.stores.redis_needs import pubsub_faults, queue_calls, queue_faults
+from order_engine.execution.messages.redis_needs import pubsub_faults, queue_calls, queue_faults
 from support.ports import free_port
 from support.redis_process import RedisProcess, redis_process
 from support.waiting import wait_until
