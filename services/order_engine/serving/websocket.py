@@ -1,17 +1,23 @@
 """WebSocket connections with the bounds that uvicorn lacks; see `http_connections`."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
-from websockets.frames import Frame
+from websockets.frames import Frame, Opcode
 
 from order_engine.serving import bounds, metrics
 
 WIRE = "wire"  # the key of the WebSocketConnection in the `state` of an application's scope
+
+
+def text_frame(text: str) -> bytes:
+    """A message as a server sends it: one frame, not masked, not compressed (RFC 6455, section 5.2)."""
+    return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -23,9 +29,18 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     and the ping timeout ends it. The kernel's buffers are bounded by the HttpConnection.
     """
 
+    # For an application that writes encoded frames to the transport, past `send`: whether it takes
+    # more, and what is called once it does.
+    is_writable = True
+    on_writable: Callable[[], None] | None = None
+
     _held_pong = b""
     _cut_off_timer: asyncio.TimerHandle | None = None
     _message_timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.close_sent or self.disconnected or self.transport.is_closing())
 
     @property
     def unsent_bytes(self) -> int:
@@ -106,11 +121,18 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         elif pong:
             self._held_pong = pong
 
+    def pause_writing(self) -> None:
+        self.is_writable = False
+        super().pause_writing()
+
     def resume_writing(self) -> None:
+        self.is_writable = True
         if self._held_pong and not self.close_sent and not self.transport.is_closing():
             self.transport.write(self._held_pong)
         self._held_pong = b""
         super().resume_writing()
+        if self.on_writable is not None:
+            self.on_writable()
 
     # Each of these may leave a transport that waits for its client to read.
 

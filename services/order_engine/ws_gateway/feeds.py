@@ -22,6 +22,7 @@ from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import FINAL
 from order_engine.execution.messages.frames import frame_text
 from order_engine.execution.orders.repository import Orders
+from order_engine.serving.websocket import text_frame
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from order_engine.ws_gateway.verified_frames import Published
 
@@ -32,8 +33,8 @@ log = structlog.get_logger()
 
 
 class Follower(Protocol):
-    def feed_grew(self, feed: "Feed") -> None:
-        """Called by the feed: must return at once and never raise."""
+    def feed_grew(self) -> int:
+        """Called by the feed: must return at once and never raise. How many frames it has sent."""
 
 
 class Feed:
@@ -47,7 +48,7 @@ class Feed:
         self.order_id = order_id
         self.account_id: AccountId | None = None
         self.followers: set[Follower] = set()
-        self.frames: list[str] = []
+        self.frames: list[bytes] = []  # as they are sent
         self.final = False
         self._orders = orders
         self._newest = 0  # the highest seq that pub/sub has delivered
@@ -115,12 +116,13 @@ class Feed:
             log.warning("events not read", order_id=str(self.order_id), error=str(error))
 
     def _append(self, text: str, *, is_final: bool) -> None:
-        self.frames.append(text)
+        self.frames.append(text_frame(text))
         self.final = is_final
 
     def _notify(self) -> None:
-        for follower in self.followers:
-            follower.feed_grew(self)
+        # a copy, because a follower that has the final frame leaves
+        sent = sum([follower.feed_grew() for follower in tuple(self.followers)])
+        metrics.FRAMES_SENT.inc(sent)
 
 
 class Feeds:

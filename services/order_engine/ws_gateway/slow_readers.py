@@ -44,3 +44,6 @@ class Progress:
         if found.size_bytes > WAITING_BYTES_MAX:
             return "bytes"
         return "time" if self.checks >= STUCK_CHECKS else None
+
+
+NO_PROGRESS = Progress()

@@ -1,28 +1,29 @@
-"""One client's socket: a cursor for each order that it follows, and one task that sends.
+"""One client's socket: a cursor for each order that it follows.
 
 Frames are not queued for a socket. Feeds notify it of orders that grew, its cursors say what to
-send next, and the transport takes little before it waits for the client.
+send next, and the transport takes little before it waits for the client. Sending needs no task: it
+goes on when an order has grown, and when the client has read.
 """
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Coroutine
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.errors import ExecutionError, OrderNotFound
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.stream_contract import Close
-from order_engine.serving.websocket import WIRE, WebSocketConnection
+from order_engine.serving.websocket import WIRE, WebSocketConnection, text_frame
 from order_engine.ws_gateway.feeds import Feed, Feeds
-from order_engine.ws_gateway.slow_readers import Progress, Waiting
+from order_engine.ws_gateway.slow_readers import NO_PROGRESS, Waiting
 
 PING = '{"type":"ping"}'
+PING_FRAME = text_frame(PING)
 FRAMES_IN_A_ROW = 64
 MESSAGES_MAX = 200
 
@@ -31,10 +32,23 @@ class TooManySubscriptions(ExecutionError):
     """The socket follows as many orders as it may."""
 
 
-@dataclass(slots=True)
 class Cursor:
-    feed: Feed
-    after: int  # the last seq that the client has
+    """The place of a socket in the events of one order. It is the follower that a feed notifies."""
+
+    __slots__ = ("after", "feed", "frames", "is_wanted", "socket")
+
+    def __init__(self, socket: "Socket", *, after: int) -> None:
+        self.socket = socket
+        self.after = after  # the last seq that the client has
+        self.is_wanted = True  # False: unfollowed before the order was read
+        self.feed: Feed | None = None  # once the order has been read
+        self.frames: Sequence[bytes] = ()  # of the feed
+
+    def begin(self, feed: Feed) -> None:
+        self.feed, self.frames = feed, feed.frames
+
+    def feed_grew(self) -> int:
+        return 0 if self.feed is None else self.socket.send_frames(self)
 
 
 class Socket:
@@ -52,44 +66,43 @@ class Socket:
     ) -> None:
         self.caller = caller
         self.is_multiplexed = is_multiplexed
-        self._websocket = websocket
         self._wire: WebSocketConnection = websocket.scope["state"][WIRE]
         self._feeds = feeds
         self._ping_s = ping_s
         self._subscriptions_max = subscriptions_max
         self._cursors: dict[OrderId, Cursor] = {}
-        self._starting: dict[OrderId, int | None] = {}  # after; None: unfollowed meanwhile
-        self._grown: dict[OrderId, None] = {}  # an ordered set
-        self._messages: deque[str] = deque()
+        self._starting: dict[OrderId, Cursor] = {}  # of orders that are being read
+        self._grown: dict[Cursor, None] = {}  # an ordered set
+        self._messages: deque[bytes] = deque()
         self._capacity = asyncio.Event()
-        self._woken = asyncio.Event()
-        self._ended: asyncio.Future[Close] = asyncio.get_running_loop().create_future()
-        self._sending = False
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[Close] = self._loop.create_future()
         self._sent = 0
-        self._progress = Progress()
+        self._sent_before = 0  # when the ping was last due
+        self._continues = False  # in the next turn of the loop
+        self._progress = NO_PROGRESS
 
     async def run(self, listening: Coroutine[Any, Any, None]) -> Close:
         """Sends until the socket ends; returns the code to close it with.
 
         `listening` reads what the client sends, and raises when the client disconnects.
         """
-        tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(self._send()),
-            asyncio.create_task(listening),
-        ]
+        self._wire.on_writable = self._continue
+        listener = asyncio.create_task(listening)
+        listener.add_done_callback(self._end_with)
+        self._ping = self._loop.call_later(self._ping_s, self._ping_when_idle)
+        self._continue()
         try:
-            await asyncio.wait({self._ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-            if self._ended.done():
-                return self._ended.result()
-            sending, listened = tasks
-            if listened.done():
-                listened.result()  # raises
-            code: Close = await sending
-            return code
+            return await self._ended
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            self._ping.cancel()
+            self._wire.on_writable = None
+            listener.cancel()
+            await asyncio.gather(listener, return_exceptions=True)
+
+    def _end_with(self, listener: asyncio.Task[None]) -> None:
+        if not listener.cancelled() and not self._ended.done() and (error := listener.exception()):
+            self._ended.set_exception(error)
 
     def end(self, code: Close) -> None:
         """Makes `run` return this code; the first call counts."""
@@ -112,56 +125,58 @@ class Socket:
         cursor = self._cursors.get(order_id)
         if cursor is not None:
             cursor.after = after
-            self.feed_grew(cursor.feed)
+            metrics.FRAMES_SENT.inc(cursor.feed_grew())
             return False
         if order_id in self._starting:
-            self._starting[order_id] = after
+            self._starting[order_id].after = after
+            self._starting[order_id].is_wanted = True
             return False
         if len(self._cursors) + len(self._starting) >= self._subscriptions_max:
             raise TooManySubscriptions
-        self._starting[order_id] = after
+        self._starting[order_id] = Cursor(self, after=after)
         return True
 
     async def finish_follow(self, order_id: OrderId) -> None:
         """Completes what `begin_follow` started."""
+        cursor = self._starting[order_id]
         try:
-            feed = await self._feeds.join(order_id, self)
+            feed = await self._feeds.join(order_id, cursor)
         finally:
-            after = self._starting.pop(order_id)
+            del self._starting[order_id]
         if feed.account_id != self.caller.account_id:
-            self._feeds.leave(feed, self)
+            self._feeds.leave(feed, cursor)
             raise OrderNotFound("no such order")
-        if after is None:
-            self._feeds.leave(feed, self)
+        if not cursor.is_wanted:
+            self._feeds.leave(feed, cursor)
             return
-        self._cursors[order_id] = Cursor(feed, after)
+        cursor.begin(feed)
+        self._cursors[order_id] = cursor
         metrics.SUBSCRIPTIONS.inc()
-        self.feed_grew(feed)
+        metrics.FRAMES_SENT.inc(cursor.feed_grew())
 
     def unfollow(self, order_id: OrderId) -> None:
         """Stops following the order, if it is followed."""
         if order_id in self._starting:
-            self._starting[order_id] = None
+            self._starting[order_id].is_wanted = False
         cursor = self._cursors.pop(order_id, None)
-        if cursor is not None:
+        if cursor is not None and cursor.feed is not None:
             metrics.SUBSCRIPTIONS.dec()
-            self._grown.pop(order_id, None)
-            self._feeds.leave(cursor.feed, self)
+            self._grown.pop(cursor, None)
+            self._feeds.leave(cursor.feed, cursor)
 
     def unfollow_all(self) -> None:
         for order_id in list(self._cursors):
             self.unfollow(order_id)
 
-    def feed_grew(self, feed: Feed) -> None:
-        """Called by a feed when it has grown."""
-        if feed.order_id in self._cursors:
-            self._grown[feed.order_id] = None
-            self._woken.set()
+    def send_frames(self, cursor: Cursor) -> int:
+        """Sends the frames after a cursor; how many the client took at once."""
+        self._grown[cursor] = None
+        return self._send()
 
     def send_soon(self, message: dict[str, Any]) -> None:
         """Queues a message other than a frame."""
-        self._messages.append(json.dumps(message, separators=(",", ":")))
-        self._woken.set()
+        self._messages.append(text_frame(json.dumps(message, separators=(",", ":"))))
+        self._continue()
 
     async def wait_for_capacity(self) -> None:
         """Returns when fewer than MESSAGES_MAX messages are queued."""
@@ -171,58 +186,83 @@ class Socket:
 
     def exceeded_bound(self) -> str | None:
         """The bound that the client exceeds by not reading; to be called every CHECK_EVERY_S."""
-        mark = (self._sent, self._wire.unsent_bytes) if self._sending else None
-        self._progress = self._progress.at(mark)
-        return self._progress.exceeded_bound(self._waiting) if self._progress.checks else None
+        if self._wire.is_writable or not (self._grown or self._messages):
+            self._progress = NO_PROGRESS
+            return None
+        self._progress = self._progress.at((self._sent, self._wire.unsent_bytes))
+        return self._progress.exceeded_bound(self._waiting)
 
     def _waiting(self) -> Waiting:
-        texts = [
-            text for cursor in self._cursors.values() for text in cursor.feed.frames[cursor.after :]
+        frames = [
+            frame for cursor in self._cursors.values() for frame in cursor.frames[cursor.after :]
         ]
-        texts.extend(self._messages)
-        return Waiting(frames=len(texts), size_bytes=sum(map(len, texts)))
+        frames.extend(self._messages)
+        return Waiting(frames=len(frames), size_bytes=sum(map(len, frames)))
 
-    # The sending task
+    # Sending
 
-    async def _send(self) -> Close:
-        while True:
-            while self._grown or self._messages:
-                if self._messages:
-                    await self._send_text(self._messages.popleft())
-                    self._capacity.set()
-                if self._grown:
-                    order_id = next(iter(self._grown))
-                    del self._grown[order_id]
-                    await self._send_frames(order_id)
-            if not self._cursors and not self.is_multiplexed:
-                return Close.END
-            try:
-                async with asyncio.timeout(self._ping_s):
-                    await self._woken.wait()
-                self._woken.clear()
-            except TimeoutError:
-                await self._send_text(PING)
+    def _send(self) -> int:
+        """Sends what waits, as far as the client reads it, and at most FRAMES_IN_A_ROW frames.
 
-    async def _send_frames(self, order_id: OrderId) -> None:
-        """Sends the frames after the cursor, which may be moved or removed meanwhile."""
-        cursor = self._cursors[order_id]
-        feed = cursor.feed
-        while cursor.after < feed.last:
-            cursor.after += 1
-            await self._send_text(feed.frames[cursor.after - 1])
-            metrics.FRAMES_SENT.inc()
-            if self._cursors.get(order_id) is not cursor:
-                return
-        if feed.final:
-            self.unfollow(order_id)
-            if self.is_multiplexed:
-                await self._send_text(f'{{"type":"end","orderId":"{order_id}"}}')
+        Returns how many frames the client took.
+        """
+        if self._ended.done():
+            return 0
+        if not self._wire.is_open:
+            self._ended.set_exception(WebSocketDisconnect(code=1006))
+            return 0
+        count = 0
+        while self._wire.is_writable:
+            if self._messages:
+                self._write(self._messages.popleft())
+                self._capacity.set()
+            elif not self._grown:
+                break
+            elif count >= FRAMES_IN_A_ROW:
+                self._continue_soon()
+                break
+            else:
+                count += self._send_next(FRAMES_IN_A_ROW - count)
+        if not (self._grown or self._messages or self._cursors or self.is_multiplexed):
+            self.end(Close.END)
+        return count
 
-    async def _send_text(self, text: str) -> None:
-        """Returns when the transport has taken the text: at once, or when the client has read more."""
-        self._sending = True
-        await self._websocket.send_text(text)
-        self._sending = False
+    def _continue_soon(self) -> None:
+        """Lets other sockets send first."""
+        if not self._continues:
+            self._continues = True
+            self._loop.call_soon(self._continue)
+
+    def _continue(self) -> None:
+        self._continues = False
+        metrics.FRAMES_SENT.inc(self._send())
+
+    def _send_next(self, most: int) -> int:
+        """Sends up to `most` frames of one order that has grown; how many the client took."""
+        cursor = next(iter(self._grown))
+        frames, after = cursor.frames, cursor.after
+        end = min(len(frames), after + most)
+        while after < end and self._wire.is_writable:
+            self._write(frames[after])
+            after += 1
+        count, cursor.after = after - cursor.after, after
+        if after >= len(frames):
+            del self._grown[cursor]
+            if cursor.feed is not None and cursor.feed.final:
+                self._end_order(cursor.feed.order_id)
+        return count
+
+    def _end_order(self, order_id: OrderId) -> None:
+        self.unfollow(order_id)
+        if self.is_multiplexed:
+            self._write(text_frame(f'{{"type":"end","orderId":"{order_id}"}}'))
+
+    def _write(self, frame: bytes) -> None:
+        self._wire.transport.write(frame)
         self._sent += 1
-        if self._sent % FRAMES_IN_A_ROW == 0:
-            await asyncio.sleep(0)  # lets other sockets run
+
+    def _ping_when_idle(self) -> None:
+        if self._sent == self._sent_before and self._wire.is_writable and self._wire.is_open:
+            self._write(PING_FRAME)
+        self._sent_before = self._sent
+        self._ping = self._loop.call_later(self._ping_s, self._ping_when_idle)

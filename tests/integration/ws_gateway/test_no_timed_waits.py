@@ -14,7 +14,7 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.ws_gateway.admission import Admission
-from order_engine.ws_gateway.feeds import Feed, Feeds
+from order_engine.ws_gateway.feeds import Feeds
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from order_engine.ws_gateway.verified_frames import Published
 from support.driven_orders import place_order
@@ -32,8 +32,9 @@ class GrowthSignal:
     def __init__(self) -> None:
         self.grew = asyncio.Event()
 
-    def feed_grew(self, feed: Feed) -> None:
+    def feed_grew(self) -> int:
         self.grew.set()
+        return 0
 
 
 @asynccontextmanager
