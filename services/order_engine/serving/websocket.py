@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -18,6 +19,62 @@ WIRE = "wire"  # the key of the WebSocketConnection in the `state` of an applica
 def text_frame(text: str) -> bytes:
     """A message as a server sends it: one frame, not masked, not compressed (RFC 6455, section 5.2)."""
     return Frame(Opcode.TEXT, text.encode()).serialize(mask=False)
+
+
+class _Messages:
+    """What was received: as asyncio.Queue, whose deques take 3 KB of each connection."""
+
+    __slots__ = ("_messages", "_waiter")
+
+    def __init__(self) -> None:
+        self._messages: list[ASGIReceiveEvent] = []
+        self._waiter: asyncio.Future[None] | None = None  # the application, which is one task
+
+    def put_nowait(self, message: ASGIReceiveEvent) -> None:
+        self._messages.append(message)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def empty(self) -> bool:
+        return not self._messages
+
+    async def get(self) -> ASGIReceiveEvent:
+        while not self._messages:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._messages.pop(0)
+
+
+class _Writable:
+    """Whether the transport takes more: as asyncio.Event, without its deque."""
+
+    __slots__ = ("_is_set", "_waiters")
+
+    def __init__(self) -> None:
+        self._is_set = True
+        self._waiters: tuple[asyncio.Future[None], ...] = ()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        self._is_set = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters = ()
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    async def wait(self) -> None:
+        while not self._is_set:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters = (*self._waiters, waiter)
+            await waiter
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -37,6 +94,17 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     _held_pong = b""
     _cut_off_timer: asyncio.TimerHandle | None = None
     _message_timer: asyncio.TimerHandle | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue = _Messages()  # type: ignore[assignment]  # has what uvicorn calls
+        self.writable = _Writable()  # type: ignore[assignment]  # as above
+
+    def forget_request(self) -> None:
+        """Frees the head of the handshake, once the application has read it."""
+        self.request.headers.clear()  # its parser keeps the request
+        self.request = self.response = None  # type: ignore[assignment]
+        self.scope["headers"].clear()  # type: ignore[attr-defined]  # a list
 
     @property
     def is_open(self) -> bool:

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
+from starlette.types import Receive, Scope, Send
 
 from order_engine.execution.accounts.api_keys import ApiKeys
 from order_engine.execution.accounts.stream_tokens import StreamTokens
@@ -26,7 +27,7 @@ from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds
 from order_engine.ws_gateway.registry import SocketRegistry
 from order_engine.ws_gateway.services import Services
-from order_engine.ws_gateway.streams import endpoint, stream_many, stream_order, unknown_path
+from order_engine.ws_gateway.streams import Endpoint, stream_many, stream_order, unknown_path
 from order_engine.ws_gateway.subscriptions import Subscriptions
 from order_engine.ws_gateway.verified_frames import verify_frame
 
@@ -42,21 +43,32 @@ async def health(_: Request) -> Response:
 
 ROUTES = [
     Route("/health", health),
-    WebSocketRoute("/api/stream", endpoint(stream_many)),
-    WebSocketRoute("/api/orders/{order_id}/stream", endpoint(stream_order)),
+    WebSocketRoute("/api/stream", Endpoint(stream_many)),
+    WebSocketRoute("/api/orders/{order_id}/stream", Endpoint(stream_order)),
     WebSocketRoute("/{path:path}", unknown_path),
 ]
 
 
-def ws_gateway_app(settings: WsGatewaySettings) -> Starlette:
+class WsGateway(Starlette):
+    """Starlette's application without its middleware around streams, which takes 1 KB of each."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            scope["app"] = self
+            await self.router(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def ws_gateway_app(settings: WsGatewaySettings) -> WsGateway:
     """The ASGI application; `app.state.services` is set while its lifespan runs."""
 
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(app: WsGateway) -> AsyncIterator[None]:
         async with _open_services(settings) as app.state.services:
             yield
 
-    return Starlette(routes=ROUTES, lifespan=lifespan)
+    return WsGateway(routes=ROUTES, lifespan=lifespan)
 
 
 @asynccontextmanager

@@ -3,8 +3,7 @@
 import asyncio
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import structlog
 
@@ -34,28 +33,24 @@ class SocketRegistry:
         """Whether new clients are accepted, for the readiness check."""
         return self.is_accepting
 
-    @contextmanager
-    def counted(self, limit: str, name: str = "") -> Iterator[None]:
+    def take(self, limit: str, name: str = "") -> None:
         """Counts a socket towards a limit. Raises Refused when the limit is reached."""
         if self._counts[limit, name] >= self._limits[limit]:
             metrics.SOCKETS_REFUSED.labels(limit=limit).inc()
             raise Refused(Close.TOO_MANY)
         self._counts[limit, name] += 1
-        try:
-            yield
-        finally:
-            self._counts[limit, name] -= 1
-            if self._counts[limit, name] == 0:
-                del self._counts[limit, name]
 
-    @contextmanager
-    def registered(self, socket: Socket) -> Iterator[None]:
-        """The registry may end the socket while the context is open."""
+    def give_back(self, limit: str, name: str = "") -> None:
+        self._counts[limit, name] -= 1
+        if self._counts[limit, name] == 0:
+            del self._counts[limit, name]
+
+    def add(self, socket: Socket) -> None:
+        """The registry may end the socket until it is removed."""
         self._sockets[socket] = None
-        try:
-            yield
-        finally:
-            del self._sockets[socket]
+
+    def remove(self, socket: Socket) -> None:
+        del self._sockets[socket]
 
     async def close_slow_readers(self) -> None:
         """Ends the sockets of clients that do not read, until cancelled."""

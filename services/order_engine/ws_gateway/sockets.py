@@ -7,7 +7,6 @@ goes on when an order has grown, and when the client has read.
 
 import asyncio
 import json
-from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -54,6 +53,21 @@ class Cursor:
 class Socket:
     """When `is_multiplexed`, the socket stays open after its orders end, and sends the end of each."""
 
+    __slots__ = (  # there are tens of thousands
+        *(
+            "_capacity",
+            "_continues",
+            "_cursors",
+            "_ended",
+            "_feeds",
+            "_grown",
+            "_loop",
+            "_messages",
+        ),
+        *("_ping", "_ping_s", "_progress", "_sent", "_sent_before", "_starting"),
+        *("_subscriptions_max", "_wire", "caller", "is_multiplexed"),
+    )
+
     def __init__(
         self,
         websocket: WebSocket,
@@ -73,8 +87,8 @@ class Socket:
         self._cursors: dict[OrderId, Cursor] = {}
         self._starting: dict[OrderId, Cursor] = {}  # of orders that are being read
         self._grown: dict[Cursor, None] = {}  # an ordered set
-        self._messages: deque[bytes] = deque()
-        self._capacity = asyncio.Event()
+        self._messages: list[bytes] = []
+        self._capacity: asyncio.Future[None] | None = None  # awaited by the task that reads
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Close] = self._loop.create_future()
         self._sent = 0
@@ -90,7 +104,7 @@ class Socket:
         self._wire.on_writable = self._continue
         listener = asyncio.create_task(listening)
         listener.add_done_callback(self._end_with)
-        self._ping = self._loop.call_later(self._ping_s, self._ping_when_idle)
+        self._ping: asyncio.TimerHandle = self._loop.call_later(self._ping_s, self._ping_when_idle)
         self._continue()
         try:
             return await self._ended
@@ -181,8 +195,8 @@ class Socket:
     async def wait_for_capacity(self) -> None:
         """Returns when fewer than MESSAGES_MAX messages are queued."""
         while len(self._messages) >= MESSAGES_MAX:
-            self._capacity.clear()
-            await self._capacity.wait()
+            self._capacity = self._loop.create_future()
+            await self._capacity
 
     def exceeded_bound(self) -> str | None:
         """The bound that the client exceeds by not reading; to be called every CHECK_EVERY_S."""
@@ -214,8 +228,9 @@ class Socket:
         count = 0
         while self._wire.is_writable:
             if self._messages:
-                self._write(self._messages.popleft())
-                self._capacity.set()
+                self._write(self._messages.pop(0))
+                if self._capacity is not None and not self._capacity.done():
+                    self._capacity.set_result(None)
             elif not self._grown:
                 break
             elif count >= FRAMES_IN_A_ROW:

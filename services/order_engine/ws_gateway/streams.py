@@ -10,9 +10,9 @@ multiplexed stream sends
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
 
 import structlog
+from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from order_engine.execution import metrics
@@ -66,28 +66,37 @@ async def _run(websocket: WebSocket, caller: Caller, order: tuple[OrderId, int] 
         subscriptions_max=state.subscriptions_max,
         is_multiplexed=order is None,
     )
-    with state.registry.registered(socket):
-        if not state.registry.is_accepting:
-            return Close.RESTART
-        try:
-            if order is None:
-                return await socket.run(run_commands(websocket, socket))
-            order_id, after = order
-            await socket.follow(order_id, after=after)
-            return await socket.run(discard_messages(websocket))
-        finally:
-            socket.unfollow_all()
+    if not state.registry.is_accepting:
+        return Close.RESTART
+    state.registry.add(socket)
+    try:
+        if order is None:
+            return await socket.run(run_commands(websocket, socket))
+        order_id, after = order
+        await socket.follow(order_id, after=after)
+        return await socket.run(discard_messages(websocket))
+    finally:
+        state.registry.remove(socket)
+        socket.unfollow_all()
 
 
-def endpoint(stream: Stream) -> Callable[[WebSocket], Awaitable[None]]:
-    """The endpoint of a stream: admits the client, runs the stream, and closes with its code."""
+class Endpoint:
+    """The endpoint of a stream: admits the client, runs the stream, and closes with its code.
 
-    async def handle(websocket: WebSocket) -> None:
-        wire: WebSocketConnection = websocket.scope["state"][WIRE]
+    An ASGI application and not a function, which Starlette would wrap in more of them: each is
+    memory that every socket holds.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        websocket = WebSocket(scope, receive, send)
+        wire: WebSocketConnection = scope["state"][WIRE]
         try:
             await websocket.accept()
             with metrics.SOCKETS.track_inprogress():
-                code = await _admit_and_run(websocket, stream)
+                code = await _admit_and_run(websocket, wire, self._stream)
         except WebSocketDisconnect as disconnect:
             label = disconnect.code if disconnect.code in CLIENT_CODES else "other"
             metrics.SOCKETS_CLOSED.labels(code=label).inc()
@@ -95,22 +104,22 @@ def endpoint(stream: Stream) -> Callable[[WebSocket], Awaitable[None]]:
         wire.finish(code, within_s=REFUSED_CLOSE_WITHIN_S if code in REFUSED else CLOSE_WITHIN_S)
         metrics.SOCKETS_CLOSED.labels(code=int(code)).inc()
 
-    return handle
 
-
-async def _admit_and_run(websocket: WebSocket, stream: Stream) -> Close:
+async def _admit_and_run(websocket: WebSocket, wire: WebSocketConnection, stream: Stream) -> Close:
     state = services(websocket)
     if not state.registry.is_accepting:
         return Close.RESTART
+    taken: list[tuple[str, str]] = []
     try:
-        with ExitStack() as counted:
-            counted.enter_context(state.registry.counted("process"))
-            if address := address_of(websocket):
-                counted.enter_context(state.registry.counted("address", address))
-            caller = await state.admission.admit(websocket)
-            if caller.key_id is not None:
-                counted.enter_context(state.registry.counted("key", caller.key_id))
-            return await stream(websocket, caller)
+        for limit in _limits_before_admission(websocket):
+            state.registry.take(*limit)
+            taken.append(limit)
+        caller = await state.admission.admit(websocket)
+        if caller.key_id is not None:
+            state.registry.take("key", caller.key_id)
+            taken.append(("key", caller.key_id))
+        wire.forget_request()
+        return await stream(websocket, caller)
     except Refused as refused:
         return refused.code
     except OrderNotFound:
@@ -118,6 +127,14 @@ async def _admit_and_run(websocket: WebSocket, stream: Stream) -> Close:
     except (StoreUnavailable, Overloaded) as error:
         log.debug("stream not opened", path=websocket.url.path, error=str(error))
         return Close.RESTART
+    finally:
+        for limit in taken:
+            state.registry.give_back(*limit)
+
+
+def _limits_before_admission(websocket: WebSocket) -> list[tuple[str, str]]:
+    address = address_of(websocket)
+    return [("process", ""), ("address", address)] if address else [("process", "")]
 
 
 async def unknown_path(websocket: WebSocket) -> None:

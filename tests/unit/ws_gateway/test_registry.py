@@ -23,13 +23,11 @@ def test_a_drain_of_zero_seconds_closes_all_sockets() -> None:
 
 def test_a_closed_socket_no_longer_counts_towards_its_limit() -> None:
     registry = SocketRegistry({"key": 1})
-    with (
-        registry.counted("key", "a"),
-        registry.counted("key", "b"),
-        pytest.raises(Refused) as refused,
-    ):
-        registry.counted("key", "a").__enter__()
-    with registry.counted("key", "a"):
-        pass
+    registry.take("key", "a")
+    registry.take("key", "b")
+    with pytest.raises(Refused) as refused:
+        registry.take("key", "a")
+    registry.give_back("key", "a")
+    registry.take("key", "a")
 
     assert refused.value.code is Close.TOO_MANY
