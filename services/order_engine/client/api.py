@@ -1,3 +1,5 @@
+import math
+import re
 from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -19,13 +21,15 @@ from order_engine.client.answers import (
     Health,
     OrderView,
 )
-from order_engine.client.errors import EngineUnavailable
+from order_engine.client.errors import EngineUnavailable, InvalidArgument
 from order_engine.client.frames import StatusFrame
 from order_engine.client.problems import refusal
+from order_engine.client.proxies import Proxy, proxy_for, way_through
 from order_engine.client.streams import StreamLimits, Subscription
 from order_engine.client.wire import parsed
 from order_engine.execution.domain.status import OrderStatus
 
+PORT_MAX = 65_535
 WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss"}
 
 
@@ -39,11 +43,12 @@ class EngineClient:
             async for frame in engine.stream(order.order_id):
                 print(frame.seq, frame.status)
 
-    Every call may raise EngineUnavailable or TooManyRequests (retry later), RequestRefused (do not
-    retry), or UnexpectedAnswer (`base_url` is not an engine that this client supports).
+    Every call may raise EngineUnavailable or TooManyRequests (retry later), InvalidArgument or
+    RequestRefused (do not retry), or UnexpectedAnswer (`base_url` is not an engine that this client supports).
 
     `api_key` is required unless the engine is open. `stream_base_url` is for fleets whose streams
-    have another address. `timeout_s` bounds each step of a call: to connect, to send, to wait for
+    have another address. Both are reached through the proxy of the environment, if any; see
+    `proxies`. Raises InvalidArgument and ProxyUnusable. `timeout_s` bounds each step of a call: to connect, to send, to wait for
     the next bytes. For streams, `silence_max_s` is the longest time without a message (the engine
     pings every 20 s), `reconnect_max_s` the longest pause between two attempts to reconnect, and
     `reconnect_within_s` the time after which a lost stream gives up.
@@ -62,9 +67,13 @@ class EngineClient:
     ) -> None:
         url = _address(base_url)
         streams = _address(stream_base_url or base_url)
-        self._authorization = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._authorization = {} if api_key is None else _authorization(api_key)
+        self._proxy = _proxy_to(url)
         self._http = httpx2.AsyncClient(
-            base_url=url, timeout=timeout_s, headers=self._authorization
+            base_url=url,
+            timeout=timeout_s,
+            headers=self._authorization,
+            transport=httpx2.AsyncHTTPTransport(proxy=self._proxy.url if self._proxy else None),
         )
         self._stream_url = str(streams.copy_with(scheme=WEBSOCKET_SCHEMES[streams.scheme])).rstrip(
             "/"
@@ -74,6 +83,7 @@ class EngineClient:
             silence_max_s=silence_max_s,
             reconnect_within_s=reconnect_within_s,
             reconnect_max_s=reconnect_max_s,
+            proxy=_proxy_to(streams),
         )
 
     async def __aenter__(self) -> Self:
@@ -103,6 +113,10 @@ class EngineClient:
         After EngineUnavailable the order may exist. With an `idempotency_key`, the same call again
         gives the same order; without one, it may place a second.
         """
+        if not math.isfinite(slippage_tolerance):
+            raise InvalidArgument(
+                f"the slippage tolerance must be a number of percent, not {slippage_tolerance}"
+            )
         body: dict[str, str | float] = {
             "tokenIn": token_in,
             "tokenOut": token_out,
@@ -204,9 +218,15 @@ class EngineClient:
             response = await self._http.request(
                 method, path, params=query, json=body, headers=headers
             )
+        except UnicodeEncodeError as error:
+            wrong = ascii(error.object[error.start : error.end])
+            raise InvalidArgument(f"cannot send {wrong} as {error.encoding}") from error
+        except httpx2.LocalProtocolError as error:
+            raise InvalidArgument(f"cannot send this request: {error}") from error
         except httpx2.TransportError as error:
             reason = str(error) or type(error).__name__
-            raise EngineUnavailable(f"no answer from {self._http.base_url}: {reason}") from error
+            server = f"{self._http.base_url}{way_through(self._proxy)}"
+            raise EngineUnavailable(f"no answer from {server}: {reason}") from error
         if not response.is_success:
             raise refusal(response)
         return response
@@ -217,8 +237,23 @@ def on_the_wire(amount: Decimal | str) -> str:
     return f"{amount:f}" if isinstance(amount, Decimal) else amount
 
 
+def _proxy_to(url: httpx2.URL) -> Proxy | None:
+    return proxy_for(scheme=url.scheme, host=url.host, port=url.port)
+
+
+def _authorization(api_key: str) -> dict[str, str]:
+    key = api_key.strip()  # of a file, which ends with a newline
+    if not re.fullmatch("[!-~]+", key):  # not shown: it is a secret
+        raise InvalidArgument("the API key has characters that no API key has")
+    return {"Authorization": f"Bearer {key}"}
+
+
 def _address(base_url: str) -> httpx2.URL:
-    url = httpx2.URL(base_url.rstrip("/"))
-    if url.scheme not in WEBSOCKET_SCHEMES or not url.host:
-        raise ValueError(f"base_url is not an http or https address: {base_url!r}")
+    try:
+        url = httpx2.URL(base_url.strip().rstrip("/"))
+    except (httpx2.InvalidURL, UnicodeEncodeError):
+        url = httpx2.URL()
+    is_address = url.scheme in WEBSOCKET_SCHEMES and url.host and (url.port or 0) <= PORT_MAX
+    if not is_address:
+        raise InvalidArgument(f"base_url is not an http or https address: {base_url!a}")
     return url

@@ -10,6 +10,10 @@ class EngineError(Exception):
 # The caller must change the request.
 
 
+class InvalidArgument(EngineError, ValueError):
+    """An argument cannot be used or sent; nothing was done."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldError:
     """What is wrong with one field; `pointer` is a JSON pointer into the body, such as `#/amountIn`."""
@@ -93,6 +97,10 @@ class StreamLost(EngineError):
 
 
 # The configuration of the client is wrong.
+
+
+class ProxyUnusable(EngineError):
+    """The proxy that the environment sets for the engine cannot be used."""
 
 
 class UnexpectedAnswer(EngineError):

@@ -10,11 +10,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxyStatus,
+    InvalidStatus,
+    WebSocketException,
+)
 
 from order_engine.client.errors import EngineError, OrderNotFound, StreamLost, StreamRefused
 from order_engine.client.frames import MESSAGE, Aside, StatusFrame
 from order_engine.client.outage import Outage
+from order_engine.client.proxies import Proxy, way_through
 from order_engine.client.wire import parsed
 from order_engine.execution.messages.stream_contract import REFUSALS, Close
 
@@ -30,6 +36,7 @@ class StreamLimits:
     silence_max_s: float
     reconnect_within_s: float
     reconnect_max_s: float
+    proxy: Proxy | None = None
 
 
 class ConnectionLost(EngineError):
@@ -69,6 +76,7 @@ class Subscription:
 
     async def _connection(self) -> AsyncGenerator[StatusFrame, None]:
         """The frames of one connection. Raises ConnectionLost when another may deliver the rest."""
+        proxy = self._limits.proxy
         try:
             async with connect(
                 f"{self._url}?after={self._last}",
@@ -77,6 +85,7 @@ class Subscription:
                 close_timeout=CLOSE_TIMEOUT_S,
                 ping_interval=None,  # the engine's own pings also show that its event loop runs
                 compression=None,  # frames are too small to benefit
+                proxy=proxy.url if proxy else None,
             ) as socket:
                 while not self._ended:
                     yield await self._next_frame(socket)
@@ -114,7 +123,7 @@ class Subscription:
         pause_s = self._outage.next_pause_s(now=asyncio.get_running_loop().time())
         if pause_s is None:
             raise StreamLost(
-                f"gave up {self._url} after {self._limits.reconnect_within_s:g} s: {loss}",
+                f"gave up {self._url}{way_through(self._limits.proxy)} after {self._limits.reconnect_within_s:g} s: {loss}",
                 last_seq=self._last,
             ) from loss
         await asyncio.sleep(max(pause_s, loss.pause_min_s))
@@ -136,7 +145,7 @@ def error_of_close(closed: ConnectionClosed) -> EngineError:
 
 
 def error_of_handshake(error: OSError | WebSocketException) -> EngineError:
-    if isinstance(error, InvalidStatus):
+    if isinstance(error, InvalidStatus | InvalidProxyStatus):
         status = error.response.status_code
         if status == TOO_MANY_REQUESTS:
             return ConnectionLost(str(error), pause_min_s=TOO_MANY_PAUSE_S)
