@@ -1,6 +1,8 @@
 """Places and follows orders, runs a demonstration, manages API keys, and prunes old orders."""
 
 import asyncio
+import io
+import sys
 from collections.abc import Awaitable
 from typing import Annotated
 from uuid import UUID
@@ -33,16 +35,32 @@ LOCAL = "http://127.0.0.1:3000"
 console = Console()
 
 
+@app.callback()
+def check_text() -> None:
+    """Refuses arguments that are not text, and lets everything be printed."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    for position, argument in enumerate(sys.argv[1:], start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:  # not shown: it may be a secret
+            encoding = sys.getfilesystemencoding()
+            _print_error(
+                f"argument {position} is not text in the encoding of the locale, {encoding}"
+            )
+            raise typer.Exit(2) from None
+
+
 @app.command()
 def demo(url: Url = LOCAL, stream_url: StreamUrl = None, api_key: ApiKey = None) -> None:
     """Place orders until each venue has executed one and one has failed; show every status."""
-    raise typer.Exit(
-        asyncio.run(
-            _guarded(
-                run_demo(EngineClient(url, stream_base_url=stream_url, api_key=api_key), console)
-            )
-        )
-    )
+
+    async def demonstrated() -> int:
+        engine = EngineClient(url, stream_base_url=stream_url, api_key=api_key)
+        return await run_demo(engine, console)
+
+    raise typer.Exit(asyncio.run(_guarded(demonstrated())))
 
 
 @app.command()
@@ -116,5 +134,11 @@ async def _guarded(work: Awaitable[int]) -> int:
     try:
         return await work
     except EngineError as error:
-        console.print(f"[red]{error}[/red]")
+        _print_error(str(error))
         return 1
+
+
+def _print_error(text: str) -> None:
+    console.print(
+        " ".join(text.split()), style="red", markup=False, highlight=False, soft_wrap=True
+    )
