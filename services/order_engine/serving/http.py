@@ -17,44 +17,19 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from order_engine.serving import bounds, metrics
+from order_engine.serving.heads import (
+    HEAD_TOO_LARGE,
+    Refused,
+    check_head,
+    offers_websocket,
+)
+from order_engine.serving.held_head import HeldHead
 from order_engine.serving.peers import Peers
 from order_engine.serving.unread import UnreadTimer
 
-BAD = HTTPStatus.BAD_REQUEST
-TOO_LARGE = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 TOO_MANY = HTTPStatus.SERVICE_UNAVAILABLE
 
 HEADERS = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
-
-
-class HeadTooLarge(Exception):
-    """Raised by parser callbacks, too: the parser wraps it then."""
-
-
-class HeldHead:
-    """A transport that writes the head of an answer together with the first part of its body."""
-
-    __slots__ = ("_head", "_transport", "holds")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.holds = False  # the next write is a head
-        self._head = b""
-        self._transport = transport
-
-    def write(self, data: bytes) -> None:
-        if self.holds:
-            self._head, self.holds = data, False
-        else:
-            self._transport.write(self._head + data)
-            self._head = b""
-
-    def close(self) -> None:
-        if self._head:
-            self.write(b"")
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        return self._transport.is_closing()
 
 
 class HttpConnection(HttpToolsProtocol):
@@ -62,7 +37,8 @@ class HttpConnection(HttpToolsProtocol):
 
     The first head must arrive within HEAD_WITHIN_S of opening, a later one within that time of its
     first byte; between requests uvicorn's keep-alive timeout applies. An answer sent before its
-    request is complete is the last. The connection counts for its address until it ends or becomes
+    request is complete is the last. A client that ends its side gets the answers to its complete
+    requests. An offer to change to another protocol than WebSocket is ignored. The connection counts for its address until it ends or becomes
     a WebSocket: the application counts those.
     """
 
@@ -71,6 +47,8 @@ class HttpConnection(HttpToolsProtocol):
     _linger_timer: asyncio.TimerHandle | None = None
     _is_in_head = False
     _is_last_answer = False
+    _is_half_closed = False
+    _ignores_upgrade = False
     _head_bytes = 0
 
     def __init__(self, *args: Any, connections_max: int, peers: Peers, **kwargs: Any) -> None:
@@ -87,9 +65,9 @@ class HttpConnection(HttpToolsProtocol):
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, bounds.KERNEL_BUFFER_BYTES)
         self._address = self._peers.enter(self.client[0] if self.client else "")
         if len(self.connections) > self._connections_max:
-            self._refuse(TOO_MANY, bound="connections")
+            self._refuse(Refused(TOO_MANY, bound="connections"))
         elif self._peers.has_too_many(self._address):
-            self._refuse(TOO_MANY, bound="address")
+            self._refuse(Refused(TOO_MANY, bound="address"))
         else:
             self._expect_head()
 
@@ -118,31 +96,48 @@ class HttpConnection(HttpToolsProtocol):
                 self._parse(data[start : start + bounds.PIECE_BYTES])
         except httptools.HttpParserUpgrade:
             self._upgrade()
-        except HeadTooLarge:
-            self._refuse(TOO_LARGE, bound="head")
+        except Refused as refused:
+            self._refuse(refused)
         except httptools.HttpParserError as error:
-            if isinstance(error.__context__, HeadTooLarge):
-                self._refuse(TOO_LARGE, bound="head")
-            else:
-                self._refuse(BAD)
+            reason = error.__context__
+            self._refuse(reason if isinstance(reason, Refused) else Refused(HTTPStatus.BAD_REQUEST))
 
     def _parse(self, piece: bytes) -> None:
-        self.parser.feed_data(piece)
+        try:
+            self.parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            if not self._ignores_upgrade:
+                raise
+            self._begin_again_without_upgrade()
+            [head_end] = upgrade.args
+            self._parse(piece[head_end:])
+            return
         if self._is_in_head:
             self._head_bytes += len(piece)
             too_many_lines = len(self.headers) > bounds.HEAD_LINES_MAX
             if too_many_lines or self._head_bytes > bounds.HEAD_BYTES_MAX:
-                raise HeadTooLarge
+                raise Refused(HEAD_TOO_LARGE, bound="head")
+
+    def _begin_again_without_upgrade(self) -> None:
+        """Parses the head again: the parser takes what follows an offer for another protocol."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self._ignores_upgrade = False
         self._unset_keepalive_if_required()
         self._is_in_head, self._head_bytes = True, 0
         self._expect_head()
 
     def on_headers_complete(self) -> None:
         if len(self.headers) > bounds.HEAD_LINES_MAX:
-            raise HeadTooLarge
+            raise Refused(HEAD_TOO_LARGE, bound="head")
+        check_head(self.headers, version=self.parser.get_http_version())
         self._is_in_head = False
         self._unset_keepalive_if_required()  # the answer to the request before may have set it
         if len(self.pipeline) >= bounds.PIPELINED_MAX:
@@ -151,9 +146,28 @@ class HttpConnection(HttpToolsProtocol):
             self.transport.abort()
             return
         self._stop_head_timer()
+        is_offered = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        self._ignores_upgrade = is_offered and not self._should_upgrade()
+        if self._ignores_upgrade:
+            return
         super().on_headers_complete()
-        if not (self.parser.should_upgrade() and self._should_upgrade()):
+        if not is_offered:
             self.headers = []  # where uvicorn adds trailers
+
+    def on_message_complete(self) -> None:
+        if not self._ignores_upgrade:
+            super().on_message_complete()
+
+    def _should_upgrade(self) -> bool:
+        is_possible = self._should_upgrade_to_ws() and self.parser.get_http_version() == "1.1"
+        is_get = self.parser.get_method() == b"GET"
+        return is_possible and is_get and offers_websocket(self.headers)
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leaves the other protocols of a list out, as `websockets` requires."""
+        others = [header for header in self.headers if header[0] != b"upgrade"]
+        self.scope["headers"] = [*others, (b"upgrade", b"websocket")]
+        super().handle_websocket_upgrade()
 
     def _upgrade(self) -> None:
         is_answering = self.cycle is not None and not self.cycle.response_complete
@@ -179,15 +193,15 @@ class HttpConnection(HttpToolsProtocol):
         metrics.HEADS_LATE.inc()
         self.transport.abort()
 
-    def _refuse(self, status: HTTPStatus, *, bound: str = "") -> None:
-        """Answers with `status`, or only ends when another answer is under way."""
-        if bound:
-            metrics.CONNECTIONS_ENDED.labels(bound=bound).inc()
+    def _refuse(self, refused: Refused) -> None:
+        """Answers, or only ends when another answer is under way."""
+        if refused.bound:
+            metrics.CONNECTIONS_ENDED.labels(bound=refused.bound).inc()
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
-        body = status.phrase.encode()
-        self.transport.write(STATUS_LINE[status] + HEADERS % len(body) + body)
+        body = str(refused).encode()
+        self.transport.write(STATUS_LINE[refused.status] + HEADERS % len(body) + body)
         self._linger()
 
     # Answers
@@ -215,6 +229,8 @@ class HttpConnection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self._is_last_answer:
             self.pipeline.clear()
+        elif self._is_half_closed and not self.pipeline:
+            self.transport.close()
         super().on_response_complete()
         if self._is_last_answer:
             self._linger()
@@ -242,9 +258,22 @@ class HttpConnection(HttpToolsProtocol):
             self._unread.stop()
         super().resume_writing()
 
-    def eof_received(self) -> None:
-        super().eof_received()
-        self._unread.start()
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio takes either
+        """Returns True while complete requests wait for their answers."""
+        if not self._is_half_closed:
+            self._is_half_closed = self._drop_incomplete_requests()
+            self._stop_head_timer()
+            self._unread.start()
+        return self._is_half_closed
+
+    def _drop_incomplete_requests(self) -> bool:
+        """Returns whether a complete one is left. Only the last can be incomplete."""
+        if self.cycle is None or self.cycle.response_complete or self._is_last_answer:
+            return False
+        if self.cycle.more_body and self.pipeline:
+            self.pipeline.popleft()
+            return True
+        return not self.cycle.more_body
 
     def shutdown(self) -> None:
         super().shutdown()
