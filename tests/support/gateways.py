@@ -29,7 +29,7 @@ def running_gateway(databases: Databases, stores: Stores, **settings: Any) -> It
         redis_url=stores.redis_url,
         **settings,
     )
-    with running(gateway_app(gateway_settings)) as address:
+    with running(gateway_app(gateway_settings), websockets=False) as address:
         yield address
 
 

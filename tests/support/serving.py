@@ -10,19 +10,19 @@ from support.ports import free_port
 
 
 @asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[str]:
+async def served(app: ASGIApp, *, websockets: bool = True) -> AsyncIterator[str]:
     """Serves the application as its deployable does; yields `host:port`."""
     port = free_port()
-    async with serving(app, host="127.0.0.1", port=port, lifespan=True):
+    async with serving(app, host="127.0.0.1", port=port, lifespan=True, websockets=websockets):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def running(app: ASGIApp) -> Iterator[str]:
+def running(app: ASGIApp, *, websockets: bool = True) -> Iterator[str]:
     """The same on its own thread, with uvloop as in the deployables."""
     with (
         start_blocking_portal(backend_options={"use_uvloop": True}) as portal,
-        portal.wrap_async_context_manager(served(app)) as address,
+        portal.wrap_async_context_manager(served(app, websockets=websockets)) as address,
     ):
         yield address
 

@@ -108,6 +108,13 @@ class PublicServerSettings(EngineSettings):
         default=(),
         description="Origins from which browsers may call, separated by commas or blanks; * for any",
     )
+    http_keep_alive_s: int = Field(
+        default=75,
+        ge=1,
+        le=86_400,
+        description="How long a connection without a request stays open; longer than a load balancer"
+        " in front keeps it, or requests are lost",
+    )
 
     @property
     def is_open(self) -> bool:

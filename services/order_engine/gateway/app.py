@@ -31,6 +31,7 @@ from order_engine.gateway.monitor import Monitor
 from order_engine.gateway.routes import routes
 from order_engine.gateway.services import Services
 from order_engine.serving.health import health_response
+from order_engine.serving.upgrade_required import upgrade_required
 
 NAME = "gateway"
 UNLOCK_PATIENCE_S = 1.0  # while the seal is locked, frames are late but not lost
@@ -48,6 +49,9 @@ ROUTES = [
     *routes({"getHealth": health}),
     Route("/openapi.json", openapi),
     Route("/asyncapi.json", asyncapi),
+    # streams of clients that did not upgrade, or that a proxy sent to the wrong gateway
+    Route("/api/stream", upgrade_required),
+    Route("/api/orders/{order_id}/stream", upgrade_required),
 ]
 
 

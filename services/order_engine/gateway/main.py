@@ -18,7 +18,12 @@ async def serve(settings: GatewaySettings) -> None:
     app = gateway_app(settings)
     async with (
         serving_public(
-            app, host=settings.host, port=settings.port, trusted_proxies=settings.trusted_proxies
+            app,
+            host=settings.host,
+            port=settings.port,
+            trusted_proxies=settings.trusted_proxies,
+            keep_alive_s=settings.http_keep_alive_s,
+            websockets=False,
         ),
         admin_port(
             {"postgres": app.state.services.orders.answers},

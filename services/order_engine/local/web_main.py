@@ -32,6 +32,7 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
             port=stream_settings.port,
             trusted_proxies=stream_settings.trusted_proxies,
             connections_max=stream_settings.ws_connections_max + SPARE_CONNECTIONS,
+            keep_alive_s=stream_settings.http_keep_alive_s,
         ),
         admin_port(checks, host=settings.admin_host, port=settings.admin_port),
     ):

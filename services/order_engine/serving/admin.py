@@ -54,7 +54,7 @@ async def admin_port(checks: Mapping[str, Check], *, host: str, port: int) -> As
     metrics.BUILD.info({"version": version("order-execution-engine")})
     measuring = asyncio.create_task(_measure_lag())
     try:
-        async with serving(admin_app(checks), host=host, port=port):
+        async with serving(admin_app(checks), host=host, port=port, websockets=False):
             yield
     finally:
         measuring.cancel()

@@ -14,7 +14,8 @@ UNREAD_WITHIN_S = 10.0
 UNSENT_BYTES_MAX = 16_384
 KERNEL_BUFFER_BYTES = 65_536  # by default it grows to megabytes for a client that does not read
 LINGER_WITHIN_S = 2.0
-KEEP_ALIVE_S = 75
+KEEP_ALIVE_S = 75  # for ports without a setting
+PROBE_IDLE_CLIENTS_AFTER_S = 60  # by TCP: a client that vanished would count until KEEP_ALIVE_S
 
 CLOSE_WITHIN_S = 10.0
 MESSAGE_WITHIN_S = 10.0  # from its first fragment

@@ -16,6 +16,7 @@ from order_engine.serving.bounds import (
     MESSAGE_BYTES_MAX,
     PING_EVERY_S,
     PING_TIMEOUT_S,
+    PROBE_IDLE_CLIENTS_AFTER_S,
 )
 from order_engine.serving.http import HttpConnection
 from order_engine.serving.open_files import raise_open_file_limit
@@ -60,19 +61,30 @@ async def serving(
     lifespan: bool = False,
     trusted_proxies: Sequence[str] = (),
     connections_max: int = CONNECTIONS_MAX,
+    keep_alive_s: int = KEEP_ALIVE_S,
+    websockets: bool = True,
 ) -> AsyncIterator[None]:
     """Serves `app` while the context is open; answers the requests in hand before it closes.
 
     `trusted_proxies` are addresses and networks, or "*" for any; X-Forwarded-For of their requests
     gives the client's address. At most `connections_max` connections are open, WebSockets included,
-    and a fourth of them from one address, WebSockets excluded; others get 503. Raises SystemExit
-    with one line when the port is taken or the application does not start.
+    and a fourth of them from one address, WebSockets excluded; others get 503. A connection without
+    a request is closed after `keep_alive_s`. Without `websockets`, the offer to change to one is
+    ignored. Raises SystemExit with one line when the port is taken or the application does not start.
     """
     peers = Peers(
         each_max=max(connections_max // ADDRESS_SHARE, 1), trusted_proxies=trusted_proxies
     )
     http = partial(HttpConnection, connections_max=connections_max, peers=peers)
-    server = _Server(_config(app, http, lifespan=lifespan, trusted_proxies=trusted_proxies))
+    config = _config(
+        app,
+        http,
+        lifespan=lifespan,
+        trusted_proxies=trusted_proxies,
+        keep_alive_s=keep_alive_s,
+        websockets=websockets,
+    )
+    server = _Server(config)
     listener = _bound_socket(host, port)
     task = asyncio.create_task(server.serve([listener]))
     try:
@@ -93,6 +105,8 @@ def serving_public(
     port: int,
     trusted_proxies: Sequence[str] = (),
     connections_max: int = CONNECTIONS_MAX,
+    keep_alive_s: int = KEEP_ALIVE_S,
+    websockets: bool = True,
 ) -> AbstractAsyncContextManager[None]:
     """Serves an application to clients, with its lifespan and open files for all connections."""
     raise_open_file_limit(connections_max)
@@ -103,6 +117,8 @@ def serving_public(
         lifespan=True,
         trusted_proxies=trusted_proxies,
         connections_max=connections_max,
+        keep_alive_s=keep_alive_s,
+        websockets=websockets,
     )
 
 
@@ -112,6 +128,8 @@ def _config(
     *,
     lifespan: bool,
     trusted_proxies: Sequence[str],
+    keep_alive_s: int,
+    websockets: bool,
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
@@ -121,12 +139,12 @@ def _config(
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
         http=http,  # type: ignore[arg-type]  # is only called
-        ws=WebSocketConnection,
+        ws=WebSocketConnection if websockets else "none",
         ws_max_size=MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,  # small frames gain little, and its windows need memory
         ws_ping_interval=PING_EVERY_S,
         ws_ping_timeout=PING_TIMEOUT_S,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=DRAIN_REQUESTS_S,
         server_header=False,
     )
@@ -137,6 +155,9 @@ def _bound_socket(host: str, port: int) -> socket.socket:
     # without IPPROTO_TCP asyncio leaves Nagle's algorithm on, which delays answers by 40 ms
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # inherited by connections
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_IDLE_CLIENTS_AFTER_S)
     try:
         listener.bind((host, port))
     except OSError as error:

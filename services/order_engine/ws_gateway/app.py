@@ -23,6 +23,7 @@ from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client
 from order_engine.serving.health import health_response
+from order_engine.serving.upgrade_required import upgrade_required
 from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds
 from order_engine.ws_gateway.registry import SocketRegistry
@@ -45,6 +46,8 @@ ROUTES = [
     Route("/health", health),
     WebSocketRoute("/api/stream", Endpoint(stream_many)),
     WebSocketRoute("/api/orders/{order_id}/stream", Endpoint(stream_order)),
+    Route("/api/stream", upgrade_required),
+    Route("/api/orders/{order_id}/stream", upgrade_required),
     WebSocketRoute("/{path:path}", unknown_path),
 ]
 

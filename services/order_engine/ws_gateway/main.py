@@ -26,6 +26,7 @@ async def serve(settings: WsGatewaySettings) -> None:
             port=settings.port,
             trusted_proxies=settings.trusted_proxies,
             connections_max=settings.ws_connections_max + SPARE_CONNECTIONS,
+            keep_alive_s=settings.http_keep_alive_s,
         ),
         admin_port(
             {

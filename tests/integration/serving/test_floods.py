@@ -17,7 +17,6 @@ from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
 from order_engine.serving import bounds as connection_bounds
-from order_engine.serving import http as http_connections
 from order_engine.serving.process import run
 from order_engine.serving.server import serving
 from support.ports import free_port
@@ -69,7 +68,7 @@ APP = Starlette(
 
 @asynccontextmanager
 async def a_server(
-    *, connections_max: int = 100, trusted_proxies: Sequence[str] = ()
+    *, connections_max: int = 100, trusted_proxies: Sequence[str] = (), keep_alive_s: int = 75
 ) -> AsyncIterator[int]:
     port = free_port()
     async with serving(
@@ -78,6 +77,7 @@ async def a_server(
         port=port,
         connections_max=connections_max,
         trusted_proxies=trusted_proxies,
+        keep_alive_s=keep_alive_s,
     ):
         yield port
 
@@ -196,24 +196,17 @@ UNFINISHED = {
 
 @pytest.mark.usefixtures("_soon")
 @pytest.mark.parametrize("kind", UNFINISHED)
-def test_a_client_cannot_keep_an_answered_connection_open(
-    kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_client_cannot_keep_an_answered_connection_open(kind: str) -> None:
     async def work() -> None:
-        async with asyncio.timeout(WITHIN_S), a_server() as port, a_connection(port) as client:
+        async with (
+            asyncio.timeout(WITHIN_S),
+            a_server(keep_alive_s=1) as port,
+            a_connection(port) as client,
+        ):
             client[1].write(UNFINISHED[kind])
 
             assert (await read_to_end(client)).endswith(b"hello")
 
-    made = http_connections.HttpConnection.__init__
-
-    def init_with_short_keep_alive(
-        self: http_connections.HttpConnection, *args: object, **kwargs: object
-    ) -> None:
-        made(self, *args, **kwargs)  # type: ignore[arg-type]
-        self.timeout_keep_alive = 1
-
-    monkeypatch.setattr(http_connections.HttpConnection, "__init__", init_with_short_keep_alive)
     run(work())
 
 
@@ -395,7 +388,10 @@ def test_connections_of_a_trusted_proxy_are_not_limited(trusted: str) -> None:
     run(work())
 
 
-@pytest.mark.parametrize("head", [b"nonsense\r\n\r\n", UNFINISHED["another protocol"]])
+@pytest.mark.parametrize(
+    "head",
+    [b"nonsense\r\n\r\n", HEAD + b"Connection: Upgrade, close\r\nUpgrade: h2c\r\n\r\n"],
+)
 def test_malformed_input_is_not_logged(head: bytes, caplog: pytest.LogCaptureFixture) -> None:
     async def work() -> None:
         async with asyncio.timeout(WITHIN_S), a_server() as port, a_connection(port) as client:
