@@ -12,8 +12,8 @@ from starlette.routing import Route
 
 import order_engine.gateway.app
 import order_engine.ws_gateway.app
-from chart.scenarios import RENDERED
-from support.helm import Object, of_kind
+from chart.scenarios import RENDERED, SECRETS
+from support.helm import Object, Refused, of_kind, rendered
 
 STREAMS = [
     "/api/stream",
@@ -73,6 +73,92 @@ def test_a_load_balancer_probes_a_path_that_both_gateways_serve() -> None:
 
     for routes in (order_engine.gateway.app.ROUTES, order_engine.ws_gateway.app.ROUTES):
         assert path in {route.path for route in routes if isinstance(route, Route)}
+
+
+KEEP_ALIVE = "HTTP_KEEP_ALIVE_S"
+ATTRIBUTES = "alb.ingress.kubernetes.io/load-balancer-attributes"
+
+
+def kept_alive(
+    controller: str, keep_alive_s: int, *, idle: str = "", group: str = "gateway"
+) -> Object:
+    """Values with an Ingress; `idle` are the attributes of an ALB, among which its idle timeout."""
+    return {
+        **SECRETS,
+        group: {"config": {KEEP_ALIVE: keep_alive_s}},
+        "ingress": {
+            "enabled": True,
+            "controller": controller,
+            "hosts": ["orders.example"],
+            "annotations": {ATTRIBUTES: idle} if idle else {},
+        },
+    }
+
+
+def keep_alive_of(deployable: str, objects: list[Object]) -> int:
+    [deployment] = [
+        each
+        for each in of_kind(objects, "Deployment")
+        if each["metadata"]["name"] == f"engine-order-engine-{deployable}"
+    ]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    [value] = [each["value"] for each in container["env"] if each["name"] == KEEP_ALIVE]
+    return int(value)
+
+
+@pytest.mark.parametrize("deployable", ["gateway", "ws-gateway"])
+@pytest.mark.parametrize(
+    "scenario", ["defaults", "ingress-alb", "ingress-nginx", "ingress-traefik", "http-route"]
+)
+def test_a_gateway_keeps_idle_connections_longer_than_the_edge(
+    scenario: str, deployable: str
+) -> None:
+    """An ALB keeps them for up to 4,000 s, the others less."""
+    assert keep_alive_of(deployable, RENDERED[scenario].objects()) > 4000
+
+
+@pytest.mark.parametrize(
+    ("controller", "keep_alive_s", "idle"),
+    [
+        ("nginx", 61, ""),
+        ("traefik", 91, ""),
+        ("alb", 3601, ""),
+        ("alb", 75, "idle_timeout.timeout_seconds=60"),
+        ("alb", 61, "access_logs.s3.enabled=false"),
+        ("alb", 4001, "access_logs.s3.enabled=false,idle_timeout.timeout_seconds=4000"),
+    ],
+)
+def test_a_keep_alive_that_is_longer_than_that_of_the_edge_is_accepted(
+    controller: str, keep_alive_s: int, idle: str
+) -> None:
+    values = kept_alive(controller, keep_alive_s, idle=idle)
+
+    assert keep_alive_of("gateway", rendered(values)) == keep_alive_s
+
+
+@pytest.mark.parametrize("group", ["gateway", "wsGateway"])
+@pytest.mark.parametrize(
+    ("controller", "keep_alive_s", "idle", "idle_s"),
+    [
+        ("nginx", 60, "", 60),
+        ("traefik", 75, "", 90),
+        ("alb", 75, "", 3600),
+        ("alb", 3600, "", 3600),
+        ("alb", 60, "idle_timeout.timeout_seconds=60", 60),
+        ("alb", 60, "access_logs.s3.enabled=false", 60),
+        ("alb", 3660, "access_logs.s3.enabled=false,idle_timeout.timeout_seconds=4000", 4000),
+    ],
+)
+def test_a_keep_alive_that_is_not_longer_than_that_of_the_edge_is_refused(
+    controller: str, keep_alive_s: int, idle: str, idle_s: int, group: str
+) -> None:
+    with pytest.raises(Refused) as refused:
+        rendered(kept_alive(controller, keep_alive_s, idle=idle, group=group))
+
+    assert (
+        f"{group}.config.{KEEP_ALIVE} is {keep_alive_s}, but the edge (ingress.controller"
+        f" {controller}) keeps idle connections for {idle_s} s: give more, or requests are lost"
+    ) in str(refused.value)
 
 
 def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:
