@@ -13,6 +13,7 @@ from order_engine.execution import setting_lists
 from order_engine.execution.open_mode import is_loopback
 from order_engine.execution.setting_sources import EngineSettings
 from order_engine.execution.store_urls import checked_url
+from order_engine.execution.stores.session_settings import url_settings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
@@ -49,7 +50,8 @@ class PostgresSettings(EngineSettings):
     @field_validator("database_url", "chain_database_url", check_fields=False)
     @classmethod
     def _is_postgres(cls, value: str) -> str:
-        return checked_url(value, schemes=("postgresql", "postgres"))
+        url_settings(checked_url(value, schemes=("postgresql", "postgres")))
+        return value
 
 
 class RedisSettings(EngineSettings):

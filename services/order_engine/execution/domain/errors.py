@@ -29,6 +29,13 @@ class VenueUnavailable(ExecutionError):
     """A venue failed or did not answer; the call may or may not have taken effect."""
 
 
+# The operator must act.
+
+
+class Unreadable(ExecutionError):
+    """PostgreSQL holds a row that this version cannot read."""
+
+
 # The order ends. `code` is stable and sent to clients as `errorCode`; str() is the `errorReason`.
 
 

@@ -17,19 +17,16 @@ from alembic.script import ScriptDirectory
 from alembic.script.revision import ResolutionError
 from alembic.util import CommandError
 from psycopg2 import errorcodes
+from psycopg2.extensions import quote_ident
 from sqlalchemy.exc import DBAPIError
 
 from order_engine.execution.logs import configure_logs
-from order_engine.execution.migrations.environment import CONNECT_TIMEOUT_S, PostgresTooOld
+from order_engine.execution.migrations.environment import Unsuitable, connect, schema_of
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import MigrateSettings
-from order_engine.execution.stores.postgres import WRONG_ADDRESS, is_address
+from order_engine.execution.stores.addresses import fault_of
 
 HISTORIES = ("orders", "chain")
-CURRENT = {
-    "orders": "SELECT version_num FROM public.schema_version",
-    "chain": "SELECT version_num FROM chain.schema_version",
-}
 NO_SCHEMA_YET = (errorcodes.UNDEFINED_TABLE, errorcodes.INVALID_SCHEMA_NAME)
 RETRY_S = 1.0
 
@@ -63,12 +60,11 @@ def _config(history: str) -> Config:
 
 
 def _current(url: str, *, history: str) -> str | None:
-    connecting = psycopg2.connect(
-        url, application_name="migrate", connect_timeout=CONNECT_TIMEOUT_S
-    )
-    with closing(connecting) as connection, connection.cursor() as cursor:
+    with closing(connect(url)) as connection, connection.cursor() as cursor:
         try:
-            cursor.execute(CURRENT[history])
+            schema = schema_of(cursor, history=history)
+            table = f"{quote_ident(schema, cursor)}.schema_version"
+            cursor.execute(f"SELECT version_num FROM {table}")  # noqa: S608 - quoted
         except psycopg2.Error as error:
             if error.pgcode in NO_SCHEMA_YET:
                 return None
@@ -119,13 +115,13 @@ def _arguments() -> argparse.Namespace:
 
 def _not_done(url: str, *, history: str, waits: bool) -> str | None:
     """Why to retry; None when done. Raises SystemExit when a retry cannot help."""
-    if not is_address(url):
-        raise SystemExit(f"cannot migrate {history}: {WRONG_ADDRESS}")
+    if fault := fault_of(url):
+        raise SystemExit(f"cannot migrate {history}: {fault}")
     try:
         if waits:
             return None if is_migrated(url, history=history) else "the schema is not migrated yet"
         migrate(url, history=history)
-    except PostgresTooOld as error:
+    except Unsuitable as error:
         raise SystemExit(f"cannot migrate {history}: {error}") from None
     except (psycopg2.Error, DBAPIError) as error:
         cause = error.orig if isinstance(error, DBAPIError) else error

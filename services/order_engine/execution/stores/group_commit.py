@@ -20,8 +20,9 @@ from psycopg2 import errorcodes
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import ExecutionError, StoreUnavailable
 from order_engine.execution.stores.batches import Batches
-from order_engine.execution.stores.postgres import Row, is_connection_loss
+from order_engine.execution.stores.failures import is_connection_loss
 from order_engine.execution.stores.prepared import PreparedSession
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import In, Out, Statement, json_value
 
 # The statement had no effect: it may run again, at once or without the locked row.
@@ -31,8 +32,8 @@ REASONS = {
     errorcodes.LOCK_NOT_AVAILABLE: "locked",
 }
 
-# SPLITS_MAX halvings isolate one row among 256. Locks cost a round at most
-# 2 x SPLITS_MAX x LOCK_WAIT_S, plus LOCK_WAIT_S for each kind of statement in it.
+# SPLITS_MAX halvings isolate one row among 256. Locks cost a round at most 2 x SPLITS_MAX waits for
+# a lock (see WRITER), plus one for each kind of statement in it.
 SPLITS_MAX = 8
 LOCK_RETRY_S = 0.2
 

@@ -5,8 +5,6 @@ socket until the answer is there.
 """
 
 import asyncio
-import select
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -14,41 +12,32 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 import structlog
-from psycopg2 import errorcodes, extensions
+from psycopg2 import extensions
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
+from order_engine.execution.stores.addresses import (
+    CONNECT_TIMEOUT_S,
+    connect_timeout_s,
+    fault_of,
+    parameters_of,
+)
+from order_engine.execution.stores.connections import (
+    NO_SETTINGS,
+    REPLY_TIMEOUT_S,
+    prefix_of,
+    values_of,
+)
+from order_engine.execution.stores.connections import Connection as Connection
+from order_engine.execution.stores.connections import connect as connect
+from order_engine.execution.stores.failures import TOOK_TOO_LONG, is_connection_loss
+from order_engine.execution.stores.rows import Row as Row
+from order_engine.execution.stores.rows import fetched
+from order_engine.execution.stores.session_settings import READ_ONLY_BY_DEFAULT, SET_IN_SESSION
 
-Connection = extensions.connection
-Row = Mapping[str, Any]
-
-CONNECT_TIMEOUT_S = 2
 READS_WAITING_MAX = 1_000
-REPLY_TIMEOUT_S = 7.0  # longer than statement_timeout: a server that does not report that is frozen
-SERVER_LIMITS = "-c statement_timeout=5000 -c idle_in_transaction_session_timeout=5000"
-
-# The server is shutting down, starting, full, or (after a failover) no longer the primary.
-CONNECTION_CLASSES = ("08", "53", "57P")
-READ_ONLY = errorcodes.READ_ONLY_SQL_TRANSACTION
-
-# Limits that connections set themselves; the lock of a migration may exceed them.
-TOOK_TOO_LONG = frozenset({errorcodes.LOCK_NOT_AVAILABLE, errorcodes.QUERY_CANCELED})
-
-WRONG_ADDRESS = "DATABASE_URL or CHAIN_DATABASE_URL has an unknown option, or a part that is not percent-encoded"
 
 log = structlog.get_logger()
-
-
-def connect(url: str, *, application_name: str) -> Connection:
-    """An autocommit connection for a thread, with bounded waits."""
-    extensions.set_wait_callback(_wait_for_reply)
-    if not is_address(url):
-        raise psycopg2.OperationalError(WRONG_ADDRESS)
-    connection: Connection = psycopg2.connect(
-        url, **_options(application_name, lock_wait_s=1.0, settings="")
-    )
-    connection.autocommit = True
-    return connection
 
 
 class Session:
@@ -59,16 +48,34 @@ class Session:
         self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
         self._socket = connection.fileno()
         self._ready: asyncio.Future[None] | None = None
+        self._prefix = b""
+
+    @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler may run each statement in another session of the server."""
+        return bool(self._prefix)
+
+    async def configure(self, url: str, settings: Mapping[str, str]) -> None:
+        """Sets what the engine relies on: now, or with each statement when a pooler is in between."""
+        values = values_of(self._connection, url, settings)
+        [answer] = await self.execute(SET_IN_SESSION, values)
+        if not answer["is_direct"]:
+            [read_only] = await self.execute(READ_ONLY_BY_DEFAULT)
+            with self._connection.cursor() as cursor:
+                self._prefix = prefix_of(cursor, values, read_only=read_only["found"])
 
     async def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[Row]:
-        """The rows of a statement. A caller that is cancelled must close the session."""
+        """The rows of a statement. A caller that is cancelled must close the session.
+
+        Raises UnreadableRows when the statement has run and some of its rows cannot be read.
+        """
         with self._connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
+            if self._prefix:
+                cursor.execute(self._prefix + cursor.mogrify(sql, parameters))
+            else:
+                cursor.execute(sql, parameters)
             await self.until_ready(timeout_s=REPLY_TIMEOUT_S)
-            if cursor.description is None:
-                return []
-            names = [column[0] for column in cursor.description]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            return fetched(cursor)
 
     async def until_ready(self, *, timeout_s: float) -> None:
         """Waits until the connection is open, or its statement has been answered."""
@@ -119,77 +126,32 @@ class Session:
 
 
 async def open_session(
-    url: str, *, application_name: str, lock_wait_s: float = 1.0, settings: str = ""
+    url: str, *, application_name: str, settings: Mapping[str, str] = NO_SETTINGS
 ) -> Session:
-    """UUIDs arrive as UUID. `settings` are further options of the session, as `-c name=value`."""
-    if not is_address(url):
-        raise psycopg2.OperationalError(WRONG_ADDRESS)
-    options = _options(application_name, lock_wait_s=lock_wait_s, settings=settings)
+    """UUIDs arrive as UUID. `settings` differ from those of other sessions."""
+    parameters = parameters_of(url, application_name=application_name)
     # on a thread, because libpq resolves the name of the host before it returns
-    connection: Connection = await asyncio.to_thread(psycopg2.connect, url, async_=True, **options)
+    connection: Connection = await asyncio.to_thread(
+        psycopg2.connect, url, async_=True, **parameters
+    )
     session = Session(connection)
     try:
-        await session.until_ready(timeout_s=CONNECT_TIMEOUT_S)
+        await session.until_ready(timeout_s=connect_timeout_s(connection))
         psycopg2.extras.register_uuid(conn_or_curs=connection)  # type: ignore[no-untyped-call]  # no stub
+        await session.configure(url, settings)
     except BaseException:
         session.close()
         raise
     return session
 
 
-def _options(application_name: str, *, lock_wait_s: float, settings: str) -> dict[str, Any]:
-    return {
-        "application_name": application_name,
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "keepalives_idle": 5,
-        "keepalives_interval": 2,
-        "keepalives_count": 2,
-        "tcp_user_timeout": 5000,
-        "options": f"{SERVER_LIMITS} -c lock_timeout={lock_wait_s * 1000:.0f} {settings}",
-    }
-
-
-def is_address(url: str) -> bool:
-    """Whether libpq can parse the URL. Its own error may contain a part of the password."""
-    try:
-        extensions.parse_dsn(url)
-    except psycopg2.ProgrammingError:
-        return False
-    return True
-
-
-def _wait_for_reply(connection: Connection) -> None:
-    """Bounds every wait of a thread, which without this callback waits for a frozen server forever.
-
-    With the callback, psycopg2 ignores connect_timeout. It closes the connection when this raises.
-    """
-    connecting = connection.status == extensions.STATUS_SETUP
-    wait_max_s = CONNECT_TIMEOUT_S if connecting else REPLY_TIMEOUT_S
-    deadline = time.monotonic() + wait_max_s
-    while (state := connection.poll()) != extensions.POLL_OK:
-        waiting = select.poll()  # select() itself fails beyond 1,024 open files
-        waiting.register(
-            connection, select.POLLOUT if state == extensions.POLL_WRITE else select.POLLIN
-        )
-        if not waiting.poll(max(deadline - time.monotonic(), 0) * 1000):
-            raise psycopg2.OperationalError(f"PostgreSQL gave no answer within {wait_max_s} s")
-
-
-def is_connection_loss(error: psycopg2.Error) -> bool:
-    """Whether the statement may or may not have taken effect, or the server cannot serve."""
-    code = error.pgcode
-    if code is None:
-        return isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)
-    return code == READ_ONLY or code.startswith(CONNECTION_CLASSES)
-
-
 class Reader:
     """Single reads on a pool of connections, with bounds on how many run and how many wait."""
 
     def __init__(self, url: str, *, application_name: str, connections_max: int) -> None:
-        """Raises SystemExit with one line when libpq cannot parse the URL."""
-        if not is_address(url):
-            raise SystemExit(f"cannot start: {WRONG_ADDRESS}")
+        """Raises SystemExit with one line when the URL is wrong."""
+        if fault := fault_of(url):
+            raise SystemExit(f"cannot start: {fault}")
         self._url = url
         self._application_name = application_name
         self._free = connections_max

@@ -3,16 +3,11 @@
 import psycopg2
 from psycopg2 import errorcodes
 
-from order_engine.execution.stores.postgres import Row, Session, open_session
+from order_engine.execution.stores.postgres import Session, open_session
+from order_engine.execution.stores.rows import Row
+from order_engine.execution.stores.session_settings import PLANS
 
-LOCK_WAIT_S = 0.1
-
-# Every statement finds its rows by an index, whatever the size of the tables and the age of their
-# statistics. A plan is made once for each connection.
-PLANS = (
-    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c jit=off"
-    " -c plan_cache_mode=force_generic_plan"
-)
+WRITER = {**PLANS, "lock_timeout": "100"}
 
 # What a pooler causes that sends the calls of one client to several sessions.
 NOT_PREPARED_HERE = (
@@ -45,9 +40,9 @@ class PreparedSession:
             self._session = await open_session(
                 self._url,
                 application_name=self._application_name,
-                lock_wait_s=LOCK_WAIT_S,
-                settings=PLANS,
+                settings=WRITER,
             )
+            self._prepares = not self._session.is_pooled
         if self._prepares:
             try:
                 if name not in self._prepared:

@@ -1,3 +1,3 @@
 from order_engine.execution.migrations import environment
 
-environment.run(schema="public")
+environment.run(history="orders")
