@@ -72,6 +72,11 @@ ORDERS = {
         quiet={"order_engine_orders_hung_total{@}": "0x10 1x60"},  # long ago
         summary="An order was claimed again and again without progress",
     ),
+    "OrdersSetAside": Case(
+        fires={"order_engine_orders_set_aside_total{@}": "0x55 1x10"},
+        quiet={"order_engine_orders_set_aside_total{@}": "0x10 1x60"},  # repaired long ago
+        summary="An order cannot be read and was set aside",
+    ),
     "NothingConfirmed": Case(
         fires={
             'order_engine_orders_waiting{@,pod="a"}': "7x60",

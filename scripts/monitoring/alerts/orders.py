@@ -31,6 +31,15 @@ ORDERS = (
         " still land, so it is not failed either.",
     ),
     Alert(
+        name="OrdersSetAside",
+        severity="critical",
+        query="sum(increase(order_engine_orders_set_aside_total{@}[15m])) > 0",
+        lasting="0s",
+        summary="An order cannot be read and was set aside",
+        description="A worker claimed an order that it cannot read. It is tried again every 5 minutes and"
+        " is not executed until it can be read.",
+    ),
+    Alert(
         name="NothingConfirmed",
         severity="critical",
         query="""

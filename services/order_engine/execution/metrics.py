@@ -79,6 +79,10 @@ ORDERS_HUNG = Counter(
     "order_engine_orders_hung_total",
     "Repeated claims of orders that do not move and whose transaction may land",
 )
+ORDERS_SET_ASIDE = Counter(
+    "order_engine_orders_set_aside_total",
+    "Orders that a worker claimed, could not read, and postponed",
+)
 ORDERS_WAITING = Gauge(
     "order_engine_orders_waiting", "Orders not started by any worker, counted up to a bound"
 )

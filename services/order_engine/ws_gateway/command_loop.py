@@ -15,6 +15,7 @@ from order_engine.execution.domain.errors import (
     OrderNotFound,
     Overloaded,
     StoreUnavailable,
+    Unreadable,
 )
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.messages.stream_contract import StreamErrorCode
@@ -33,6 +34,7 @@ ERROR_CODES: Mapping[type[ExecutionError], StreamErrorCode] = {
     BadRequest: StreamErrorCode.BAD_REQUEST,
     OrderNotFound: StreamErrorCode.ORDER_NOT_FOUND,
     TooManySubscriptions: StreamErrorCode.TOO_MANY_SUBSCRIPTIONS,
+    Unreadable: StreamErrorCode.STORE_UNAVAILABLE,
     StoreUnavailable: StreamErrorCode.STORE_UNAVAILABLE,
     Overloaded: StreamErrorCode.STORE_UNAVAILABLE,
 }

@@ -17,7 +17,12 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.accounts import Caller
-from order_engine.execution.domain.errors import OrderNotFound, Overloaded, StoreUnavailable
+from order_engine.execution.domain.errors import (
+    OrderNotFound,
+    Overloaded,
+    StoreUnavailable,
+    Unreadable,
+)
 from order_engine.execution.domain.ids import OrderId, order_id_in
 from order_engine.execution.messages.stream_contract import Close
 from order_engine.serving.bounds import CLOSE_WITHIN_S
@@ -124,7 +129,7 @@ async def _admit_and_run(websocket: WebSocket, wire: WebSocketConnection, stream
         return refused.code
     except OrderNotFound:
         return Close.NOT_FOUND
-    except (StoreUnavailable, Overloaded) as error:
+    except (StoreUnavailable, Overloaded, Unreadable) as error:
         log.debug("stream not opened", path=websocket.url.path, error=str(error))
         return Close.RESTART
     finally:

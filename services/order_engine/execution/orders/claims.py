@@ -9,11 +9,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
 from order_engine.execution.orders.rows import intent_from, order_from
 from order_engine.execution.stores.postgres import Row
-from order_engine.execution.stores.statements import Statement
+from order_engine.execution.stores.statements import Statement, as_row
+
+SET_ASIDE_S = 300.0  # a repaired order, or a newer version, goes on within this time
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,32 +116,84 @@ RETURNING o.*
 """
 
 
-def _claimed(_: Claim, rows: Sequence[Row]) -> list[ClaimedOrder]:
-    return [ClaimedOrder(order=order_from(row), epoch=row["lease_epoch"]) for row in rows]
+class Claimed(list[ClaimedOrder]):
+    """The orders of a claim. `all_readable` is False when it has claimed others that cannot be read."""
+
+    all_readable = True
 
 
-CLAIM: Statement[Claim, list[ClaimedOrder]] = Statement(
+def _claimed(_: Claim, rows: Sequence[Row]) -> Claimed:
+    claimed = Claimed()
+    for row in rows:
+        try:
+            claimed.append(ClaimedOrder(order=order_from(row), epoch=row["lease_epoch"]))
+        except (ValueError, TypeError, ArithmeticError) as error:
+            claimed.all_readable = False
+            log.error("order not understood", order_id=str(row["id"]), error=str(error))
+    return claimed
+
+
+def _salvaged(claim: Claim, rows: Sequence[Row]) -> Claimed:
+    claimed = _claimed(claim, rows)
+    claimed.all_readable = False
+    return claimed
+
+
+CLAIM: Statement[Claim, Claimed] = Statement(
     name="claim",
     sql=CLAIM_SQL,
     key=lambda claim: claim.order_id,
     answer_key=lambda row: row["id"],
     result=_claimed,
+    salvage=_salvaged,
 )
 
-CLAIM_STARTED: Statement[Claim, list[ClaimedOrder]] = Statement(
+CLAIM_STARTED: Statement[Claim, Claimed] = Statement(
     name="claim_started",
     sql=CLAIM_STARTED_SQL,
     key=lambda _: "started",
     answer_key=lambda _: "started",
     result=_claimed,
+    salvage=_salvaged,
 )
 
-CLAIM_WAITING: Statement[Claim, list[ClaimedOrder]] = Statement(
+CLAIM_WAITING: Statement[Claim, Claimed] = Statement(
     name="claim_waiting",
     sql=CLAIM_WAITING_SQL,
     key=lambda _: "waiting",
     answer_key=lambda _: "waiting",
     result=_claimed,
+    salvage=_salvaged,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetAside:
+    """The orders of the claim by `owner`, except for those that can be read."""
+
+    owner: str
+    readable: Sequence[OrderId]
+    delay_s: float = SET_ASIDE_S
+
+
+# Each claim has an owner of its own. A repeat finds no lease any more.
+SET_ASIDE_SQL = """
+UPDATE orders o
+SET next_run_at = now() + make_interval(secs => v.delay_s), lease_owner = NULL, lease_until = NULL,
+    claims = 0
+FROM json_to_recordset(%(rows)s::json) AS v(owner text, readable uuid[], delay_s double precision)
+WHERE o.lease_epoch > 0 AND o.status NOT IN ('confirmed', 'failed')
+  AND o.lease_owner = v.owner AND o.id <> ALL(v.readable)
+RETURNING v.owner, o.id
+"""
+
+SET_ASIDE: Statement[SetAside, Sequence[OrderId]] = Statement(
+    name="set_aside",
+    sql=SET_ASIDE_SQL,
+    key=lambda aside: aside.owner,
+    row=lambda aside: {**as_row(aside), "readable": list(map(str, aside.readable))},
+    answer_key=lambda row: row["owner"],
+    result=lambda _, rows: [OrderId(row["id"]) for row in rows],
 )
 
 

@@ -10,9 +10,10 @@ from datetime import datetime
 from typing import cast
 
 import psycopg2
+import structlog
 
 from order_engine.execution import metrics
-from order_engine.execution.domain.errors import StoreUnavailable
+from order_engine.execution.domain.errors import StoreUnavailable, Unreadable
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
@@ -28,8 +29,11 @@ from order_engine.execution.orders.claims import (
     INTENTS,
     NO_CLAIMER,
     RELEASE,
+    SET_ASIDE,
     Claim,
+    Claimed,
     Claimer,
+    SetAside,
     with_intents,
 )
 from order_engine.execution.orders.moves import (
@@ -53,8 +57,11 @@ from order_engine.execution.orders.reads import (
 )
 from order_engine.execution.orders.rows import order_from
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.postgres import Reader
+from order_engine.execution.stores.rows import UnreadableRows
 from order_engine.execution.stores.statements import Statement
+
+log = structlog.get_logger()
 
 
 class Orders:
@@ -152,7 +159,10 @@ class Orders:
     async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
         """Events after seq `after`; None when there is no such order. Concurrent reads share a query."""
         position = Position(n=next(self._read_numbers), order_id=order_id, after=after)
-        return await self._commits.run(HISTORY, position)
+        try:
+            return await self._commits.run(HISTORY, position)
+        except (UnreadableRows, ValueError) as error:
+            raise Unreadable(f"an event of order {order_id} cannot be read: {error}") from error
 
     async def positions(self, order_ids: Sequence[OrderId]) -> dict[OrderId, int]:
         """The current seq of each order that exists."""
@@ -226,18 +236,33 @@ class Orders:
         )
 
     async def _claim(
-        self, statement: Statement[Claim, list[ClaimedOrder]], claim: Claim
+        self, statement: Statement[Claim, Claimed], claim: Claim
     ) -> list[ClaimedOrder]:
         claimed = await self._commits.run(statement, claim)
-        submitted = [c.order.id for c in claimed if c.order.status is OrderStatus.SUBMITTED]
-        if not submitted:
+        orders = [order for each in claimed if (order := await self._whole(each))]
+        if len(orders) < len(claimed) or not claimed.all_readable:
+            await self._set_aside(claim.owner, readable=[each.order.id for each in orders])
+        return orders
+
+    async def _whole(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
+        """The order with its intents; None when they cannot be read."""
+        if claimed.order.status is not OrderStatus.SUBMITTED:
             return claimed
-        # a second statement, so that it sees what the fenced claimer committed before this claim
-        rows = await self._reader.rows(INTENTS, {"orders": [str(id_) for id_ in submitted]})
-        by_order: dict[OrderId, list[Row]] = {}
-        for row in rows:
-            by_order.setdefault(row["order_id"], []).append(row)
-        return [with_intents(c, by_order.get(c.order.id, ())) for c in claimed]
+        try:
+            # a second statement, so that it sees what the fenced claimer committed before this claim
+            rows = await self._reader.rows(INTENTS, {"orders": [str(claimed.order.id)]})
+            return with_intents(claimed, rows)
+        except (Unreadable, ValueError, TypeError) as error:
+            log.error("intents not read", order_id=str(claimed.order.id), error=str(error))
+            return None
+
+    async def _set_aside(self, owner: str, *, readable: Sequence[OrderId]) -> None:
+        """Postpones the orders of a claim that cannot be read, so that they do not stop the others."""
+        for order_id in await self._commits.run(
+            SET_ASIDE, SetAside(owner=owner, readable=readable)
+        ):
+            metrics.ORDERS_SET_ASIDE.inc()
+            log.error("order set aside: it cannot be read", order_id=str(order_id))
 
 
 RECENT_STARTS = """

@@ -8,8 +8,14 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
 from order_engine.execution.stores.postgres import Row
 
+NUMBERS = ("amount_in", "slippage_tolerance", "min_amount_out", "executed_price", "amount_out")
+
 
 def order_from(row: Row) -> Order:
+    """Raises ValueError when this version does not know the type or status, or a number is none."""
+    for name in NUMBERS:
+        if row[name] is not None and not row[name].is_finite():
+            raise ValueError(f"{name} is {row[name]}")
     return Order(
         id=OrderId(row["id"]),
         account_id=AccountId(row["account_id"]),
@@ -47,6 +53,9 @@ def event_from(row: Row) -> OrderEvent:
 
 
 def intent_from(row: Row) -> Intent:
+    """Raises ValueError when the quote is not an object."""
+    if not isinstance(row["quote"], dict):
+        raise ValueError("the quote of an intent is not an object")
     return Intent(
         n=row["n"],
         venue=VenueName(row["venue"]),

@@ -15,14 +15,14 @@ from typing import Any
 
 import psycopg2
 import structlog
-from psycopg2 import errorcodes
+from psycopg2 import errorcodes, errors
 
 from order_engine.execution import metrics
 from order_engine.execution.domain.errors import ExecutionError, StoreUnavailable
 from order_engine.execution.stores.batches import Batches
 from order_engine.execution.stores.failures import is_connection_loss
 from order_engine.execution.stores.prepared import PreparedSession
-from order_engine.execution.stores.rows import Row
+from order_engine.execution.stores.rows import Row, UnreadableRows
 from order_engine.execution.stores.statements import In, Out, Statement, json_value
 
 # The statement had no effect: it may run again, at once or without the locked row.
@@ -170,8 +170,8 @@ class GroupCommit:
                 answers = await self._commit(statement, group, deadline)
             except StoreUnavailable as error:
                 answers = [error] * len(indexes)
-            except psycopg2.Error as error:
-                is_locked = error.pgcode == errorcodes.LOCK_NOT_AVAILABLE
+            except (UnreadableRows, psycopg2.Error) as error:
+                is_locked = isinstance(error, errors.LockNotAvailable)
                 may_split = splits_left > 0 or not is_locked
                 if len(indexes) > 1 and may_split:
                     if is_locked:
@@ -215,6 +215,8 @@ class GroupCommit:
                     raise
                 if time.monotonic() + pause_s > deadline:
                     raise StoreUnavailable(str(error).strip()) from error
+            except UnreadableRows:
+                raise
             except BaseException:
                 self._session.close()  # cancelled while the statement was under way
                 raise
@@ -238,6 +240,8 @@ class GroupCommit:
 
 
 def _result(call: _Call, answer: Sequence[Row] | Exception) -> Any:
+    if isinstance(answer, UnreadableRows) and call.statement.salvage is not None:
+        return call.statement.salvage(call.item, answer.readable)
     if isinstance(answer, Exception):
         return answer
     try:
@@ -256,7 +260,7 @@ def _late(name: str) -> StoreUnavailable:
     return StoreUnavailable(f"{name}: no answer in time")
 
 
-def _refused(statement: Statement[Any, Any], error: psycopg2.Error) -> Exception:
+def _refused(statement: Statement[Any, Any], error: Exception) -> Exception:
     log.error("statement refused", statement=statement.name, error=str(error))
     return error
 

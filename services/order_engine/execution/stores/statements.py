@@ -52,6 +52,8 @@ class Statement(Generic[In, Out]):
     - `events` are those that a result says were committed by this call.
     - `follow_up` runs on the same connection when the statement returned no row for some input.
       Its rows are added.
+    - `salvage` receives the rows that can be read when others of the same input cannot; without it,
+      the call fails.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Statement(Generic[In, Out]):
     row: Callable[[In], Row] = as_row
     follow_up: str | None = None
     events: Callable[[Out], Sequence[Any]] = _no_events
+    salvage: Callable[[In, Sequence[Row]], Out] | None = None
 
     @cached_property
     def prepared(self) -> str:

@@ -1,0 +1,105 @@
+"""An order that cannot be read is set aside; the others go on."""
+
+import asyncio
+import uuid
+from contextlib import closing
+
+import pytest
+from psycopg2.extensions import parse_dsn
+
+from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.status import OrderStatus
+from order_engine.execution.orders.claims import Claimer
+from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.group_commit import GroupCommit
+from order_engine.execution.stores.postgres import Reader
+from support.builders import a_new_order
+from support.driven_orders import place_order
+from support.evidence import rows
+from support.stores import Databases, execute
+
+UNCHECKED = "ALTER TABLE orders DROP CONSTRAINT IF EXISTS orders_{0}_check"
+ENCODED = "UPDATE pg_database SET encoding = pg_char_to_encoding('{1}') WHERE datname = '{0}'"
+DAMAGES = {
+    "text that is not UTF-8": r"UPDATE orders SET token_in = E'\377' WHERE id = '{}'",
+    "a year after 9999": "UPDATE orders SET created_at = '20000-01-01' WHERE id = '{}'",
+    "a year before Christ": "UPDATE orders SET created_at = '0044-01-01 BC' WHERE id = '{}'",
+    "an unknown type": "UPDATE orders SET type = 'limit' WHERE id = '{}'",
+    "an unknown status": "UPDATE orders SET status = 'paused' WHERE id = '{}'",
+    "an amount that is no number": "UPDATE orders SET amount_in = 'NaN' WHERE id = '{}'",
+    "a price that is no number": "UPDATE orders SET executed_price = 'NaN' WHERE id = '{}'",
+}
+NO_QUOTE = "UPDATE execution_intents SET quote = '[]' WHERE order_id = '{}'"
+LATER = "SELECT lease_owner, next_run_at > now() AS later, claims FROM orders WHERE id = '{}'"
+
+
+def damage(url: str, sql: str) -> None:
+    name = parse_dsn(url)["dbname"]
+    for column in ("type", "status", "amount_in"):
+        execute(url, UNCHECKED.format(column))
+    execute(url, ENCODED.format(name, "SQL_ASCII"))
+    execute(url, sql)
+    execute(url, ENCODED.format(name, "UTF8"))
+
+
+def orders_at(url: str) -> Orders:
+    return Orders(
+        GroupCommit(url, application_name="test"),
+        Reader(url, application_name="test", connections_max=2),
+        claimer=Claimer(name="test", lease_s=10),
+    )
+
+
+def set_aside(url: str, order_id: OrderId) -> bool:
+    [row] = rows(url, LATER.format(order_id))
+    return bool(row["later"]) and row["lease_owner"] is None and row["claims"] == 0
+
+
+@pytest.mark.parametrize("sql", DAMAGES.values(), ids=list(DAMAGES))
+@pytest.mark.parametrize("way", ["waiting", "hint", "started"])
+def test_a_claim_sets_it_aside_and_gets_the_others(
+    way: str, sql: str, databases: Databases
+) -> None:
+    url = databases.orders_url
+
+    async def work() -> None:
+        with closing(orders_at(url)) as orders:
+            good, bad = [
+                (await orders.place(a_new_order(id=OrderId(uuid.uuid4())))).order_id
+                for _ in range(2)
+            ]
+            if way == "started":
+                for claimed in await orders.claim_waiting(before=None, lag_s=-60, most=5):
+                    await orders.release(claimed)
+            damage(url, sql.format(bad))
+            if way == "hint":
+                found = await asyncio.gather(orders.claim(bad), orders.claim(good))
+                claims = [claimed for claimed in found if claimed is not None]
+            elif way == "started":
+                claims = await orders.claim_started(most=5)
+            else:
+                claims = await orders.claim_waiting(before=None, lag_s=-60, most=5)
+            if "20000" not in sql or way != "waiting":  # it is not due before its time
+                assert set_aside(url, bad)
+            assert [claimed.order.id for claimed in claims] == [good]
+
+    asyncio.run(work())
+
+
+def test_an_order_with_an_unreadable_intent_is_set_aside(databases: Databases) -> None:
+    url = databases.orders_url
+
+    async def work() -> None:
+        with closing(orders_at(url)) as orders:
+            for _ in range(2):
+                order = await place_order(orders, at=OrderStatus.SUBMITTED)
+                await orders.release(order.claimed)
+            bad = order.order_id
+            execute(url, NO_QUOTE.format(bad))
+            claims = await orders.claim_started(most=5)
+
+            assert [claimed.order.id for claimed in claims] != [bad]
+            assert len(claims) == 1
+            assert set_aside(url, bad)
+
+    asyncio.run(work())
