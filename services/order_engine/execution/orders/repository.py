@@ -6,6 +6,7 @@ parameter, compares before it sets, and is safe to repeat.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import cast
 
@@ -55,7 +56,7 @@ from order_engine.execution.orders.reads import (
     Position,
     page_parameters,
 )
-from order_engine.execution.orders.rows import order_from
+from order_engine.execution.orders.rows import order_from, readable_orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.rows import UnreadableRows
@@ -152,9 +153,17 @@ class Orders:
         return order_from(rows[0]) if rows else None
 
     async def page(self, page: Page) -> Sequence[Order]:
-        """The orders of one page, newest first."""
-        rows = await self._reader.rows(PAGE, page_parameters(page))
-        return [order_from(row) for row in rows]
+        """The orders of one page, newest first. Those that cannot be read are left out."""
+        orders: list[Order] = []
+        while True:
+            rows, missing = await self._reader.readable_rows(PAGE, page_parameters(page))
+            found = readable_orders(rows)
+            orders += found
+            left_out = missing + len(rows) - len(found)
+            if not left_out or not rows or len(rows) + missing < page.most:
+                return orders
+            beyond = (rows[-1]["created_at"], OrderId(rows[-1]["id"]))
+            page = replace(page, most=left_out, beyond=beyond)
 
     async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
         """Events after seq `after`; None when there is no such order. Concurrent reads share a query."""

@@ -1,5 +1,9 @@
 """Domain values from rows of PostgreSQL."""
 
+from collections.abc import Sequence
+
+import structlog
+
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import Order, OrderType
@@ -7,6 +11,8 @@ from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
 from order_engine.execution.stores.postgres import Row
+
+log = structlog.get_logger()
 
 NUMBERS = ("amount_in", "slippage_tolerance", "min_amount_out", "executed_price", "amount_out")
 
@@ -40,6 +46,17 @@ def order_from(row: Row) -> Order:
         created_at=row["created_at"],
         updated_at=row["updated_at"],
     )
+
+
+def readable_orders(rows: Sequence[Row]) -> list[Order]:
+    """The orders of those rows that this version can read."""
+    orders = []
+    for row in rows:
+        try:
+            orders.append(order_from(row))
+        except (ValueError, TypeError) as error:
+            log.error("order not understood", order_id=str(row["id"]), error=str(error))
+    return orders
 
 
 def event_from(row: Row) -> OrderEvent:

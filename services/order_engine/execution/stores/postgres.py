@@ -6,7 +6,7 @@ socket until the answer is there.
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -32,7 +32,7 @@ from order_engine.execution.stores.connections import Connection as Connection
 from order_engine.execution.stores.connections import connect as connect
 from order_engine.execution.stores.failures import TOOK_TOO_LONG, is_connection_loss
 from order_engine.execution.stores.rows import Row as Row
-from order_engine.execution.stores.rows import fetched
+from order_engine.execution.stores.rows import UnreadableRows, fetched
 from order_engine.execution.stores.session_settings import READ_ONLY_BY_DEFAULT, SET_IN_SESSION
 
 READS_WAITING_MAX = 1_000
@@ -176,6 +176,16 @@ class Reader:
             raise
         finally:
             self._end_turn()
+
+    async def readable_rows(
+        self, sql: str, parameters: Mapping[str, Any]
+    ) -> tuple[Sequence[Row], int]:
+        """The rows that can be read, and how many cannot."""
+        try:
+            return await self.rows(sql, parameters), 0
+        except UnreadableRows as error:
+            log.error("rows left out of an answer", error=str(error))
+            return error.readable, error.missing
 
     async def _rows(self, sql: str, parameters: Mapping[str, Any]) -> list[Row]:
         if self._idle:

@@ -19,6 +19,7 @@ class UnreadableRows(Unreadable):
     def __init__(self, readable: Sequence[Row], causes: Sequence[Exception]) -> None:
         super().__init__(f"rows that cannot be read: {len(causes)}, the first because {causes[0]}")
         self.readable = readable
+        self.missing = len(causes)
 
 
 def fetched(cursor: extensions.cursor) -> list[Row]:

@@ -8,8 +8,10 @@ import pytest
 from psycopg2.extensions import parse_dsn
 
 from order_engine.execution.domain.ids import OrderId
+from order_engine.execution.domain.order import LOCAL_ACCOUNT
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.claims import Claimer
+from order_engine.execution.orders.reads import Page
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
@@ -82,6 +84,24 @@ def test_a_claim_sets_it_aside_and_gets_the_others(
             if "20000" not in sql or way != "waiting":  # it is not due before its time
                 assert set_aside(url, bad)
             assert [claimed.order.id for claimed in claims] == [good]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("sql", DAMAGES.values(), ids=list(DAMAGES))
+def test_a_page_leaves_it_out_and_is_full(sql: str, databases: Databases) -> None:
+    url = databases.orders_url
+
+    async def work() -> None:
+        with closing(orders_at(url)) as orders:
+            ids = [
+                (await orders.place(a_new_order(id=OrderId(uuid.uuid4())))).order_id
+                for _ in range(4)
+            ]
+            damage(url, sql.format(ids[2]))
+            page = await orders.page(Page(account_id=LOCAL_ACCOUNT, most=3))
+
+            assert [order.id for order in page] == [ids[3], ids[1], ids[0]]
 
     asyncio.run(work())
 
