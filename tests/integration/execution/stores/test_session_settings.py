@@ -29,12 +29,12 @@ OF_A_DATABASE = (
     "standard_conforming_strings = off",
     "default_transaction_read_only = on",
     "default_transaction_isolation = 'serializable'",
-    "statement_timeout = 1",
-    "idle_session_timeout = 1",
+    "statement_timeout = 200",
+    "idle_session_timeout = 200",
     "enable_indexscan = off",
 )
 ENVIRONMENT = {
-    "PGOPTIONS": "-c search_path=nowhere -c statement_timeout=1",
+    "PGOPTIONS": "-c search_path=nowhere -c statement_timeout=200",
     "PGCLIENTENCODING": "LATIN1",
     "PGTZ": "Asia/Kathmandu",
     "PGDATESTYLE": "SQL, DMY",
