@@ -18,7 +18,11 @@ SETTINGS = sorted({name.upper() for model in GROUPS.values() for name in model.m
 
 OBJECTS: Schema = {"type": "array", "items": {"type": "object"}}
 STRINGS: Schema = {"type": "array", "items": {"type": "string", "minLength": 1}}
-STRING_MAP: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
+# the chart makes strings of them
+STRING_MAP: Schema = {
+    "type": "object",
+    "additionalProperties": {"type": ["string", "number", "boolean"]},
+}
 # the chart sets the other labels, and selects by some of them
 OWN_LABELS: Schema = STRING_MAP | {
     "propertyNames": {"not": {"pattern": r"^(app\.kubernetes\.io|helm\.sh)/"}}
@@ -27,6 +31,8 @@ PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 ANY_OBJECT: Schema = {"type": "object"}
 QUANTITIES: Schema = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
 SECONDS: Schema = {"type": "integer", "minimum": 0, "maximum": 3600}
+# null or "" leaves it to the cluster
+ACCOUNT_ID: Schema = {"type": ["integer", "string", "null"], "minimum": 0, "maxLength": 0}
 
 
 def one_of(*words: str) -> Schema:
@@ -66,9 +72,29 @@ BOUNDS: Mapping[str, Schema] = {
     },
     "config": ANY_OBJECT,  # of each group: from its settings
     "replicas": {"oneOf": [whole(0, 1000), one_of("")]},
-    "image.tag": {"type": ["string", "number"]},
+    "image.registry": {"type": "string", "pattern": r"^\s*[^:\s]*(:[0-9]+(/[^:\s]*)?)?\s*$"},
+    "image.repository": {"type": "string", "pattern": r"^[^:@\s]+(:[0-9]+/[^:@\s]+)?$"},
+    "image.tag": {
+        "type": ["string", "number"],
+        "pattern": "^(:?[A-Za-z0-9_][A-Za-z0-9_.-]*(@sha256:[0-9a-f]{64})?)?$",
+    },
+    "image.digest": {"type": "string", "pattern": "^(@?sha256:[0-9a-f]{64})?$"},
     "image.pullPolicy": one_of("Always", "IfNotPresent", "Never"),
-    "imagePullSecrets": OBJECTS,
+    "imagePullSecrets": {
+        "type": "array",
+        "items": {"type": ["object", "string"], "minLength": 1},
+    },
+    "podSecurityContext": {
+        "type": "object",
+        "properties": {
+            "runAsUser": ACCOUNT_ID | {"minimum": 1},
+            "runAsGroup": ACCOUNT_ID,
+            "fsGroup": ACCOUNT_ID,
+            "supplementalGroups": {"type": "array", "items": {"type": "integer"}},
+            "seLinuxOptions": ANY_OBJECT,
+        },
+        "additionalProperties": False,
+    },
     "drainSeconds": SECONDS,
     "preStopSleepSeconds": SECONDS,
     "terminationGracePeriodSeconds": {"type": ["integer", "null"], "minimum": 1, "maximum": 3600},
@@ -82,7 +108,7 @@ BOUNDS: Mapping[str, Schema] = {
                 # settings of the engine belong to `config`, where they are checked; the engine
                 # reads its variables in lower case too
                 "name": {"type": "string", "not": {"pattern": f"^(?i:{'|'.join(SETTINGS)})$"}},
-                "value": {"type": "string"},
+                "value": {"type": ["string", "number", "boolean"]},
                 "valueFrom": ANY_OBJECT,
             },
             "additionalProperties": False,
@@ -113,6 +139,7 @@ BOUNDS: Mapping[str, Schema] = {
     "networkPolicy.clients": OBJECTS,
     "networkPolicy.scrapers": OBJECTS,
     "networkPolicy.dns": OBJECTS,
+    "networkPolicy.dnsPorts": {"type": "array", "items": PORT, "minItems": 1},
     "networkPolicy.postgres": OBJECTS,
     "networkPolicy.redis": OBJECTS,
     "interval": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$"},

@@ -1,12 +1,12 @@
-"""Writes the chart's values.schema.json, and the table of values in its README.
+"""Writes the chart's values.schema.json and defaults.json, and the table of values in its README.
 
     python scripts/chart_values.py          # writes the files that have changed
     python scripts/chart_values.py --check  # exits with 1 when a file would change
 
-The keys of values.yaml are allowed, and no others. A key is required when its default is a map or
-is not empty, because templates rely on it. (Helm removes a default when the value is null.) The
-comment above a key is its description, and its default gives its type, unless chart_bounds.py has
-a schema for it. The schema of `config` comes from the settings model of the deployable.
+The keys of values.yaml are allowed, and no others. Each may be null: Helm then removes its default,
+and the templates put it back from defaults.json. The comment above a key is its description, and
+its default gives its type, unless chart_bounds.py has a schema for it. The schema of `config` comes
+from the settings model of the deployable.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from order_engine.execution import settings
 
 CHART = Path(__file__).parents[1] / "charts/order-engine"
 VALUES, SCHEMA, README = CHART / "values.yaml", CHART / "values.schema.json", CHART / "README.md"
+DEFAULTS = CHART / "defaults.json"
 TABLE_BEGIN = "<!-- values: written by scripts/chart_values.py -->\n"
 TABLE_END = "<!-- /values -->\n"
 
@@ -31,14 +32,12 @@ Path_ = tuple[str, ...]
 
 # Settings that other values, or the image, set.
 SET_BY_THE_CHART = {
-    "admin_host",
     "admin_port",
     "auth",
     "chain_database_url",
     "cors_origins",
     "database_url",
     "drain_s",
-    "host",
     "port",
     "redis_host",
     "redis_port",
@@ -108,19 +107,16 @@ def values_schema() -> Schema:
     }
     groups = schema["properties"]
     layer = groups["defaults"]["properties"]
-    schema["definitions"] = {key: _partial(layer[key]) for key in layer if key != "config"}
+    schema["definitions"] = {key: layer[key] for key in layer if key != "config"}
     for group, model in GROUPS.items():
-        config = _config(model, given=values[group].get("config", {}))
-        groups[group]["properties"]["config"] = config
+        groups[group]["properties"]["config"] = _config(model)
         if group != "defaults":
             _inherit(groups[group], layer if group != "migration" else _of_a_job(layer))
     dispatcher = groups["statusDispatcher"]
-    # the templates report a missing status, with the names of all statuses
-    dispatcher["properties"]["statuses"].pop("required")
     for status in dispatcher["properties"]["statuses"]["properties"].values():
         _inherit(status, layer)
-        status["properties"]["config"] = _partial(dispatcher["properties"]["config"])
-    groups["global"] = {"type": "object", "description": "Of a parent chart"}
+        status["properties"]["config"] = dispatcher["properties"]["config"]
+    groups["global"] = _nullable({"type": "object", "description": "Of a parent chart"})
     return schema
 
 
@@ -128,33 +124,28 @@ def _schema(path: Path_, default: Any, comments: Mapping[Path_, str]) -> Schema:
     schema = _bounds(path)
     if schema is None and isinstance(default, dict) and default:
         schema = _strict(
-            {key: _schema((*path, key), inner, comments) for key, inner in default.items()},
-            required=[key for key, inner in default.items() if _is_needed(inner)],
+            {key: _schema((*path, key), inner, comments) for key, inner in default.items()}
         )
     if schema is None:
         schema = _type(path, default)
+    schema = _nullable(schema) if path else schema
     return {**schema, "description": comments[path]} if comments.get(path) else schema
 
 
-def _is_needed(default: Any) -> bool:
-    return bool(default) or isinstance(default, dict)
+def _strict(properties: Schema) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
-def _strict(properties: Schema, *, required: list[str]) -> Schema:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": False,
-    }
-
-
-def _partial(schema: Schema) -> Schema:
-    """The same schema with nothing required, for a layer that overrides another."""
-    if "properties" not in schema:
-        return schema
-    parts = {key: _partial(part) for key, part in schema["properties"].items()}
-    return {key: schema[key] for key in schema if key != "required"} | {"properties": parts}
+def _nullable(schema: Schema) -> Schema:
+    """The same schema, and null."""
+    accepted = dict(schema)
+    if kinds := schema.get("type"):
+        accepted["type"] = sorted({"null", *([kinds] if isinstance(kinds, str) else kinds)})
+    if "enum" in schema:
+        accepted["enum"] = [*schema["enum"], None]
+    if "oneOf" in schema:
+        accepted["oneOf"] = [*schema["oneOf"], {"type": "null"}]
+    return accepted
 
 
 def _of_a_job(layer: Schema) -> Schema:
@@ -169,12 +160,9 @@ def _inherit(workload: Schema, layer: Schema) -> None:
         key: {"$ref": f"#/definitions/image/properties/{key}"}
         for key in layer["image"]["properties"]
     }
-    own_image = own.get("image", _strict({"repository": {"type": "string"}}, required=[]))
+    own_image = own.get("image") or _nullable(_strict({"repository": BOUNDS["image.repository"]}))
     workload["properties"] = own | inherited
     workload["properties"]["image"] = {**own_image, "properties": own_image["properties"] | image}
-    workload["required"] = [
-        key for key in workload["required"] if key in ("config", "image") or key not in layer
-    ]
 
 
 def _bounds(path: Path_) -> Schema | None:
@@ -193,25 +181,22 @@ def _type(path: Path_, default: Any) -> Schema:
     raise TypeError(f"{default!r} does not show the type of {'.'.join(path)}: add it to BOUNDS")
 
 
-def _config(model: type[settings.CommonSettings], *, given: Mapping[str, Any]) -> Schema:
-    """The settings of a deployable, by the names of their variables.
-
-    Those in values.yaml are required, because templates calculate with them.
-    """
+def _config(model: type[settings.CommonSettings]) -> Schema:
+    """The settings of a deployable, by the names of their variables."""
     fields = model.model_json_schema(by_alias=False)["properties"]
     properties = {
         name.upper(): _setting(field)
         for name, field in sorted(fields.items())
         if name not in SET_BY_THE_CHART
     }
-    return _strict(properties, required=list(given))
+    return _nullable(_strict(properties))
 
 
 def _setting(field: Schema) -> Schema:
-    if "anyOf" in field:  # optional: leave it out rather than set null
+    if "anyOf" in field:  # optional
         (kind,) = (kind for kind in field["anyOf"] if kind != {"type": "null"})
         field = {**field, **kind}
-    return {key: part for key, part in field.items() if key not in ("title", "anyOf")}
+    return _nullable({key: part for key, part in field.items() if key not in ("title", "anyOf")})
 
 
 def table() -> str:
@@ -229,6 +214,7 @@ def table() -> str:
 def outputs() -> dict[Path, str]:
     """The content of each generated file."""
     schema = json.dumps(values_schema(), indent=2, ensure_ascii=False) + "\n"
+    defaults = json.dumps(yaml.safe_load(VALUES.read_text()), indent=2, ensure_ascii=False) + "\n"
     begin, end = map(re.escape, (TABLE_BEGIN, TABLE_END))
     readme = re.sub(
         f"(?<={begin}).*(?={end})",
@@ -236,7 +222,7 @@ def outputs() -> dict[Path, str]:
         README.read_text(),
         flags=re.DOTALL,
     )
-    return {SCHEMA: schema, README: readme}
+    return {SCHEMA: schema, DEFAULTS: defaults, README: readme}
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ def pods_are_restricted(_: Scenario, objects: list[Object]) -> Iterator[str]:
     for owner in pod_owners(objects):
         pod = owner["spec"]["template"]["spec"]
         context = pod["securityContext"]
-        if context["runAsNonRoot"] is not True or not context["runAsUser"]:
+        if context["runAsNonRoot"] is not True or context.get("runAsUser") == 0:
             yield f"{component(owner)} may run as root"
         if context["seccompProfile"] != {"type": "RuntimeDefault"}:
             yield f"{component(owner)} has no seccomp profile"

@@ -138,6 +138,15 @@ RENDERED: Mapping[str, Scenario] = {
             "httpRoute": {"enabled": True, "streams": "path", "parentRefs": [{"name": "edge"}]},
         }
     ),
+    "openshift": Scenario(values=SECRETS, presets=("production", "openshift")),
+    "openshift-dev": Scenario(values={}, presets=("dev", "openshift")),
+    "both-families-overridden": Scenario(
+        values={
+            **SECRETS,
+            "defaults": {"config": {"ADMIN_HOST": "0.0.0.0"}},  # noqa: S104 - of a pod
+            "gateway": {"config": {"HOST": "0.0.0.0"}},  # noqa: S104 - of a pod
+        }
+    ),
     "monitoring": Scenario(
         values={
             **SECRETS,
@@ -239,23 +248,6 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"orderWorker": {"config": {"QUEUE_MAX_CONCURRENCY": 0}}},
         reason="QUEUE_MAX_CONCURRENCY",
     ),
-    "setting-that-the-chart-counts-with-taken-away": Refusal(
-        values=SECRETS
-        | {
-            "orderWorker": {
-                "config": {"QUEUE_RATE_LIMIT_PER_MINUTE": None},
-                **scaled_by("keda", scaleOn="queueLength"),
-            }
-        },
-        reason="QUEUE_RATE_LIMIT_PER_MINUTE",
-    ),
-    "slots-taken-away": Refusal(
-        values=SECRETS | {"statusDispatcher": {"config": {"WS_WORKER_CONCURRENCY": None}}},
-        reason="WS_WORKER_CONCURRENCY",
-    ),
-    "config-taken-away": Refusal(
-        values=SECRETS | {"orderWorker": {"config": None}}, reason="config"
-    ),
     "entry-of-an-earlier-layer-taken-away": Refusal(
         values=SECRETS
         | {
@@ -266,21 +258,6 @@ REFUSED: Mapping[str, Refusal] = {
     ),
     "bound-of-an-earlier-layer-taken-away": Refusal(
         values=SECRETS | {"gateway": {"resources": {"limits": {"memory": None}}}}, reason="memory"
-    ),
-    "replicas-taken-away": Refusal(
-        values=SECRETS | {"defaults": {"replicas": None}}, reason="replicas"
-    ),
-    "map-taken-away": Refusal(values=SECRETS | {"networkPolicy": None}, reason="networkPolicy"),
-    "service-taken-away": Refusal(
-        values=SECRETS | {"gateway": {"service": None}}, reason="service"
-    ),
-    "ingress-for-no-controller": Refusal(
-        values=SECRETS
-        | {"ingress": {"enabled": True, "hosts": ["orders.example"], "controller": None}},
-        reason="controller",
-    ),
-    "alerts-without-runbook": Refusal(
-        values=SECRETS | {"monitoring": {"rules": True, "runbookUrl": None}}, reason="runbookUrl"
     ),
     "ingress-for-a-host-without-name": Refusal(
         values=SECRETS | {"ingress": {"enabled": True, "hosts": [""]}}, reason="hosts"
@@ -306,10 +283,6 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"gateway": {"podDisruptionBudget": {"maxUnavailable": 0}}},
         reason="maxUnavailable",
     ),
-    "missing-status": Refusal(
-        values=SECRETS | {"statusDispatcher": {"statuses": {"failed": None}}},
-        reason="must be exactly the statuses of an order",
-    ),
     "unknown-status": Refusal(
         values=SECRETS | {"statusDispatcher": {"statuses": {"lost": {}}}}, reason="lost"
     ),
@@ -331,10 +304,6 @@ REFUSED: Mapping[str, Refusal] = {
     "job-longer-than-the-drain": Refusal(
         values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": 60}}},
         reason="order-worker: with drainSeconds 20 an order has 16 s to finish, but may need 60.35 s",
-    ),
-    "job-of-unknown-length": Refusal(
-        values=SECRETS | {"orderWorker": {"config": {"VENUE_EXECUTION_MAX_S": None}}},
-        reason="VENUE_EXECUTION_MAX_S",
     ),
     "gateway-without-time-for-its-requests": Refusal(
         values=SECRETS | {"gateway": {"drainSeconds": 0, "terminationGracePeriodSeconds": 15}},
@@ -393,10 +362,6 @@ REFUSED: Mapping[str, Refusal] = {
         values=SECRETS | {"gateway": scaled_by("keda", scaleOn="queueLength")},
         reason="gateway: autoscaling.keda.scaleOn is queueLength, but this workload has no queue",
     ),
-    "gateway-without-a-figure-to-scale-by": Refusal(
-        values=SECRETS | {"gateway": scaled_by("keda", perReplica=None)},
-        reason="gateway: autoscaling.keda.perReplica is required",
-    ),
     "production-without-secret": Refusal(
         values={}, presets=("production",), reason="postgres: set exactly one of"
     ),
@@ -452,15 +417,34 @@ REFUSED: Mapping[str, Refusal] = {
     "dns-without-peers": Refusal(
         values=SECRETS | {"networkPolicy": {"dns": []}}, reason="networkPolicy.dns is empty"
     ),
-    "dns-taken-away": Refusal(
-        values=SECRETS | {"networkPolicy": {"dns": None}}, reason="dns is required"
-    ),
     "port-of-none": Refusal(
         values={**SECRETS, "redis": {**SECRETS["redis"], "ports": [None]}}, reason="ports"
     ),
     "any-authority-for-any-name": Refusal(
         values={**SECRETS, "postgres": {**SECRETS["postgres"], "tls": {"mode": "verify-ca"}}},
         reason="postgres.tls.mode verify-ca needs postgres.tls.caSecret",
+    ),
+    "image-with-a-scheme": Refusal(
+        values=SECRETS | {"defaults": {"image": {"registry": "https://r.example"}}},
+        reason="registry",
+    ),
+    "tag-in-the-repository": Refusal(
+        values=SECRETS | {"gateway": {"image": {"repository": "a/b:1"}}}, reason="repository"
+    ),
+    "digest-as-a-tag": Refusal(
+        values=SECRETS | {"gateway": {"image": {"tag": f"sha256:{64 * '0'}"}}}, reason="tag"
+    ),
+    "pods-of-root": Refusal(
+        values=SECRETS | {"defaults": {"podSecurityContext": {"runAsUser": 0}}}, reason="runAsUser"
+    ),
+    "dns-without-ports": Refusal(
+        values=SECRETS | {"networkPolicy": {"dnsPorts": []}}, reason="dnsPorts"
+    ),
+    "word-that-is-not-a-boolean": Refusal(
+        values=SECRETS | {"networkPolicy": {"enabled": "false"}}, reason="networkPolicy.enabled"
+    ),
+    "word-that-is-not-a-number": Refusal(
+        values=SECRETS | {"gateway": {"service": {"port": "80"}}}, reason="gateway.service.port"
     ),
     "ingress-without-host": Refusal(
         values=SECRETS | {"ingress": {"enabled": True}}, reason="ingress.hosts is empty"

@@ -70,9 +70,10 @@ def test_annotations_of_the_values_override_those_of_the_chart() -> None:
 def test_a_load_balancer_probes_a_path_that_both_gateways_serve() -> None:
     (ingress,) = of_kind(RENDERED["ingress-alb"].objects(), "Ingress")
     path = ingress["metadata"]["annotations"]["alb.ingress.kubernetes.io/healthcheck-path"]
+    of_gke = "/"
 
     for routes in (order_engine.gateway.app.ROUTES, order_engine.ws_gateway.app.ROUTES):
-        assert path in {route.path for route in routes if isinstance(route, Route)}
+        assert {path, of_gke} <= {route.path for route in routes if isinstance(route, Route)}
 
 
 KEEP_ALIVE = "HTTP_KEEP_ALIVE_S"
@@ -161,7 +162,7 @@ def test_a_keep_alive_that_is_not_longer_than_that_of_the_edge_is_refused(
     ) in str(refused.value)
 
 
-def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:
+def routed_to(path: str, scenario: str, *, upgrade: str = "") -> str:
     """The backend in the order that Gateway API requires: exact paths, then the longest prefix."""
     (route,) = of_kind(RENDERED[scenario].objects(), "HTTPRoute")
     matches = [
@@ -182,18 +183,27 @@ def routed_to(path: str, scenario: str, *, upgrades: bool) -> str:
             "RegularExpression": re.fullmatch(value, path) is not None,
             "PathPrefix": f"{path}/".startswith(f"{value.rstrip('/')}/"),
         }[how]
-        if is_path and (upgrades or "headers" not in match):
+        headers = match.get("headers", [])
+        if is_path and all(header["value"] == upgrade for header in headers):
             return backend
     raise AssertionError(f"{path} leads nowhere")
 
 
 @pytest.mark.parametrize("scenario", ["http-route", "http-route-by-path"])
 @pytest.mark.parametrize("path", STREAMS)
-def test_a_route_sends_streams_to_ws_gateway(scenario: str, path: str) -> None:
-    assert routed_to(path, scenario, upgrades=True) == "engine-order-engine-ws-gateway"
+@pytest.mark.parametrize("upgrade", ["websocket", "WebSocket", "Websocket", "WEBSOCKET"])
+def test_a_route_sends_streams_to_ws_gateway(scenario: str, path: str, upgrade: str) -> None:
+    assert routed_to(path, scenario, upgrade=upgrade) == "engine-order-engine-ws-gateway"
+
+
+def test_a_route_has_no_more_matches_than_every_version_of_the_api_allows() -> None:
+    (route,) = of_kind(RENDERED["http-route"].objects(), "HTTPRoute")
+
+    assert all(len(rule["matches"]) <= 8 for rule in route["spec"]["rules"])
 
 
 @pytest.mark.parametrize("scenario", ["http-route", "http-route-by-path"])
 @pytest.mark.parametrize("path", REST)
-def test_a_route_sends_the_rest_to_gateway(scenario: str, path: str) -> None:
-    assert routed_to(path, scenario, upgrades=False) == "engine-order-engine-gateway"
+@pytest.mark.parametrize("upgrade", ["", "h2c"])
+def test_a_route_sends_the_rest_to_gateway(scenario: str, path: str, upgrade: str) -> None:
+    assert routed_to(path, scenario, upgrade=upgrade) == "engine-order-engine-gateway"

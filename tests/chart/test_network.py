@@ -84,6 +84,16 @@ def test_dns_is_allowed_only_to_the_dns_server() -> None:
         assert ports == expected, name
 
 
+@pytest.mark.parametrize("ports", [[5353], [53, 5353], [8053]])
+def test_the_ports_of_dns_come_from_the_values(ports: list[int]) -> None:
+    objects = rendered(SECRETS | {"networkPolicy": {"dnsPorts": ports}})
+    dns = named(objects, "NetworkPolicy", "gateway")["spec"]["egress"][0]
+
+    assert dns["ports"] == [
+        {"port": port, "protocol": protocol} for port in ports for protocol in ("UDP", "TCP")
+    ]
+
+
 def test_development_stores_accept_their_workloads_and_have_no_egress() -> None:
     found = policies("dev")
 

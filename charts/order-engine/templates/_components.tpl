@@ -39,7 +39,12 @@ execution/deployables.py), and its `values` after the merge of the three layers.
     "queue" (dict "name" (printf "order-status-%s" $status) "slots" "WS_WORKER_CONCURRENCY" "limit" "WS_WORKER_RATE_LIMIT")) -}}
 {{- end -}}
 {{- range $name, $component := $components -}}
-{{- $values := mustMergeOverwrite (deepCopy $.Values.defaults) (deepCopy $component.group) (deepCopy ($component.item | default dict)) -}}
+{{- $values := dict -}}
+{{- range $layer := list $.Values.defaults $component.group ($component.item | default dict) -}}
+{{- $given := deepCopy $layer -}}
+{{- include "order-engine.without-nulls" $given -}}
+{{- $values = mustMergeOverwrite $values $given -}}
+{{- end -}}
 {{- $_ := set $component "values" $values -}}
 {{- $_ := unset $component "group" -}}
 {{- $_ := unset $component "item" -}}

@@ -35,15 +35,24 @@ name: {{ include "order-engine.fullname" .root }}-{{ .suffix | default .name }}
 labels:
   {{- include "order-engine.labels" . | nindent 2 }}
   {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "order-engine.strings" . | nindent 2 }}
   {{- end }}
 {{- with .annotations }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "order-engine.strings" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
 {{/* A number as it was written: a template prints 1000000 as 1e+06. */}}
 {{- define "order-engine.text" -}}
 {{- ternary . (toJson .) (kindIs "string" .) -}}
+{{- end }}
+
+{{/* A map whose values must be strings: true and 9100 become "true" and "9100". */}}
+{{- define "order-engine.strings" -}}
+{{- $strings := dict -}}
+{{- range $key, $value := . -}}
+{{- $_ := set $strings $key (include "order-engine.text" $value) -}}
+{{- end -}}
+{{- toYaml $strings -}}
 {{- end }}

@@ -3,7 +3,7 @@
 labels:
   {{- include "order-engine.selector" . | nindent 2 }}
   {{- with .component.values.podLabels }}
-  {{- toYaml . | nindent 2 }}
+  {{- include "order-engine.strings" . | nindent 2 }}
   {{- end }}
 {{- $annotations := dict -}}
 {{- range $store, $urls := include "order-engine.given-urls" .root | fromYaml -}}
@@ -13,7 +13,7 @@ labels:
 {{- end -}}
 {{- with merge (dict) .component.values.podAnnotations $annotations }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "order-engine.strings" . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -23,15 +23,11 @@ annotations:
 automountServiceAccountToken: false
 enableServiceLinks: false # a Service called redis would set REDIS_PORT
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 10001
-  runAsGroup: 10001
-  seccompProfile: {type: RuntimeDefault}
-{{- range $key := list "imagePullSecrets" "nodeSelector" "affinity" "tolerations" }}
-{{- with index $values $key }}
-{{ $key }}:
+  {{- include "order-engine.account" $values.podSecurityContext | nindent 2 }}
+{{- include "order-engine.placement" $values }}
+{{- with $values.affinity }}
+affinity:
   {{- toYaml . | nindent 2 }}
-{{- end }}
 {{- end }}
 {{- with $values.topologySpreadConstraints }}
 topologySpreadConstraints:
@@ -53,10 +49,51 @@ volumes:
   {{- end }}
 {{- end }}
 
+{{/* The account of a pod: what is null or empty is left to the cluster. */}}
+{{- define "order-engine.account" -}}
+runAsNonRoot: true
+seccompProfile: {type: RuntimeDefault}
+{{- range $key, $value := . }}
+{{- if not (or (kindIs "invalid" $value) (eq (toString $value) "")) }}
+{{ $key }}: {{ toJson $value }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where the images come from and the pods go. Takes the values of a workload. */}}
+{{- define "order-engine.placement" -}}
+{{- with .imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - {{ ternary (dict "name" .) . (kindIs "string" .) | toJson }}
+  {{- end }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- include "order-engine.strings" . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The name of a component's image. Takes root, component. */}}
+{{- define "order-engine.image" -}}
+{{- $image := .component.values.image -}}
+{{- with trim $image.registry | trimAll "/" }}{{ . }}/{{ end -}}
+{{- trim $image.repository | trimAll "/" -}}
+{{- if $image.digest -}}
+@{{ $image.digest | trimPrefix "@" }}
+{{- else -}}
+:{{ include "order-engine.text" ($image.tag | default .root.Chart.AppVersion) | trimPrefix ":" }}
+{{- end -}}
+{{- end }}
+
 {{/* What every container of a component has. Takes root, name, component. */}}
 {{- define "order-engine.container" -}}
 {{- $values := .component.values -}}
-image: "{{ with $values.image.registry }}{{ . }}/{{ end }}{{ $values.image.repository }}:{{ include "order-engine.text" ($values.image.tag | default .root.Chart.AppVersion) }}"
+image: {{ include "order-engine.image" . | quote }}
 imagePullPolicy: {{ $values.image.pullPolicy }}
 resources:
   {{- toYaml $values.resources | nindent 2 }}
@@ -127,8 +164,13 @@ env:
   {{- range $name, $value := $values.config }}
   - {name: {{ $name }}, value: {{ include "order-engine.text" $value | quote }}}
   {{- end }}
-  {{- with $values.extraEnv }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+  {{- include "order-engine.extra-env" $values.extraEnv | nindent 2 }}
 {{ include "order-engine.container" . }}
+{{- end }}
+
+{{/* Variables as in a container's `env`, whose values may be numbers and booleans here. */}}
+{{- define "order-engine.extra-env" -}}
+{{- range . }}
+- {{ ternary (merge (dict "value" (include "order-engine.text" .value)) .) . (hasKey . "value") | toJson }}
+{{- end }}
 {{- end }}

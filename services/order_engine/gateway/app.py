@@ -30,7 +30,7 @@ from order_engine.gateway.middleware.rate_limits import RequestLimits
 from order_engine.gateway.monitor import Monitor
 from order_engine.gateway.routes import routes
 from order_engine.gateway.services import Services
-from order_engine.serving.health import health_response
+from order_engine.serving.health import front, health_response
 from order_engine.serving.upgrade_required import upgrade_required
 
 NAME = "gateway"
@@ -47,6 +47,7 @@ async def health(_: Request) -> Response:
 
 ROUTES = [
     *routes({"getHealth": health}),
+    Route("/", front),
     Route("/openapi.json", openapi),
     Route("/asyncapi.json", asyncapi),
     # streams of clients that did not upgrade, or that a proxy sent to the wrong gateway

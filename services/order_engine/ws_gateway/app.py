@@ -22,7 +22,7 @@ from order_engine.execution.settings import WsGatewaySettings
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from order_engine.execution.stores.redis_clients import async_redis_client
-from order_engine.serving.health import health_response
+from order_engine.serving.health import front, health_response
 from order_engine.serving.upgrade_required import upgrade_required
 from order_engine.ws_gateway.admission import Admission
 from order_engine.ws_gateway.feeds import Feeds
@@ -43,6 +43,7 @@ async def health(_: Request) -> Response:
 
 
 ROUTES = [
+    Route("/", front),
     Route("/health", health),
     WebSocketRoute("/api/stream", Endpoint(stream_many)),
     WebSocketRoute("/api/orders/{order_id}/stream", Endpoint(stream_order)),

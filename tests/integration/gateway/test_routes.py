@@ -7,10 +7,24 @@ from prometheus_client import REGISTRY
 from support.gateway_client import MILLISECONDS_UTC, UNKNOWN, is_problem, placed, run, samples
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/nowhere", "/api/orders/a/b/c"])
+@pytest.mark.parametrize("path", ["/api", "/index.html", "/nowhere", "/api/orders/a/b/c"])
 def test_an_unknown_path_is_a_problem(gateway: str, path: str) -> None:
     async def talk(http: httpx2.AsyncClient) -> None:
         assert is_problem(await http.get(path), 404, "not_found")
+
+    run(gateway, talk)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Host": "10.0.0.7:3000"}, {"User-Agent": "GoogleHC/1.0"}])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_load_balancer_may_check_the_root(
+    gateway: str, method: str, headers: dict[str, str]
+) -> None:
+    async def talk(http: httpx2.AsyncClient) -> None:
+        answer = await http.request(method, "/", headers=headers)
+
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain")
 
     run(gateway, talk)
 

@@ -350,6 +350,16 @@ def test_a_path_that_is_not_a_stream_is_closed_with_4404(gateway_with_keys: str,
     run(work())
 
 
+def test_a_load_balancer_may_check_the_root(gateway_with_keys: str) -> None:
+    async def work() -> None:
+        async with httpx2.AsyncClient(
+            base_url=f"http://{gateway_with_keys}", trust_env=False
+        ) as http:
+            assert (await http.get("/", headers={"Host": "10.0.0.7"})).status_code == 200
+
+    run(work())
+
+
 def test_health_needs_no_key(gateway_with_keys: str) -> None:
     async def work() -> None:
         async with httpx2.AsyncClient(
