@@ -6,15 +6,16 @@ Names and defaults of the predecessor, a Node engine, are unchanged. `0` lifts a
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import NoDecode
 
 from order_engine.execution import setting_lists
-from order_engine.execution.open_mode import is_loopback
+from order_engine.execution.open_mode import is_loopback, plain_host
 from order_engine.execution.setting_sources import EngineSettings
 from order_engine.execution.store_urls import checked_url
 from order_engine.execution.stores.session_settings import url_settings
 
+Host = Annotated[str, AfterValidator(plain_host)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(ge=0, le=3600, allow_inf_nan=False)]
 PositiveSeconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]
@@ -27,7 +28,7 @@ class CommonSettings(EngineSettings):
     """What every deployable has: logs and an admin port."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    admin_host: str = "127.0.0.1"
+    admin_host: Host = "127.0.0.1"
     admin_port: Port = Field(
         default=9100, description="For /metrics, /livez and /readyz; 0 takes any free port"
     )
@@ -94,7 +95,10 @@ class RedisSettings(EngineSettings):
 class PublicServerSettings(EngineSettings):
     """The public port of the gateway and of the ws-gateway."""
 
-    host: str = Field("127.0.0.1", description="Address to listen on")
+    host: Host = Field(
+        default="127.0.0.1",
+        description="Address to listen on; :: for all addresses, of IPv6 and IPv4",
+    )
     port: Port = 3000
     auth: Literal["", "keys", "open"] = Field(
         default="",

@@ -1,6 +1,5 @@
 """The processes of the local engine, and their ports."""
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ from order_engine.execution.deployables import DEPLOYABLES
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.messages.hints import STATUS_PRIORITIES
 from order_engine.local.settings import LocalSettings
+from order_engine.serving.listening import bound_socket, has_ipv6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,16 +42,14 @@ def local_programs(settings: LocalSettings, *, port: int) -> list[Program]:
 
 def origin(host: str, port: int) -> str:
     """The URL at which a browser on this machine reaches a server that listens on `host`."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
-    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
+    own = "::1" if host == "::" and has_ipv6() else "127.0.0.1"
+    here = own if host in ("::", "0.0.0.0") else host  # noqa: S104 - shown, not bound
+    return f"http://[{here.replace('%', '%25')}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 def listening_port(host: str, port: int) -> int:
     """`port`, or a free one for 0. Raises OSError when the port is in use."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+    with bound_socket(host, port) as listener:
         number: int = listener.getsockname()[1]
         return number
 

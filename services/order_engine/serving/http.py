@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from order_engine.serving import bounds, metrics
+from order_engine.serving.addresses import plain_address
 from order_engine.serving.heads import (
     HEAD_TOO_LARGE,
     Refused,
@@ -63,6 +64,8 @@ class HttpConnection(HttpToolsProtocol):
         kernel = transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, bounds.KERNEL_BUFFER_BYTES)
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, bounds.KERNEL_BUFFER_BYTES)
+        if self.client:
+            self.client = (plain_address(self.client[0]), self.client[1])
         self._address = self._peers.enter(self.client[0] if self.client else "")
         if len(self.connections) > self._connections_max:
             self._refuse(Refused(TOO_MANY, bound="connections"))

@@ -9,6 +9,7 @@ from functools import partial
 import uvicorn
 from starlette.types import ASGIApp
 
+from order_engine.serving.addresses import in_both_forms
 from order_engine.serving.bounds import (
     ADDRESS_SHARE,
     CONNECTIONS_MAX,
@@ -16,9 +17,9 @@ from order_engine.serving.bounds import (
     MESSAGE_BYTES_MAX,
     PING_EVERY_S,
     PING_TIMEOUT_S,
-    PROBE_IDLE_CLIENTS_AFTER_S,
 )
 from order_engine.serving.http import HttpConnection
+from order_engine.serving.listening import bound_socket
 from order_engine.serving.open_files import raise_open_file_limit
 from order_engine.serving.peers import Peers
 from order_engine.serving.websocket import WebSocketConnection
@@ -66,12 +67,14 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serves `app` while the context is open; answers the requests in hand before it closes.
 
-    `trusted_proxies` are addresses and networks, or "*" for any; X-Forwarded-For of their requests
-    gives the client's address. At most `connections_max` connections are open, WebSockets included,
-    and a fourth of them from one address, WebSockets excluded; others get 503. A connection without
-    a request is closed after `keep_alive_s`. Without `websockets`, the offer to change to one is
-    ignored. Raises SystemExit with one line when the port is taken or the application does not start.
+    `host` is an address, a name, or `::` for every address of both families. `trusted_proxies` are
+    addresses and networks, or "*" for any; X-Forwarded-For of their requests gives the client's
+    address. At most `connections_max` connections are open, WebSockets included, and a fourth of
+    them from one address, WebSockets excluded; others get 503. A connection without a request is
+    closed after `keep_alive_s`. Without `websockets`, the offer to change to one is ignored. Raises
+    SystemExit with one line when the port is taken or the application does not start.
     """
+    trusted_proxies = list(in_both_forms(trusted_proxies))
     peers = Peers(
         each_max=max(connections_max // ADDRESS_SHARE, 1), trusted_proxies=trusted_proxies
     )
@@ -151,16 +154,7 @@ def _config(
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # without IPPROTO_TCP asyncio leaves Nagle's algorithm on, which delays answers by 40 ms
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # inherited by connections
-    if hasattr(socket, "TCP_KEEPIDLE"):
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PROBE_IDLE_CLIENTS_AFTER_S)
     try:
-        listener.bind((host, port))
+        return bound_socket(host, port)
     except OSError as error:
-        listener.close()
         raise SystemExit(f"cannot start: {host} port {port}: {error.strerror}") from None
-    return listener

@@ -12,6 +12,7 @@ from websockets.exceptions import InvalidState
 from websockets.frames import Frame, Opcode
 
 from order_engine.serving import bounds, metrics
+from order_engine.serving.addresses import plain_address
 
 WIRE = "wire"  # the key of the WebSocketConnection in the `state` of an application's scope
 
@@ -109,6 +110,11 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     @property
     def is_open(self) -> bool:
         return not (self.close_sent or self.disconnected or self.transport.is_closing())
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
+        super().connection_made(transport)
+        if self.client:
+            self.client = (plain_address(self.client[0]), self.client[1])
 
     @property
     def unsent_bytes(self) -> int:
