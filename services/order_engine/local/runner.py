@@ -6,8 +6,10 @@ others end too: each reads from a pipe to it (`tether`, `keeper`).
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import redis
@@ -34,12 +36,22 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     settings = read_settings(LocalSettings)
+    if not settings.database_url:
+        _forget_other_postgres()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the locale may lack a character
     for number in (signal.SIGINT, signal.SIGTERM):  # until the event loop has its own handlers
         signal.signal(number, signal.default_int_handler)
     try:
         sys.exit(_run(settings, reload=arguments.reload))
     except KeyboardInterrupt:
         sys.exit(0)
+
+
+def _forget_other_postgres() -> None:
+    """Removes what libpq would apply to the connections to the embedded PostgreSQL."""
+    for name in [name for name in os.environ if name.startswith("PG")]:  # noqa: TID251 - as it says
+        del os.environ[name]  # noqa: TID251
 
 
 def _run(settings: LocalSettings, *, reload: bool) -> int:
