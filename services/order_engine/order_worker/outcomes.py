@@ -82,6 +82,9 @@ class Outcomes:
             for waiting in asked:
                 waiting.count_failure(error)
             return
+        except Exception as error:
+            await self._ask_one_by_one(asked, error)
+            return
         now = self._now()
         overdue = []
         for waiting in asked:
@@ -91,6 +94,14 @@ class Outcomes:
             else:
                 waiting.settle(outcome)
         await asyncio.gather(*map(self._expire, overdue))
+
+    async def _ask_one_by_one(self, asked: Sequence[_Waiting], error: Exception) -> None:
+        """After an unexpected error, so that it ends only the order that causes it."""
+        if len(asked) == 1:
+            asked[0].fail(error)
+            return
+        for waiting in asked:
+            await self._ask([waiting])
 
     async def _expire(self, waiting: _Waiting) -> None:
         try:

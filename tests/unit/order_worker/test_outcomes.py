@@ -23,12 +23,16 @@ class Chain(ScriptedVenue):
     landed: dict[Signature, Outcome]
     questions: list[Sequence[Signature]]
     error: Exception | None = None
+    unreadable: Signature | None = None
 
     async def outcomes(self, transactions: Sequence[Transaction]) -> Mapping[Signature, Outcome]:
-        self.questions.append([transaction.signature for transaction in transactions])
+        asked = [transaction.signature for transaction in transactions]
+        self.questions.append(asked)
         await asyncio.sleep(0)
         if self.error:
             raise self.error
+        if self.unreadable in asked:
+            raise RuntimeError("an answer that nobody understands")
         return {
             each.signature: self.landed[each.signature]
             for each in transactions
@@ -146,5 +150,21 @@ def test_an_unexpected_error_reaches_every_order_that_waits() -> None:
         outcomes = Outcomes(chain, poll_s=0, now=lambda: NOON)
 
         assert await outcomes.of(TRANSACTIONS[0]) == a_landing(TRANSACTIONS[0])
+
+    asyncio.run(work())
+
+
+def test_an_answer_that_cannot_be_read_ends_only_its_order() -> None:
+    async def work() -> None:
+        chain = a_chain()
+        first, *others = await waiting_for(chain)
+        chain.unreadable = TRANSACTIONS[0].signature
+
+        with pytest.raises(RuntimeError, match="nobody understands"):
+            await first
+
+        chain.landed = {each.signature: a_landing(each) for each in TRANSACTIONS}
+
+        assert await asyncio.gather(*others) == [a_landing(each) for each in TRANSACTIONS[1:]]
 
     asyncio.run(work())
