@@ -108,3 +108,19 @@ def test_a_server_that_is_away_is_retried_until_the_deadline(arguments: Sequence
 
 def test_an_unknown_history_is_refused(empty_url: str) -> None:
     assert migrate(empty_url, "ordres").returncode == 2
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_in_another_encoding_is_refused(stores: Stores, encoding: str) -> None:
+    name = f"{encoding.lower()}_{uuid.uuid4().hex[:12]}"
+    execute(
+        stores.postgres_url,
+        f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0",
+    )
+    refused = migrate(database(stores.postgres_url, name))
+    execute(stores.postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+    output = refused.stdout + refused.stderr
+
+    assert refused.returncode != 0
+    assert f"the database has the encoding {encoding}" in output
+    assert len(output.splitlines()) == 1
