@@ -39,8 +39,8 @@ class HttpConnection(HttpToolsProtocol):
     The first head must arrive within HEAD_WITHIN_S of opening, a later one within that time of its
     first byte; between requests uvicorn's keep-alive timeout applies. An answer sent before its
     request is complete is the last. A client that ends its side gets the answers to its complete
-    requests. An offer to change to another protocol than WebSocket is ignored. The connection counts for its address until it ends or becomes
-    a WebSocket: the application counts those.
+    requests. An offer to change to another protocol than WebSocket is ignored. The connection
+    counts for its address until it ends or becomes a WebSocket: the application counts those.
     """
 
     _address = ""
