@@ -53,20 +53,14 @@ class Cursor:
 class Socket:
     """When `is_multiplexed`, the socket stays open after its orders end, and sends the end of each."""
 
-    __slots__ = (  # there are tens of thousands
-        *(
-            "_capacity",
-            "_continues",
-            "_cursors",
-            "_ended",
-            "_feeds",
-            "_grown",
-            "_loop",
-            "_messages",
-        ),
-        *("_ping", "_ping_s", "_progress", "_sent", "_sent_before", "_starting"),
-        *("_subscriptions_max", "_wire", "caller", "is_multiplexed"),
+    # there are tens of thousands
+    # fmt: off
+    __slots__ = (
+        "_capacity", "_continues", "_cursors", "_ended", "_feeds", "_grown", "_loop", "_messages",
+        "_ping", "_ping_s", "_progress", "_sent", "_sent_at", "_starting", "_subscriptions_max",
+        "_wire", "caller", "is_multiplexed",
     )
+    # fmt: on
 
     def __init__(
         self,
@@ -92,7 +86,7 @@ class Socket:
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[Close] = self._loop.create_future()
         self._sent = 0
-        self._sent_before = 0  # when the ping was last due
+        self._sent_at = self._loop.time()
         self._continues = False  # in the next turn of the loop
         self._progress = NO_PROGRESS
 
@@ -275,9 +269,14 @@ class Socket:
     def _write(self, frame: bytes) -> None:
         self._wire.transport.write(frame)
         self._sent += 1
+        self._sent_at = self._loop.time()
 
     def _ping_when_idle(self) -> None:
-        if self._sent == self._sent_before and self._wire.is_writable and self._wire.is_open:
-            self._write(PING_FRAME)
-        self._sent_before = self._sent
-        self._ping = self._loop.call_later(self._ping_s, self._ping_when_idle)
+        """Sends a ping when nothing was sent for `ping_s`, and waits until the next one is due."""
+        now = self._loop.time()
+        due = self._sent_at + self._ping_s
+        if due <= now:
+            if self._wire.is_writable and self._wire.is_open:
+                self._write(PING_FRAME)
+            due = now + self._ping_s
+        self._ping = self._loop.call_at(due, self._ping_when_idle)
