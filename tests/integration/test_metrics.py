@@ -33,6 +33,7 @@ UNMOVED = {
     "order_engine_order_attempts": "a venue fails",
     "order_engine_orders_fenced": "a worker was taken for dead",
     "order_engine_orders_hung": "an order's workers die",
+    "order_engine_orders_set_aside": "an order cannot be read",
     "order_engine_orders_stuck": "recovery does not do its work",
     "rq_slots_redis_calls_failed": "Redis is away",
     "rq_slots_redis_unusable": "a key in Redis has a value of a wrong type",

@@ -54,7 +54,9 @@ DEFAULTS: Mapping[str, str | None] = MappingProxyType(
     {"search_path": "public", "timezone": "UTC", "synchronous_commit": None}
 )
 
-SINCE_17 = "transaction_timeout"
+SINCE: Mapping[str, int] = MappingProxyType(  # which version of PostgreSQL
+    {"idle_session_timeout": 14, "transaction_timeout": 17}
+)
 
 _SETTINGS = """
 set_config(name, coalesce(value, CASE current_setting(name) WHEN 'off' THEN 'on'
@@ -86,9 +88,12 @@ _SETTING = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 def session_settings(url: str, *, of_caller: Mapping[str, str], server_version: int) -> str:
     """All settings of a session as a JSON object. Raises ValueError as `url_settings` does."""
     settings = {**RELIED_ON, **DEFAULTS, **of_caller, **url_settings(url)}
-    if server_version < 17_00_00:
-        del settings[SINCE_17]
-    return json.dumps(settings)
+    known = {
+        name: value
+        for name, value in settings.items()
+        if SINCE.get(name, 0) <= server_version // 10_000
+    }
+    return json.dumps(known)
 
 
 def url_settings(url: str) -> Mapping[str, str]:
