@@ -52,7 +52,10 @@ def strings(pattern: str) -> Schema:
 OCTET = "(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9])"
 IPV4 = rf"{OCTET}(\.{OCTET}){{3}}(/(3[0-2]|[12]?[0-9]))?"
 IPV6 = r"\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?(/(12[0-8]|1[01][0-9]|[1-9]?[0-9]))?"
-ORIGIN = r"[a-zA-Z][a-zA-Z0-9+.-]*://([^\s,;/*@?#:\[\]]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?"
+LABEL = "[a-zA-Z0-9_]([a-zA-Z0-9_-]{0,61}[a-zA-Z0-9_])?"
+ORIGIN = (
+    rf"[a-zA-Z][a-zA-Z0-9+.-]*://({LABEL}(\.{LABEL})*\.?|\[[0-9a-fA-F:.]+\])(:[1-9][0-9]{{0,4}})?/?"
+)
 
 # By the whole path, or by its last parts.
 BOUNDS: Mapping[str, Schema] = {

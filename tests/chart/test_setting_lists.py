@@ -10,8 +10,12 @@ import pytest
 from order_engine.execution.setting_lists import SEPARATORS
 from support.setting_lists import NO_ORIGINS, NO_PROXIES, ORIGINS, PROXIES
 
-# what only the services refuse: the schema has no bound for the number of a port
-OF_THE_SERVICES = {"https://app.example.com:99999"}
+# what only the services refuse: the schema knows no bound of ports, and any scheme
+OF_THE_SERVICES = {
+    "https://app.example.com:99999",
+    "wss://app.example.com",
+    "ftp://app.example.com",
+}
 
 
 SCHEMA = Path(__file__).parents[2] / "charts/order-engine/values.schema.json"

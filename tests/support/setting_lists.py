@@ -31,6 +31,7 @@ NO_PROXIES = [
     '["10.0.0.1"]',
     "http://10.0.0.1",
     "10.0.0.1, nginx",
+    "fe80::1%eth0",
 ]
 
 ORIGINS = {
@@ -41,7 +42,8 @@ ORIGINS = {
     "http://app.example.com:443": ("http://app.example.com:443",),
     "http://localhost:5173": ("http://localhost:5173",),
     "http://[::0001]:3000": ("http://[::1]:3000",),
-    "https://b\u00fccher.example": ("https://xn--bcher-kva.example",),
+    "https://xn--bcher-kva.example": ("https://xn--bcher-kva.example",),
+    "http://my_host.example.": ("http://my_host.example.",),
     "https://a.example https://b.example": ("https://a.example", "https://b.example"),
     "https://a.example,\n https://b.example,": ("https://a.example", "https://b.example"),
     "https://a.example,https://a.example/": ("https://a.example",),
@@ -67,4 +69,12 @@ NO_ORIGINS = [
     '["https://app.example.com"]',
     "https://a.example;https://b.example",
     "https://a.example, b.example",
+    "https://b\u00fccher.example",
+    "https://$APP_HOST",
+    "https://.example.com",
+    "https://app..example.com",
+    "https://app.example.com:0",
+    'https://app.example.com"',
+    "wss://app.example.com",
+    "ftp://app.example.com",
 ]

@@ -19,7 +19,7 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 THIS_MACHINE = re.compile(
     r"(.+\.)?localhost|localhost\.localdomain|ip6-localhost|ip6-loopback", re.IGNORECASE
 )
-HOST_NAME = re.compile(r"[\w.-]+")
+HOST_NAME = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*\.?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

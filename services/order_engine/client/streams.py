@@ -17,7 +17,13 @@ from websockets.exceptions import (
     WebSocketException,
 )
 
-from order_engine.client.errors import EngineError, OrderNotFound, StreamLost, StreamRefused
+from order_engine.client.errors import (
+    EngineError,
+    InvalidArgument,
+    OrderNotFound,
+    StreamLost,
+    StreamRefused,
+)
 from order_engine.client.frames import MESSAGE, Aside, StatusFrame
 from order_engine.client.outage import Outage
 from order_engine.client.proxies import Proxy, way_through
@@ -93,6 +99,8 @@ class Subscription:
             self._ended = self._is_end(closed)
             if not self._ended:
                 raise error_of_close(closed) from closed
+        except UnicodeError as error:  # of a host with a label that no name has
+            raise InvalidArgument(f"{self._url} has no valid host name") from error
         except (OSError, WebSocketException) as error:
             raise error_of_handshake(error) from error
 

@@ -4,10 +4,14 @@ Entries are separated by commas or white space. The errors are sentences for who
 """
 
 import re
-from ipaddress import IPv6Network, ip_network
+from contextlib import suppress
+from ipaddress import IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
 ANY = "*"
+LABEL = "[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+HOST_NAME = re.compile(rf"{LABEL}(\.{LABEL})*\.?")
+NOT_OF_PAGES = frozenset({"ws", "wss", "ftp", "file", "javascript", "data", "about", "blob"})
 SEPARATORS = re.compile(r"[,\s]+")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAPPED = ip_network("::ffff:0:0/96")  # RFC 4291: IPv4 addresses in IPv6
@@ -37,11 +41,15 @@ def _networks(entry: str) -> tuple[str, ...]:
         return THIS_MACHINE
     bare = entry[1:-1] if entry.startswith("[") and entry.endswith("]") else entry
     try:
+        if "%" in bare:
+            raise ValueError  # a zone, which no address of a client has
         network = ip_network(bare, strict=False)
     except ValueError:
         raise ValueError(
             f"{entry!r} is neither an address nor a network such as 10.0.0.0/8"
         ) from None
+    if network.is_unspecified and network.prefixlen == network.max_prefixlen:
+        raise ValueError(f"{entry!r} is no proxy's address: write * or 0.0.0.0/0 for any")
     if isinstance(network, IPv6Network) and network.subnet_of(MAPPED):  # type: ignore[arg-type]
         network = ip_network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - 96))
     is_one = network.prefixlen == network.max_prefixlen
@@ -58,7 +66,7 @@ def _origin(entry: str) -> str:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or not parts.scheme or ANY in host:
+    if not host or not parts.scheme or parts.scheme in NOT_OF_PAGES or port == 0:
         raise ValueError(f"{entry!r} is not an origin such as https://app.example.com")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError(f"{entry!r} must end with the host or the port: an origin has no path")
@@ -68,10 +76,16 @@ def _origin(entry: str) -> str:
 
 
 def _host(host: str, entry: str) -> str:
-    """The host in ASCII, as browsers send it."""
-    try:
-        if ":" in host:
-            return f"[{ip_network(host).network_address}]"
-        return host if host.isascii() else host.encode("idna").decode()
-    except ValueError:
-        raise ValueError(f"{entry!r} has a host that does not exist") from None
+    """The host as browsers send it."""
+    if not host.isascii():
+        raise ValueError(
+            f"write the host of the origin {entry!r} in ASCII, as browsers do (xn--...)"
+        )
+    if ":" in host:
+        with suppress(ValueError):
+            return f"[{ip_address(host)}]"
+    elif HOST_NAME.fullmatch(host):
+        return host
+    raise ValueError(
+        f"{entry!r} is not an origin such as https://app.example.com: its host is wrong"
+    )

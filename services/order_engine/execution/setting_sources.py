@@ -1,6 +1,8 @@
 """Where settings come from: the environment, then the file `.env`."""
 
+import os
 import string
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import ValidationError, model_validator
@@ -44,6 +46,7 @@ Read = TypeVar("Read", bound=EngineSettings)
 def read_settings(kind: type[Read]) -> Read:
     """The settings from the environment and `.env`. Raises SystemExit with one line on a wrong one."""
     try:
+        _check_file(Path(str(kind.model_config["env_file"])))
         return kind()
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -58,3 +61,9 @@ def read_settings(kind: type[Read]) -> Read:
 
 def _message(text: str) -> str:
     return text.removeprefix("Value error, ")
+
+
+def _check_file(path: Path) -> None:
+    """Raises OSError or UnicodeError when a file is there and cannot be read, which is ignored else."""
+    if os.path.lexists(path) and "\0" in path.read_text(encoding="utf-8-sig"):
+        raise UnicodeError("UTF-16 without a mark")

@@ -12,7 +12,9 @@ class HeldHead:
         self._transport = transport
 
     def write(self, data: bytes) -> None:
-        if self.holds:
+        if self._transport.is_closing():  # an earlier answer of a lost connection
+            self._head = b""
+        elif self.holds:
             self._head, self.holds = data, False
         else:
             self._transport.write(self._head + data)
@@ -20,6 +22,7 @@ class HeldHead:
 
     def close(self) -> None:
         if self._head:
+            self.holds = False
             self.write(b"")
         self._transport.close()
 

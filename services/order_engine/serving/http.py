@@ -94,7 +94,8 @@ class HttpConnection(HttpToolsProtocol):
         """Parses in pieces, to refuse a head before all of it is in memory."""
         try:
             for start in range(0, len(data), bounds.PIECE_BYTES):
-                if self._linger_timer is not None or self.transport.is_closing():
+                is_over = self._linger_timer is not None or self._is_half_closed
+                if is_over or self.transport.is_closing():
                     return
                 self._parse(data[start : start + bounds.PIECE_BYTES])
         except httptools.HttpParserUpgrade:
@@ -197,12 +198,19 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, refused: Refused) -> None:
-        """Answers, or only ends when another answer is under way."""
+        """Answers; when complete requests wait for their answers, these are the last."""
         if refused.bound:
             metrics.CONNECTIONS_ENDED.labels(bound=refused.bound).inc()
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()
+        if self._drop_incomplete_requests():
+            self._is_half_closed = True
+            self._stop_head_timer()
             return
+        if self.cycle is not None and not self.cycle.response_complete:
+            if self.cycle.response_started:
+                self.transport.abort()
+                return
+            self.cycle.disconnected = True  # for the application, whose answer is not sent
+            self.cycle.message_event.set()
         body = str(refused).encode()
         self.transport.write(STATUS_LINE[refused.status] + HEADERS % len(body) + body)
         self._linger()

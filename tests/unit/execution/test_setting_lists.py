@@ -33,3 +33,9 @@ def test_the_refusal_of_an_origin_does_not_repeat_a_password() -> None:
         origins("https://user:secret@app.example.com")
 
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("written", ["0.0.0.0", "::", "10.0.0.1,::", "::/128"])  # noqa: S104 - not bound
+def test_the_address_to_listen_on_is_not_taken_for_that_of_any_proxy(written: str) -> None:
+    with pytest.raises(ValueError, match=r"write \* or 0.0.0.0/0 for any"):
+        proxies(written)

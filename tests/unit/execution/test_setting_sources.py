@@ -91,6 +91,9 @@ def test_a_variable_of_white_space_counts_as_unset(
         "postgresql://engine:secret@db/orders\tx",
         "postgresql://engine:secret\x7f@db/orders",
         f'"{URL}"',
+        "postgresql://engine:secret@db/orders%0A",
+        "postgresql://engine:secret@db/orders%ff",
+        "postgresql://engine:secret\udcff@db/orders",
     ],
 )
 def test_white_space_inside_a_url_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
@@ -117,6 +120,7 @@ def test_a_file_of_any_editor_is_read(content: bytes) -> None:
 
 UNREADABLE = {
     "utf-16": "PORT=4000\n".encode("utf-16"),
+    "utf-16 without a mark": "PORT=4000\n".encode("utf-16-le"),
     "utf-32": "PORT=4000\n".encode("utf-32"),
     "latin-1": "NAME=Zürich\nPORT=4000\n".encode("latin-1"),
     "binary": b"\x80\x81\x82",
@@ -130,10 +134,16 @@ def test_a_file_in_another_encoding_is_refused(content: bytes) -> None:
     assert refusal() == "cannot start: .env cannot be read: it is not UTF-8"
 
 
-def test_a_file_that_links_to_itself_is_refused_or_ignored() -> None:
+def test_a_file_that_links_to_itself_is_refused() -> None:
     Path(".env").symlink_to(".env")
 
-    assert read_settings(GatewaySettings).port == 3000
+    assert refusal().startswith("cannot start: .env cannot be read: ")
+
+
+def test_a_directory_in_place_of_the_file_is_refused() -> None:
+    Path(".env").mkdir()
+
+    assert refusal() == "cannot start: .env cannot be read: Is a directory"
 
 
 OVERRULED: list[tuple[Mapping[str, str], str, str]] = [
