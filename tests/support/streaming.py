@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager, contextmanager
 from typing import Any
@@ -43,6 +44,7 @@ class Announcer:
     def __init__(self, publisher: Publisher, seal: Seal) -> None:
         self.seal = seal
         self._publisher = publisher
+        self._lock = threading.Lock()  # a publisher is for one thread at a time
 
     async def announce(self, *events: OrderEvent) -> None:
         for event in events:
@@ -58,7 +60,11 @@ class Announcer:
         await until(lambda: dropped_events("unreadable") > before)
 
     async def _publish(self, order_id: OrderId, message: str) -> None:
-        await asyncio.to_thread(self._publisher.publish, [(str(order_id), message)])
+        await asyncio.to_thread(self._publish_alone, order_id, message)
+
+    def _publish_alone(self, order_id: OrderId, message: str) -> None:
+        with self._lock:
+            self._publisher.publish([(str(order_id), message)])
 
 
 def read_seal(database_url: str) -> Seal:
