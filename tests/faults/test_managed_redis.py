@@ -1,20 +1,17 @@
 """Redis as providers offer it: with few rights, without scripts, and in cluster mode."""
 
-import asyncio
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from support.fleet import EVERY_DEPLOYABLE, INSTANT, Fleet, running_fleet
-from support.ports import free_port
-from support.redis_process import RedisProcess
+from support.redis_process import cluster_options, redis_process
 from support.stores import Databases
-from support.trading import Trading
+from support.trading import trade
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -22,18 +19,7 @@ pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 README = Path(__file__).parents[2] / "README.md"
 READY_WITHOUT_REDIS = ("gateway", "order-worker", "ws-gateway")
 DISPATCHERS = tuple(name for name in EVERY_DEPLOYABLE if name not in READY_WITHOUT_REDIS)
-CLUSTER = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
 LACKING = "redis lacks what the engine needs"
-
-
-@contextmanager
-def a_redis(directory: Path, *options: str) -> Iterator[RedisProcess]:
-    server = RedisProcess(directory)
-    server.start(options)
-    try:
-        yield server
-    finally:
-        server.stop()
 
 
 def documented_rules() -> Sequence[str]:
@@ -41,19 +27,6 @@ def documented_rules() -> Sequence[str]:
         r"ACL SETUSER engine on '>PASSWORD' (.*)$", README.read_text(), re.MULTILINE
     )
     return [rule.strip("'") for rule in rules.split()]
-
-
-def trade(fleet: Fleet, count: int) -> Trading:
-    """Places orders and follows each to its end."""
-    trading = Trading()
-
-    async def work() -> None:
-        async with fleet.client() as engine:
-            ids = await trading.place(engine, count)
-            await trading.follow(engine, ids, clients=1, within_s=60)
-
-    asyncio.run(work())
-    return trading
 
 
 def repeated_warnings(directory: Path) -> dict[tuple[str, ...], int]:
@@ -76,7 +49,7 @@ def faults(directory: Path, name: str) -> list[str]:
 def test_the_rights_that_the_readme_names_are_enough(databases: Databases, tmp_path: Path) -> None:
     directory = tmp_path / "redis"
     directory.mkdir()
-    with a_redis(directory) as server, server.client() as admin:
+    with redis_process(directory) as server, server.client() as admin:
         rules = documented_rules()
         admin.execute_command("ACL", "SETUSER", "engine", "on", ">secret", *rules)
         url = server.url.replace("redis://", "redis://engine:secret@")
@@ -98,8 +71,8 @@ def test_orders_end_and_each_fault_is_said_once(
 ) -> None:
     directory = tmp_path / "redis"
     directory.mkdir()
-    options = (*CLUSTER, "--cluster-port", str(free_port())) if kind == "cluster" else ()
-    with a_redis(directory, *options) as server, server.client() as admin:
+    options = cluster_options() if kind == "cluster" else ()
+    with redis_process(directory, options) as server, server.client() as admin:
         if kind == "cluster":
             admin.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
         else:

@@ -9,7 +9,7 @@ import pytest
 from support.fleet import DISPATCHERS, INSTANT, Fleet, running_fleet
 from support.redis_process import RedisProcess, redis_process
 from support.stores import Stores, fresh_databases
-from support.trading import Trading
+from support.trading import Trading, trade
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
@@ -35,19 +35,6 @@ def fleet(
         running_fleet(databases, redis_server.url, directory, INSTANT | UNLIMITED) as fleet,
     ):
         yield fleet
-
-
-def trade(fleet: Fleet, count: int) -> Trading:
-    """Places orders and follows each to its end."""
-    trading = Trading()
-
-    async def work() -> None:
-        async with fleet.client() as engine:
-            ids = await trading.place(engine, count)
-            await trading.follow(engine, ids, clients=1, within_s=60)
-
-    asyncio.run(work())
-    return trading
 
 
 def works_without_redis(fleet: Fleet) -> bool:

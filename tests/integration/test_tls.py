@@ -14,7 +14,7 @@ import psycopg2
 import pytest
 import redis
 
-from order_engine.execution.stores.postgres import connect
+from order_engine.execution.stores.connections import connect
 from order_engine.execution.stores.redis_clients import async_redis_client, redis_client
 from support.certificates import Authority, Certificate
 from support.evidence import rows

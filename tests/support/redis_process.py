@@ -70,11 +70,17 @@ class RedisProcess:
             return False
 
 
+def cluster_options() -> Sequence[str]:
+    """Those of a server in cluster mode. It serves no slot yet."""
+    config = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
+    return (*config, "--cluster-port", str(free_port()))
+
+
 @contextmanager
-def redis_process(directory: Path) -> Iterator[RedisProcess]:
+def redis_process(directory: Path, options: Sequence[str] = ()) -> Iterator[RedisProcess]:
     process = RedisProcess(directory)
     try:
-        process.start()
+        process.start(options)
         yield process
     finally:
         process.stop()

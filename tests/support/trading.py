@@ -8,6 +8,7 @@ from uuid import UUID
 from order_engine.client import EngineClient, StatusFrame
 from proof.history import Violation, violations
 from support.evidence import evidence
+from support.fleet import Fleet
 from support.stores import Databases
 
 SOL_USDC = {
@@ -50,3 +51,16 @@ class Trading:
 
     def violations(self, databases: Databases) -> list[Violation]:
         return violations(evidence(databases, acknowledged=self.acknowledged, logs=self.logs))
+
+
+def trade(fleet: Fleet, count: int) -> Trading:
+    """Places orders and follows each to its end."""
+    trading = Trading()
+
+    async def work() -> None:
+        async with fleet.client() as engine:
+            ids = await trading.place(engine, count)
+            await trading.follow(engine, ids, clients=1, within_s=60)
+
+    asyncio.run(work())
+    return trading

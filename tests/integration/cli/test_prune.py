@@ -13,8 +13,9 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.pruning import prune
 from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.connections import connect
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Reader, connect
+from order_engine.execution.stores.postgres import Reader
 from support.cli import order_engine
 from support.driven_orders import place_order
 from support.evidence import rows

@@ -9,11 +9,10 @@ import redis
 
 from order_engine.execution.messages.redis_needs import pubsub_faults, queue_calls, queue_faults
 from support.ports import free_port
-from support.redis_process import RedisProcess, redis_process
+from support.redis_process import RedisProcess, cluster_options, redis_process
 from support.waiting import wait_until
 
 COMMANDS = sorted({str(call[0]) for call in queue_calls()})
-CLUSTER = ("--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf")
 
 
 @pytest.fixture(scope="module")
@@ -111,14 +110,9 @@ def test_a_replica_is_named(server: RedisProcess, tmp_path: Path) -> None:
 
 
 def test_cluster_mode_is_named(tmp_path: Path) -> None:
-    server = RedisProcess(tmp_path)
-    server.start((*CLUSTER, "--cluster-port", str(free_port())))
-    try:
-        with server.client() as client:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
-            [fault] = queue_faults(client)
-    finally:
-        server.stop()
+    with redis_process(tmp_path, cluster_options()) as server, server.client() as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383)
+        [fault] = queue_faults(client)
 
     assert fault.startswith("cluster mode is on")
 

@@ -13,8 +13,9 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.claims import RENEW, Claimer, lease_rows
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.connections import connect
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Reader, connect
+from order_engine.execution.stores.postgres import Reader
 from support.builders import a_new_order, a_transaction, an_intent
 from support.driven_orders import DrivenOrder
 from support.evidence import rows

@@ -38,8 +38,9 @@ from order_engine.execution.orders.cancellation import CANCELLED
 from order_engine.execution.orders.claims import CLAIM, Claim, Claimer
 from order_engine.execution.orders.moves import FailedAttempt
 from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.connections import Connection, connect
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Connection, Reader, connect
+from order_engine.execution.stores.postgres import Reader
 from support.builders import a_move, a_new_order, a_next_intent
 from support.driven_orders import events_of
 from support.order_model import COUNTING, KEPT, Kept

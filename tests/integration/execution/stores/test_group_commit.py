@@ -16,7 +16,8 @@ from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.claims import Claimer
 from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import SPLITS_MAX, GroupCommit
-from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.postgres import Reader
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 from support.builders import a_new_order
 from support.driven_orders import events_of

@@ -21,8 +21,9 @@ from order_engine.execution.migrations.main import is_migrated, migrate
 from order_engine.execution.orders.claims import RENEW, Claimer, lease_rows
 from order_engine.execution.orders.reads import Page
 from order_engine.execution.orders.repository import Orders
+from order_engine.execution.stores.connections import connect
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Reader, connect
+from order_engine.execution.stores.postgres import Reader
 from support.builders import a_new_order
 from support.cli import order_engine
 from support.driven_orders import events_of, place_order

@@ -11,12 +11,8 @@ import pytest
 
 from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
 from order_engine.execution.stores import postgres
-from order_engine.execution.stores.postgres import (
-    READS_WAITING_MAX,
-    Reader,
-    connect,
-    open_session,
-)
+from order_engine.execution.stores.connections import connect
+from order_engine.execution.stores.postgres import READS_WAITING_MAX, Reader, open_session
 from support.lossy_proxy import Loss, LossyProxy
 from support.stores import Databases
 
