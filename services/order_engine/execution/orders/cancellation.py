@@ -11,7 +11,7 @@ from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 CANCELLED = "cancelled"

@@ -9,17 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
-from order_engine.execution.orders.rows import intent_from, order_from
-from order_engine.execution.stores.postgres import Row
-from order_engine.execution.stores.statements import Statement, as_row
+from order_engine.execution.orders.rows import intent_from, readable_orders
+from order_engine.execution.stores.rows import Row
+from order_engine.execution.stores.statements import Statement
 
 SET_ASIDE_S = 300.0  # a repaired order, or a newer version, goes on within this time
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,13 +119,10 @@ class Claimed(list[ClaimedOrder]):
 
 
 def _claimed(_: Claim, rows: Sequence[Row]) -> Claimed:
-    claimed = Claimed()
-    for row in rows:
-        try:
-            claimed.append(ClaimedOrder(order=order_from(row), epoch=row["lease_epoch"]))
-        except (ValueError, TypeError, ArithmeticError) as error:
-            claimed.all_readable = False
-            log.error("order not understood", order_id=str(row["id"]), error=str(error))
+    claimed = Claimed(
+        ClaimedOrder(order=order, epoch=row["lease_epoch"]) for order, row in readable_orders(rows)
+    )
+    claimed.all_readable = len(claimed) == len(rows)
     return claimed
 
 
@@ -191,7 +184,6 @@ SET_ASIDE: Statement[SetAside, Sequence[OrderId]] = Statement(
     name="set_aside",
     sql=SET_ASIDE_SQL,
     key=lambda aside: aside.owner,
-    row=lambda aside: {**as_row(aside), "readable": list(map(str, aside.readable))},
     answer_key=lambda row: row["owner"],
     result=lambda _, rows: [OrderId(row["id"]) for row in rows],
 )

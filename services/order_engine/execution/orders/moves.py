@@ -13,7 +13,7 @@ from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 

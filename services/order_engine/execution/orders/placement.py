@@ -10,7 +10,7 @@ from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import NewOrder
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 

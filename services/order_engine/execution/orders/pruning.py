@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from order_engine.execution.stores.postgres import Connection
+from order_engine.execution.stores.connections import Connection
 
 # One statement per batch: the rows of an order leave together, or stay together.
 PRUNE = """

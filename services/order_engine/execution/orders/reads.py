@@ -8,7 +8,7 @@ from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.orders.rows import event_from
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 
@@ -107,3 +107,14 @@ HISTORY: Statement[Position, History | None] = Statement(
 )
 
 POSITIONS = "SELECT id, seq FROM orders WHERE id = ANY(%(orders)s::uuid[])"
+
+
+RECENT_STARTS = """
+SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
+FROM orders
+WHERE started_at > now() - make_interval(secs => %(within_s)s)
+"""
+
+CLOCK = "SELECT now() AS now"
+
+ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"

@@ -6,6 +6,7 @@ parameter, compares before it sets, and is safe to repeat.
 
 import itertools
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import cast
@@ -47,10 +48,13 @@ from order_engine.execution.orders.moves import (
 )
 from order_engine.execution.orders.placement import PLACE, Placed
 from order_engine.execution.orders.reads import (
+    ANSWERS,
+    CLOCK,
     GET,
     HISTORY,
     PAGE,
     POSITIONS,
+    RECENT_STARTS,
     History,
     Page,
     Position,
@@ -59,7 +63,7 @@ from order_engine.execution.orders.reads import (
 from order_engine.execution.orders.rows import order_from, readable_orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
-from order_engine.execution.stores.rows import UnreadableRows
+from order_engine.execution.stores.rows import Row, UnreadableRows
 from order_engine.execution.stores.statements import Statement
 
 log = structlog.get_logger()
@@ -158,7 +162,7 @@ class Orders:
         while True:
             rows, missing = await self._reader.readable_rows(PAGE, page_parameters(page))
             found = readable_orders(rows)
-            orders += found
+            orders += (order for order, _ in found)
             left_out = missing + len(rows) - len(found)
             if not left_out or not rows or len(rows) + missing < page.most:
                 return orders
@@ -248,22 +252,39 @@ class Orders:
         self, statement: Statement[Claim, Claimed], claim: Claim
     ) -> list[ClaimedOrder]:
         claimed = await self._commits.run(statement, claim)
-        orders = [order for each in claimed if (order := await self._whole(each))]
+        orders = await self._with_intents(claimed)
         if len(orders) < len(claimed) or not claimed.all_readable:
             await self._set_aside(claim.owner, readable=[each.order.id for each in orders])
         return orders
 
-    async def _whole(self, claimed: ClaimedOrder) -> ClaimedOrder | None:
-        """The order with its intents; None when they cannot be read."""
-        if claimed.order.status is not OrderStatus.SUBMITTED:
-            return claimed
+    async def _with_intents(self, claimed: Sequence[ClaimedOrder]) -> list[ClaimedOrder]:
+        """The orders, those that were submitted with their intents, without those that are unreadable."""
+        submitted = [each for each in claimed if each.order.status is OrderStatus.SUBMITTED]
         try:
-            # a second statement, so that it sees what the fenced claimer committed before this claim
-            rows = await self._reader.rows(INTENTS, {"orders": [str(claimed.order.id)]})
-            return with_intents(claimed, rows)
-        except (Unreadable, ValueError, TypeError) as error:
-            log.error("intents not read", order_id=str(claimed.order.id), error=str(error))
-            return None
+            intents = await self._intents(submitted)
+        except Unreadable:  # those of some order
+            intents = {}
+            for each in submitted:
+                with suppress(Unreadable):
+                    intents |= await self._intents([each])
+        orders = [each for each in claimed if each.order.status is not OrderStatus.SUBMITTED]
+        for each in submitted:
+            try:
+                orders.append(with_intents(each, intents[each.order.id]))
+            except (LookupError, ValueError, TypeError) as error:
+                log.error("intents not read", order_id=str(each.order.id), error=repr(error))
+        return orders
+
+    async def _intents(self, submitted: Sequence[ClaimedOrder]) -> dict[OrderId, list[Row]]:
+        """The intents of each order, in a second statement, so that it sees what the fenced claimer
+        committed before this claim.
+        """
+        by_order: dict[OrderId, list[Row]] = {each.order.id: [] for each in submitted}
+        if submitted:
+            ids = [str(order_id) for order_id in by_order]
+            for row in await self._reader.rows(INTENTS, {"orders": ids}):
+                by_order[row["order_id"]].append(row)
+        return by_order
 
     async def _set_aside(self, owner: str, *, readable: Sequence[OrderId]) -> None:
         """Postpones the orders of a claim that cannot be read, so that they do not stop the others."""
@@ -272,14 +293,3 @@ class Orders:
         ):
             metrics.ORDERS_SET_ASIDE.inc()
             log.error("order set aside: it cannot be read", order_id=str(order_id))
-
-
-RECENT_STARTS = """
-SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
-FROM orders
-WHERE started_at > now() - make_interval(secs => %(within_s)s)
-"""
-
-CLOCK = "SELECT now() AS now"
-
-ANSWERS = "SELECT count(*) FROM (SELECT FROM orders LIMIT 1) AS any_order"

@@ -10,7 +10,7 @@ from order_engine.execution.domain.order import Order, OrderType
 from order_engine.execution.domain.quote import VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 
 log = structlog.get_logger()
 
@@ -48,13 +48,13 @@ def order_from(row: Row) -> Order:
     )
 
 
-def readable_orders(rows: Sequence[Row]) -> list[Order]:
-    """The orders of those rows that this version can read."""
+def readable_orders(rows: Sequence[Row]) -> list[tuple[Order, Row]]:
+    """The orders that this version can read, each with its row."""
     orders = []
     for row in rows:
         try:
-            orders.append(order_from(row))
-        except (ValueError, TypeError) as error:
+            orders.append((order_from(row), row))
+        except (ValueError, TypeError, ArithmeticError) as error:
             log.error("order not understood", order_id=str(row["id"]), error=str(error))
     return orders
 
