@@ -13,7 +13,7 @@ from rich.console import Console
 from order_engine.execution.orders.pruning import prune
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import PostgresSettings
-from order_engine.execution.stores.postgres import connect
+from order_engine.execution.stores.connections import connect
 
 NAME = "order-engine-prune"
 

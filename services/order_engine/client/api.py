@@ -44,12 +44,13 @@ class EngineClient:
                 print(frame.seq, frame.status)
 
     Every call may raise EngineUnavailable or TooManyRequests (retry later), InvalidArgument or
-    RequestRefused (do not retry), or UnexpectedAnswer (`base_url` is not an engine that this client supports).
+    RequestRefused (do not retry), or UnexpectedAnswer (`base_url` is not an engine that this client
+    supports).
 
     `api_key` is required unless the engine is open. `stream_base_url` is for fleets whose streams
     have another address. Both are reached through the proxy of the environment, if any; see
-    `proxies`. Raises InvalidArgument and ProxyUnusable. `timeout_s` bounds each step of a call: to connect, to send, to wait for
-    the next bytes. For streams, `silence_max_s` is the longest time without a message (the engine
+    `proxies`. Raises InvalidArgument and ProxyUnusable. `timeout_s` bounds each step of a call: to
+    connect, to send, to wait for the next bytes. For streams, `silence_max_s` is the longest time without a message (the engine
     pings every 20 s), `reconnect_max_s` the longest pause between two attempts to reconnect, and
     `reconnect_within_s` the time after which a lost stream gives up.
     """

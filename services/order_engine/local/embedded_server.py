@@ -1,6 +1,6 @@
 """Runs one embedded server until the process that asked for it ends.
 
-`python -m order_engine.local.keeper postgres DIRECTORY` prints the URL of the server and stops it when stdin
+`python -m order_engine.local.embedded_server postgres DIRECTORY` prints the URL of the server and stops it when stdin
 closes, which also happens when the asking process is killed. It runs in a session of its own, so
 that Ctrl-C in the terminal does not stop the server before the engine's processes. All files are
 in DIRECTORY, which one such process uses at a time. `--option fsync=off`, which may be repeated,

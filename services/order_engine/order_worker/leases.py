@@ -11,7 +11,7 @@ from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
 from order_engine.execution.orders.claims import RENEW, lease_rows
 from order_engine.execution.stores.batches import CLOSE_S
-from order_engine.execution.stores.postgres import Connection, connect
+from order_engine.execution.stores.connections import Connection, connect
 
 log = structlog.get_logger()
 

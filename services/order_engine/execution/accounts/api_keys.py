@@ -18,7 +18,8 @@ from datetime import datetime
 from order_engine.execution.domain.accounts import Caller, Scope
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Reader, Row
+from order_engine.execution.stores.postgres import Reader
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 KEY = re.compile(r"oe_([0-9a-f]{16})_([0-9a-f]{64})")

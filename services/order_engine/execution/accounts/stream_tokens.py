@@ -12,7 +12,7 @@ from order_engine.execution.accounts.api_keys import caller_from, first_row, has
 from order_engine.execution.domain.accounts import Caller
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 TOKEN = re.compile(r"oest_[0-9a-f]{64}")

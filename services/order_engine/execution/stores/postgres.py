@@ -25,14 +25,12 @@ from order_engine.execution.stores.addresses import (
 from order_engine.execution.stores.connections import (
     NO_SETTINGS,
     REPLY_TIMEOUT_S,
+    Connection,
     prefix_of,
     values_of,
 )
-from order_engine.execution.stores.connections import Connection as Connection
-from order_engine.execution.stores.connections import connect as connect
 from order_engine.execution.stores.failures import TOOK_TOO_LONG, is_connection_loss
-from order_engine.execution.stores.rows import Row as Row
-from order_engine.execution.stores.rows import UnreadableRows, fetched
+from order_engine.execution.stores.rows import Row, UnreadableRows, fetched
 from order_engine.execution.stores.session_settings import READ_ONLY_BY_DEFAULT, SET_IN_SESSION
 
 READS_WAITING_MAX = 1_000

@@ -9,7 +9,7 @@ from functools import cache, cached_property
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 
 In = TypeVar("In")
 Out = TypeVar("Out")

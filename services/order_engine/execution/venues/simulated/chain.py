@@ -22,7 +22,7 @@ from order_engine.execution.domain.transaction import (
     Transaction,
 )
 from order_engine.execution.stores.group_commit import GroupCommit
-from order_engine.execution.stores.postgres import Row
+from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
 NEVER_LANDS = "never_lands"
@@ -131,13 +131,17 @@ RECORD: Statement[Entry, None] = Statement(
 )
 
 
-OUTCOMES_SQL = """
+HAS_OUTCOME = (
+    "t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())"
+)
+
+OUTCOMES_SQL = f"""
 SELECT v.call, t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
 FROM json_to_recordset(%(rows)s::json) AS v(call bigint, signatures text[])
 CROSS JOIN unnest(v.signatures) AS asked(signature)
 JOIN chain.transactions t ON t.signature = asked.signature
-WHERE t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())
-"""
+WHERE {HAS_OUTCOME}
+"""  # noqa: S608 - our own condition
 
 
 def _outcome(row: Row) -> Outcome:
@@ -174,12 +178,12 @@ RETURNING signature, outcome, reason, executed_price, amount_out
 """
 
 # of a transaction that has landed
-LANDED_SQL = """
+LANDED_SQL = f"""
 SELECT t.signature, t.outcome, t.reason, t.executed_price, t.amount_out
 FROM json_to_recordset(%(rows)s::json) AS v(signature text)
 JOIN chain.transactions t ON t.signature = v.signature
-WHERE t.outcome = 'expired' OR (t.outcome IN ('filled', 'rejected') AND t.lands_at <= now())
-"""
+WHERE {HAS_OUTCOME}
+"""  # noqa: S608 - our own condition
 
 
 def _expiry_row(transaction: Transaction) -> Row:
