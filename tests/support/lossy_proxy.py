@@ -2,7 +2,7 @@
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
@@ -53,7 +53,7 @@ class LossyProxy:
                 threading.Thread(target=self._carry, args=(client,), daemon=True).start()
 
     def _carry(self, client: socket.socket) -> None:
-        server = self._connect()
+        server = connected(self._server)
         replies = threading.Thread(target=self._replies, args=(server, client), daemon=True)
         replies.start()
         with suppress(OSError):
@@ -87,13 +87,15 @@ class LossyProxy:
                 server.shutdown(socket.SHUT_WR)
         _end(server)
 
-    def _connect(self) -> socket.socket:
-        host, port = self._server.get("host", "localhost"), self._server.get("port", "5432")
-        if host.startswith("/"):
-            server = socket.socket(socket.AF_UNIX)
-            server.connect(f"{host}/.s.PGSQL.{port}")
-            return server
-        return socket.create_connection((host, int(port)))
+
+def connected(server: Mapping[str, str]) -> socket.socket:
+    """A connection to the server of a parsed PostgreSQL URL."""
+    host, port = server.get("host", "localhost"), server.get("port", "5432")
+    if host.startswith("/"):
+        end = socket.socket(socket.AF_UNIX)
+        end.connect(f"{host}/.s.PGSQL.{port}")
+        return end
+    return socket.create_connection((host, int(port)))
 
 
 def _end(end: socket.socket) -> None:

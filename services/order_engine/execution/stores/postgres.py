@@ -43,9 +43,8 @@ class Session:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._loop: asyncio.AbstractEventLoop | None = None  # that watches the socket
-        self._socket = connection.fileno()
         self._ready: asyncio.Future[None] | None = None
+        self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
         self._prefix = b""
 
     @property
@@ -82,14 +81,11 @@ class Session:
         try:
             while (state := self._connection.poll()) != extensions.POLL_OK:
                 self._ready = loop.create_future()
-                self._watch(loop)
-                if state == extensions.POLL_WRITE:
-                    loop.add_writer(self._socket, self._note_ready)
+                self._watch(loop, state)
                 try:
                     await self._ready
                 finally:
-                    if state == extensions.POLL_WRITE:
-                        loop.remove_writer(self._socket)
+                    self._unwatch()
         finally:
             self._ready = None
             timer.cancel()
@@ -98,23 +94,27 @@ class Session:
         self._unwatch()
         self._connection.close()
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Lets the loop watch the socket until the session is closed, which costs less than each time."""
-        socket = self._connection.fileno()  # may change while it connects
-        if loop is not self._loop or socket != self._socket:
-            self._unwatch()
-            self._loop, self._socket = loop, socket
-            loop.add_reader(socket, self._note_ready)
+    def _watch(self, loop: asyncio.AbstractEventLoop, state: int) -> None:
+        """Watches the socket until it is ready once.
+
+        Each wait watches it anew: uvloop stops after an error of the socket, and libpq opens another
+        socket for each address that it tries.
+        """
+        socket = self._connection.fileno()
+        self._watched = loop, socket
+        loop.add_reader(socket, self._note_ready)
+        if state == extensions.POLL_WRITE:
+            loop.add_writer(socket, self._note_ready)
 
     def _unwatch(self) -> None:
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._socket)
-        self._loop = None
+        if self._watched is not None:
+            loop, socket = self._watched
+            self._watched = None
+            loop.remove_reader(socket)
+            loop.remove_writer(socket)
 
     def _note_ready(self) -> None:
-        if self._ready is None:
-            self._unwatch()  # nothing is expected: the server has closed the connection
-        elif not self._ready.done():
+        if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
 
     def _give_up(self, timeout_s: float) -> None:

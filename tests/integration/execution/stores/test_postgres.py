@@ -2,31 +2,49 @@
 
 import asyncio
 import socket
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from typing import Any
 
 import psycopg2
 import pytest
+import uvloop
+from psycopg2.extensions import make_dsn, parse_dsn
 
 from order_engine.execution.domain.errors import Overloaded, StoreUnavailable
 from order_engine.execution.stores import postgres
 from order_engine.execution.stores.connections import connect
-from order_engine.execution.stores.postgres import READS_WAITING_MAX, Reader, open_session
+from order_engine.execution.stores.postgres import (
+    READS_WAITING_MAX,
+    Reader,
+    open_session,
+)
+from support.dying_server import DyingServer, fatal
 from support.lossy_proxy import Loss, LossyProxy
+from support.serving import a_closed_port
 from support.stores import Databases
 
 DEADLINE_S = 30
 PID = "SELECT pg_backend_pid() AS pid"
 SLOW = "SELECT pg_sleep(30)"
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(params=LOOPS)
+def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
+    return LOOPS[request.param]
+
+
+def run(work: Coroutine[Any, Any, None], new_loop: LoopFactory = asyncio.new_event_loop) -> None:
     async def in_time() -> None:
         async with asyncio.timeout(DEADLINE_S):
             await work
 
-    asyncio.run(in_time())
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(in_time())
 
 
 @pytest.fixture
@@ -109,6 +127,39 @@ def test_a_statement_without_an_answer_fails(
         session.close()
 
     run(work())
+
+
+def test_a_statement_fails_with_the_last_words_of_a_server_that_resets_the_connection(
+    databases: Databases, new_loop: LoopFactory
+) -> None:
+    async def work() -> None:
+        with closing(DyingServer(databases.orders_url)) as server:
+            session = await open_session(server.url, application_name="test")
+            server.stop_reading()
+            answer = asyncio.create_task(session.execute(PID))
+            await asyncio.sleep(0)  # the statement is sent
+            server.die(fatal("terminating connection due to administrator command"))
+
+            with pytest.raises(psycopg2.OperationalError, match="administrator command"):
+                await answer
+            session.close()
+
+    run(work(), new_loop)
+
+
+def test_a_session_connects_to_the_second_host_when_the_first_refuses(
+    databases: Databases, new_loop: LoopFactory
+) -> None:
+    async def work() -> None:
+        given = parse_dsn(databases.orders_url)
+        with a_closed_port() as port:
+            hosts = {"host": f"127.0.0.1,{given['host']}", "port": f"{port},{given['port']}"}
+            url = make_dsn(**given | hosts)
+            session = await open_session(url, application_name="test")
+        assert await session.execute("SELECT 1 AS one") == [{"one": 1}]
+        session.close()
+
+    run(work(), new_loop)
 
 
 def test_reads_one_after_another_share_a_connection(databases: Databases) -> None:
