@@ -3,22 +3,25 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from anyio.from_thread import start_blocking_portal
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
 
 from order_engine.serving.server import serving
 from support.ports import free_port
 
 
 @asynccontextmanager
-async def served(app: ASGIApp, *, websockets: bool = True) -> AsyncIterator[str]:
+async def served(app: Starlette, *, websockets: bool = True) -> AsyncIterator[str]:
     """Serves the application as its deployable does; yields `host:port`."""
     port = free_port()
-    async with serving(app, host="127.0.0.1", port=port, lifespan=True, websockets=websockets):
+    async with (
+        app.router.lifespan_context(app),
+        serving(app, host="127.0.0.1", port=port, websockets=websockets),
+    ):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def running(app: ASGIApp, *, websockets: bool = True) -> Iterator[str]:
+def running(app: Starlette, *, websockets: bool = True) -> Iterator[str]:
     """The same on its own thread, with uvloop as in the deployables."""
     with (
         start_blocking_portal(backend_options={"use_uvloop": True}) as portal,

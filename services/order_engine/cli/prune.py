@@ -44,15 +44,15 @@ def _pruned(*, days: int, batch: int, archive: Path | None) -> int:
     with ExitStack() as stack:
         connection = stack.enter_context(closing(connect(url, application_name=NAME)))
         connection.autocommit = False
-        file = stack.enter_context(archive.open("a")) if archive is not None else None
+        file = stack.enter_context(archive.open("ab")) if archive is not None else None
         return prune(
             connection, days=days, batch=batch, before_commit=lambda orders: _append(file, orders)
         )
 
 
-def _append(file: IO[str] | None, orders: Sequence[str]) -> None:
+def _append(file: IO[bytes] | None, orders: Sequence[bytes]) -> None:
     """Returns once the orders are on the disk, because they leave the database next."""
     if file is not None:
-        file.writelines(f"{order}\n" for order in orders)
+        file.writelines(order + b"\n" for order in orders)
         file.flush()
         os.fsync(file.fileno())

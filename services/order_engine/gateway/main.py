@@ -17,6 +17,7 @@ async def serve(settings: GatewaySettings) -> None:
     stop = stop_signal()
     app = gateway_app(settings)
     async with (
+        app.router.lifespan_context(app),
         serving_public(
             app,
             host=settings.host,

@@ -26,6 +26,8 @@ async def serve(settings: GatewaySettings, stream_settings: WsGatewaySettings) -
         "accepting": lambda: streams.state.services.registry.accepts(),
     }
     async with (
+        gateway.router.lifespan_context(gateway),
+        streams.router.lifespan_context(streams),
         serving_public(
             web_app(gateway, streams),
             host=stream_settings.host,

@@ -59,7 +59,6 @@ async def serving(
     *,
     host: str,
     port: int,
-    lifespan: bool = False,
     trusted_proxies: Sequence[str] = (),
     connections_max: int = CONNECTIONS_MAX,
     keep_alive_s: int = KEEP_ALIVE_S,
@@ -67,12 +66,13 @@ async def serving(
 ) -> AsyncIterator[None]:
     """Serves `app` while the context is open; answers the requests in hand before it closes.
 
+    The lifespan of the application is the caller's: uvicorn would log its errors with a traceback.
     `host` is an address, a name, or `::` for every address of both families. `trusted_proxies` are
     addresses and networks, or "*" for any; X-Forwarded-For of their requests gives the client's
     address. At most `connections_max` connections are open, WebSockets included, and a fourth of
     them from one address, WebSockets excluded; others get 503. A connection without a request is
     closed after `keep_alive_s`. Without `websockets`, the offer to change to one is ignored. Raises
-    SystemExit with one line when the port is taken or the application does not start.
+    SystemExit with one line when the port is taken.
     """
     trusted_proxies = list(in_both_forms(trusted_proxies))
     peers = Peers(
@@ -82,7 +82,6 @@ async def serving(
     config = _config(
         app,
         http,
-        lifespan=lifespan,
         trusted_proxies=trusted_proxies,
         keep_alive_s=keep_alive_s,
         websockets=websockets,
@@ -111,13 +110,12 @@ def serving_public(
     keep_alive_s: int = KEEP_ALIVE_S,
     websockets: bool = True,
 ) -> AbstractAsyncContextManager[None]:
-    """Serves an application to clients, with its lifespan and open files for all connections."""
+    """Serves an application to clients, with open files for all connections."""
     raise_open_file_limit(connections_max)
     return serving(
         app,
         host=host,
         port=port,
-        lifespan=True,
         trusted_proxies=trusted_proxies,
         connections_max=connections_max,
         keep_alive_s=keep_alive_s,
@@ -129,7 +127,6 @@ def _config(
     app: ASGIApp,
     http: Callable[..., HttpConnection],
     *,
-    lifespan: bool,
     trusted_proxies: Sequence[str],
     keep_alive_s: int,
     websockets: bool,
@@ -138,7 +135,7 @@ def _config(
         app,
         log_config=None,
         access_log=False,
-        lifespan="on" if lifespan else "off",
+        lifespan="off",
         proxy_headers=bool(trusted_proxies),
         forwarded_allow_ips="*" if "*" in trusted_proxies else list(trusted_proxies),
         http=http,  # type: ignore[arg-type]  # is only called

@@ -20,6 +20,7 @@ async def serve(settings: WsGatewaySettings) -> None:
     stop = stop_signal()
     app = ws_gateway_app(settings)
     async with (
+        app.router.lifespan_context(app),
         serving_public(
             app,
             host=settings.host,

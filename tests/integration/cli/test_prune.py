@@ -17,6 +17,7 @@ from order_engine.execution.stores.connections import connect
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from support.cli import order_engine
+from support.damaged_rows import TEXT_THAT_IS_NOT_UTF8, damage
 from support.driven_orders import place_order
 from support.evidence import rows
 from support.stores import Databases, execute
@@ -75,6 +76,21 @@ def test_only_final_orders_without_a_recent_change_are_removed(
     assert prune_command(databases.orders_url).stdout == "0\n"
 
 
+def test_an_order_that_cannot_be_read_is_archived_with_its_bytes(
+    databases: Databases, orders: Orders, tmp_path: Path
+) -> None:
+    place(orders, 2, to=OrderStatus.CONFIRMED)
+    execute(databases.orders_url, AGED)
+    bad = rows(databases.orders_url, "SELECT id FROM orders")[0]["id"]
+    damage(databases.orders_url, TEXT_THAT_IS_NOT_UTF8.format(bad))
+    archive = tmp_path / "orders.jsonl"
+
+    done = prune_command(databases.orders_url, f"--archive={archive}")
+
+    assert (done.returncode, done.stdout) == (0, "2\n")
+    assert archive.read_bytes().count(b'"token_in": "\xff"') == 1
+
+
 def test_orders_that_could_not_be_archived_stay(databases: Databases, orders: Orders) -> None:
     place(orders, 3, to=OrderStatus.CONFIRMED)
     execute(databases.orders_url, AGED)
@@ -92,7 +108,7 @@ def test_batches_before_one_that_fails_stay_removed(databases: Databases, orders
     execute(databases.orders_url, AGED)
     batches: list[int] = []
 
-    def fail_second(batch: Sequence[str]) -> None:
+    def fail_second(batch: Sequence[bytes]) -> None:
         batches.append(len(batch))
         if len(batches) == 2:
             raise OSError("as requested")

@@ -84,10 +84,12 @@ def test_a_socket_above_the_process_limit_still_gets_its_close_code(
 
     async def work() -> None:
         address = f"127.0.0.1:{port}"
-        served = serving_public(
-            ws_gateway_app(settings), host="127.0.0.1", port=port, connections_max=2 + spare
-        )
-        async with served, AsyncExitStack() as stack:
+        app = ws_gateway_app(settings)
+        async with (
+            app.router.lifespan_context(app),
+            serving_public(app, host="127.0.0.1", port=port, connections_max=2 + spare),
+            AsyncExitStack() as stack,
+        ):
             for _ in range(2):
                 socket = await stack.enter_async_context(open_multiplexed_socket(address))
                 await send_command(socket, "subscribe", "x")
@@ -147,8 +149,9 @@ def test_a_forwarded_address_counts_only_from_a_trusted_proxy(
 
     async def work() -> None:
         app, port = ws_gateway_app(settings), free_port()
-        async with serving(
-            app, host="127.0.0.1", port=port, lifespan=True, trusted_proxies=trusted
+        async with (
+            app.router.lifespan_context(app),
+            serving(app, host="127.0.0.1", port=port, trusted_proxies=trusted),
         ):
             address = f"127.0.0.1:{port}"
             first = {"X-Forwarded-For": "192.0.2.1"}

@@ -42,7 +42,10 @@ def test_a_drain_closes_clients_one_by_one_while_the_others_continue(
         app, port = ws_gateway_app(settings), free_port()
         address = f"127.0.0.1:{port}"
         order = await place_order(orders)
-        async with serving(app, host="127.0.0.1", port=port, lifespan=True):
+        async with (
+            app.router.lifespan_context(app),
+            serving(app, host="127.0.0.1", port=port),
+        ):
             registry = app.state.services.registry
             sockets = [await open_socket(address, order.order_id) for _ in range(3)]
             for socket in sockets:

@@ -29,8 +29,9 @@ WITH old AS (
 ), intents_of AS (
     SELECT order_id, jsonb_agg(to_jsonb(i) ORDER BY i.n) AS rows FROM intents i GROUP BY order_id
 )
-SELECT jsonb_build_object('order', to_jsonb(g), 'events', coalesce(e.rows, '[]'),
-                          'attempts', coalesce(a.rows, '[]'), 'intents', coalesce(i.rows, '[]'))::text
+SELECT textsend(jsonb_build_object(
+    'order', to_jsonb(g), 'events', coalesce(e.rows, '[]'),
+    'attempts', coalesce(a.rows, '[]'), 'intents', coalesce(i.rows, '[]'))::text)
 FROM gone g
 LEFT JOIN events_of e ON e.order_id = g.id
 LEFT JOIN attempts_of a ON a.order_id = g.id
@@ -44,18 +45,19 @@ def prune(
     *,
     days: int,
     batch: int,
-    before_commit: Callable[[Sequence[str]], object],
+    before_commit: Callable[[Sequence[bytes]], object],
 ) -> int:
     """Removes final orders without a change for `days`, `batch` in a transaction; how many.
 
-    `before_commit` gets the orders of each batch as JSON texts with their events, attempts and
-    intents. When it raises, the batch stays. Raises psycopg2.Error.
+    `before_commit` gets the orders of each batch with their events, attempts and intents: JSON in
+    UTF-8, or with the bytes that a damaged row has. When it raises, the batch stays. Raises
+    psycopg2.Error.
     """
     removed = 0
     while True:
         with connection, closing(connection.cursor()) as cursor:
             cursor.execute(PRUNE, {"days": days, "most": batch})
-            orders = [text for (text,) in cursor.fetchall()]
+            orders = [bytes(order) for (order,) in cursor.fetchall()]
             if not orders:
                 return removed
             before_commit(orders)

@@ -5,7 +5,6 @@ import uuid
 from contextlib import closing
 
 import pytest
-from psycopg2.extensions import parse_dsn
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import LOCAL_ACCOUNT
@@ -16,14 +15,13 @@ from order_engine.execution.orders.repository import Orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
 from support.builders import a_new_order
+from support.damaged_rows import TEXT_THAT_IS_NOT_UTF8, damage
 from support.driven_orders import place_order
 from support.evidence import rows
 from support.stores import Databases, execute
 
-UNCHECKED = "ALTER TABLE orders DROP CONSTRAINT IF EXISTS orders_{0}_check"
-ENCODED = "UPDATE pg_database SET encoding = pg_char_to_encoding('{1}') WHERE datname = '{0}'"
 DAMAGES = {
-    "text that is not UTF-8": r"UPDATE orders SET token_in = E'\377' WHERE id = '{}'",
+    "text that is not UTF-8": TEXT_THAT_IS_NOT_UTF8,
     "a year after 9999": "UPDATE orders SET created_at = '20000-01-01' WHERE id = '{}'",
     "a year before Christ": "UPDATE orders SET created_at = '0044-01-01 BC' WHERE id = '{}'",
     "an unknown type": "UPDATE orders SET type = 'limit' WHERE id = '{}'",
@@ -33,15 +31,6 @@ DAMAGES = {
 }
 NO_QUOTE = "UPDATE execution_intents SET quote = '[]' WHERE order_id = '{}'"
 LATER = "SELECT lease_owner, next_run_at > now() AS later, claims FROM orders WHERE id = '{}'"
-
-
-def damage(url: str, sql: str) -> None:
-    name = parse_dsn(url)["dbname"]
-    for column in ("type", "status", "amount_in"):
-        execute(url, UNCHECKED.format(column))
-    execute(url, ENCODED.format(name, "SQL_ASCII"))
-    execute(url, sql)
-    execute(url, ENCODED.format(name, "UTF8"))
 
 
 def orders_at(url: str) -> Orders:
