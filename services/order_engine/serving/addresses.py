@@ -26,9 +26,9 @@ def plain_address(host: str) -> str:
 
 
 def in_both_forms(networks: Iterable[str]) -> Iterator[str]:
-    """The same networks and addresses, those of IPv4 also as IPv6 writes them, and the reverse.
+    """The same networks and addresses, those of IPv4 also as IPv6 writes them.
 
-    A proxy may write either form to X-Forwarded-For.
+    A proxy may write either form to X-Forwarded-For. The settings have written them as IPv4.
     """
     for text in networks:
         yield text
@@ -39,8 +39,6 @@ def in_both_forms(networks: Iterable[str]) -> Iterator[str]:
         if isinstance(network, IPv4Network):
             mapped = IPv6Address(int(MAPPED) + int(network.network_address))
             yield f"{mapped}/{MAPPED_BITS + network.prefixlen}"
-        elif network.prefixlen >= MAPPED_BITS and network.network_address.ipv4_mapped is not None:
-            yield f"{network.network_address.ipv4_mapped}/{network.prefixlen - MAPPED_BITS}"
 
 
 @lru_cache(HOSTS_KEPT)
