@@ -4,7 +4,10 @@ from psycopg2.extensions import parse_dsn
 
 from support.stores import execute
 
-CHECKED = {"orders": ("type", "status", "amount_in"), "order_events": ("status",)}
+CHECKED = {
+    "orders": ("type", "status", "amount_in", "slippage_tolerance"),
+    "order_events": ("status",),
+}
 UNCHECKED = "ALTER TABLE {0} DROP CONSTRAINT IF EXISTS {0}_{1}_check"
 ENCODED = "UPDATE pg_database SET encoding = pg_char_to_encoding('{1}') WHERE datname = '{0}'"
 

@@ -22,6 +22,12 @@ DAMAGES = {
     "an unknown status": """
         UPDATE order_events SET status = 'paused' WHERE order_id = '{}' AND seq = 3
     """,
+    "a payload that is a number": """
+        UPDATE order_events SET payload = '5' WHERE order_id = '{}' AND seq = 3
+    """,
+    "a payload that is a list": """
+        UPDATE order_events SET payload = '[1]' WHERE order_id = '{}' AND seq = 3
+    """,
     "text that is not UTF-8": r"""
         UPDATE order_events SET payload = jsonb_build_object('txHash', E'\377')
         WHERE order_id = '{}' AND seq = 3

@@ -15,6 +15,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
+
 from order_engine.execution.domain.accounts import Caller, Scope
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.stores.group_commit import GroupCommit
@@ -25,6 +27,8 @@ from order_engine.execution.stores.statements import Statement
 KEY = re.compile(r"oe_([0-9a-f]{16})_([0-9a-f]{64})")
 USE_RECORDED_EVERY_S = 60.0
 KEYS_MAX = 1_000
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,9 +97,20 @@ class ApiKeys:
         return made, f"oe_{key_id}_{secret}"
 
     async def all(self, account_id: AccountId | None = None) -> list[ApiKey]:
-        """All keys, newest first, including revoked ones; of one account when it is given."""
-        rows = await self._reader.rows(ALL, {"account_id": account_id, "most": KEYS_MAX})
-        return [_api_key(row) for row in rows]
+        """All keys, newest first, including revoked ones; of one account when it is given.
+
+        Those that this version cannot read are left out.
+        """
+        rows, _ = await self._reader.readable_rows(
+            ALL, {"account_id": account_id, "most": KEYS_MAX}
+        )
+        keys = []
+        for row in rows:
+            try:
+                keys.append(_api_key(row))
+            except ValueError as error:
+                log.error("key not understood", key_id=row["id"], error=str(error))
+        return keys
 
     async def revoke(self, key_id: str) -> ApiKey | None:
         """The revoked key; None when there is none. A second call keeps the time of the first."""

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import ClaimedOrder
-from order_engine.execution.orders.rows import intent_from, readable_orders
+from order_engine.execution.orders.rows import readable_orders
 from order_engine.execution.stores.rows import Row
 from order_engine.execution.stores.statements import Statement
 
@@ -61,6 +61,16 @@ FROM due WHERE o.id = due.id
 RETURNING o.*
 """
 
+# Ids of orders that a batch claim may take, for when one of them makes the batch fail.
+STARTED_IDS = """
+SELECT id
+FROM orders
+WHERE lease_epoch > 0 AND status NOT IN ('confirmed', 'failed') AND next_run_at <= now()
+  AND (lease_until IS NULL OR lease_until <= now())
+ORDER BY id
+LIMIT %(most)s
+"""
+
 CLAIM_STARTED_SQL = """
 WITH v AS (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS v(
@@ -79,6 +89,15 @@ SET lease_owner = (SELECT owner FROM v), lease_epoch = o.lease_epoch + 1,
     lease_until = now() + make_interval(secs => (SELECT lease_s FROM v)), claims = o.claims + 1
 FROM due WHERE o.id = due.id
 RETURNING o.*
+"""
+
+WAITING_IDS = """
+SELECT id
+FROM orders
+WHERE lease_epoch = 0 AND status NOT IN ('confirmed', 'failed')
+  AND created_at < coalesce(%(before)s, now()) - make_interval(secs => %(lag_s)s)
+ORDER BY created_at, id
+LIMIT %(most)s
 """
 
 CLAIM_WAITING_SQL = """
@@ -199,25 +218,6 @@ FROM (
     LIMIT %(most)s
 ) AS waiting
 """
-
-
-INTENTS = """
-SELECT order_id, n, venue, signature, transaction, quote, valid_until, state
-FROM execution_intents
-WHERE order_id = ANY(%(orders)s::uuid[])
-ORDER BY order_id, n
-"""
-
-
-def with_intents(claimed: ClaimedOrder, rows: Sequence[Row]) -> ClaimedOrder:
-    """The claimed order with its intents; `rows` are all that it has, by ascending number."""
-    counts = [row for row in rows if row["state"] != "dead"]
-    return ClaimedOrder(
-        order=claimed.order,
-        epoch=claimed.epoch,
-        intent=intent_from(counts[0]) if counts else None,
-        intents=len(rows),
-    )
 
 
 RELEASE_SQL = """

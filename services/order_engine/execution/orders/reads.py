@@ -112,7 +112,7 @@ POSITIONS = "SELECT id, seq FROM orders WHERE id = ANY(%(orders)s::uuid[])"
 RECENT_STARTS = """
 SELECT id, extract(epoch FROM now() - started_at)::double precision AS age_s
 FROM orders
-WHERE started_at > now() - make_interval(secs => %(within_s)s)
+WHERE started_at BETWEEN now() - make_interval(secs => %(within_s)s) AND now()
 """
 
 CLOCK = "SELECT now() AS now"

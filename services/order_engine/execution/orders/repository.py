@@ -5,11 +5,10 @@ parameter, compares before it sets, and is safe to repeat.
 """
 
 import itertools
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 import psycopg2
 import structlog
@@ -19,7 +18,6 @@ from order_engine.execution.domain.errors import StoreUnavailable, Unreadable
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import ClaimedOrder, NewOrder, Order, Transition
-from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent
 from order_engine.execution.orders.audit import AUDIT, STUCK, AuditedOrder, Change
 from order_engine.execution.orders.cancellation import CANCEL, Cancel, CancelAnswer
@@ -28,16 +26,17 @@ from order_engine.execution.orders.claims import (
     CLAIM_STARTED,
     CLAIM_WAITING,
     COUNT_WAITING,
-    INTENTS,
     NO_CLAIMER,
     RELEASE,
     SET_ASIDE,
+    STARTED_IDS,
+    WAITING_IDS,
     Claim,
     Claimed,
     Claimer,
     SetAside,
-    with_intents,
 )
+from order_engine.execution.orders.intents import with_intents
 from order_engine.execution.orders.moves import (
     FAILED_ATTEMPT,
     MOVE,
@@ -63,8 +62,12 @@ from order_engine.execution.orders.reads import (
 from order_engine.execution.orders.rows import order_from, readable_orders
 from order_engine.execution.stores.group_commit import GroupCommit
 from order_engine.execution.stores.postgres import Reader
-from order_engine.execution.stores.rows import Row, UnreadableRows
+from order_engine.execution.stores.rows import UnreadableRows
 from order_engine.execution.stores.statements import Statement
+
+UNREADABLE_MAX = 10_000  # a page does not look behind more of them
+
+REFUSED_MAX = 1_000  # orders that PostgreSQL refuses to claim, before others are not reached
 
 log = structlog.get_logger()
 
@@ -98,7 +101,10 @@ class Orders:
 
     async def claim_started(self, *, most: int) -> list[ClaimedOrder]:
         """Claims started orders that are due and have no lease: crashed, released, or retried."""
-        return await self._claim(CLAIM_STARTED, self._request(most=most))
+        try:
+            return await self._claim(CLAIM_STARTED, self._request(most=most))
+        except psycopg2.Error as error:
+            return await self._claim_each(STARTED_IDS, {}, most=most, cause=error)
 
     async def count_waiting(self, *, before: datetime | None, lag_s: float, most: int) -> int:
         """How many orders, up to `most`, `claim_waiting` would claim. Locks and writes nothing."""
@@ -113,9 +119,13 @@ class Orders:
 
         `before` None stands for now.
         """
-        return await self._claim(
-            CLAIM_WAITING, self._request(most=most, before=before, lag_s=lag_s)
-        )
+        try:
+            return await self._claim(
+                CLAIM_WAITING, self._request(most=most, before=before, lag_s=lag_s)
+            )
+        except psycopg2.Error as error:
+            which = {"before": before, "lag_s": lag_s}
+            return await self._claim_each(WAITING_IDS, which, most=most, cause=error)
 
     async def move(self, transition: Transition) -> OrderEvent | None:
         """Commits one move with its event; None when a later claim holds the order."""
@@ -158,16 +168,16 @@ class Orders:
 
     async def page(self, page: Page) -> Sequence[Order]:
         """The orders of one page, newest first. Those that cannot be read are left out."""
-        orders: list[Order] = []
+        most = page.most
         while True:
-            rows, missing = await self._reader.readable_rows(PAGE, page_parameters(page))
-            found = readable_orders(rows)
-            orders += (order for order, _ in found)
-            left_out = missing + len(rows) - len(found)
-            if not left_out or not rows or len(rows) + missing < page.most:
-                return orders
-            beyond = (rows[-1]["created_at"], OrderId(rows[-1]["id"]))
-            page = replace(page, most=left_out, beyond=beyond)
+            rows, missing = await self._reader.readable_rows(
+                PAGE, page_parameters(replace(page, most=most))
+            )
+            orders = [order for order, _ in readable_orders(rows)]
+            is_last = len(rows) + missing < most
+            if len(orders) >= page.most or is_last or most > UNREADABLE_MAX:
+                return orders[: page.most]
+            most = 2 * most  # the unreadable have no place from which to go on
 
     async def history(self, order_id: OrderId, *, after: int = 0) -> History | None:
         """Events after seq `after`; None when there is no such order. Concurrent reads share a query."""
@@ -252,39 +262,33 @@ class Orders:
         self, statement: Statement[Claim, Claimed], claim: Claim
     ) -> list[ClaimedOrder]:
         claimed = await self._commits.run(statement, claim)
-        orders = await self._with_intents(claimed)
+        orders = await with_intents(claimed, self._reader)
         if len(orders) < len(claimed) or not claimed.all_readable:
             await self._set_aside(claim.owner, readable=[each.order.id for each in orders])
         return orders
 
-    async def _with_intents(self, claimed: Sequence[ClaimedOrder]) -> list[ClaimedOrder]:
-        """The orders, those that were submitted with their intents, without those that are unreadable."""
-        submitted = [each for each in claimed if each.order.status is OrderStatus.SUBMITTED]
-        try:
-            intents = await self._intents(submitted)
-        except Unreadable:  # those of some order
-            intents = {}
-            for each in submitted:
-                with suppress(Unreadable):
-                    intents |= await self._intents([each])
-        orders = [each for each in claimed if each.order.status is not OrderStatus.SUBMITTED]
-        for each in submitted:
-            try:
-                orders.append(with_intents(each, intents[each.order.id]))
-            except (LookupError, ValueError, TypeError) as error:
-                log.error("intents not read", order_id=str(each.order.id), error=repr(error))
-        return orders
+    async def _claim_each(
+        self, ids: str, which: Mapping[str, Any], *, most: int, cause: psycopg2.Error
+    ) -> list[ClaimedOrder]:
+        """Claims orders one by one, because PostgreSQL refuses to write one of them.
 
-    async def _intents(self, submitted: Sequence[ClaimedOrder]) -> dict[OrderId, list[Row]]:
-        """The intents of each order, in a second statement, so that it sees what the fenced claimer
-        committed before this claim.
+        Its row may violate a constraint that was added later, or be damaged on the disk.
         """
-        by_order: dict[OrderId, list[Row]] = {each.order.id: [] for each in submitted}
-        if submitted:
-            ids = [str(order_id) for order_id in by_order]
-            for row in await self._reader.rows(INTENTS, {"orders": ids}):
-                by_order[row["order_id"]].append(row)
-        return by_order
+        log.error("orders claimed one by one", error=str(cause).strip())
+        claimed: list[ClaimedOrder] = []
+        for row in await self._reader.rows(ids, {**which, "most": most + REFUSED_MAX}):
+            if len(claimed) == most:
+                break
+            try:
+                claimed += await self._claim(CLAIM, self._request(order_id=OrderId(row["id"])))
+            except psycopg2.Error as error:
+                metrics.ORDERS_SET_ASIDE.inc()
+                log.error(
+                    "order left out: it cannot be claimed",
+                    order_id=str(row["id"]),
+                    error=str(error).strip(),
+                )
+        return claimed
 
     async def _set_aside(self, owner: str, *, readable: Sequence[OrderId]) -> None:
         """Postpones the orders of a claim that cannot be read, so that they do not stop the others."""

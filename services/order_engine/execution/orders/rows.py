@@ -7,21 +7,27 @@ import structlog
 from order_engine.execution.domain.event import OrderEvent
 from order_engine.execution.domain.ids import AccountId, OrderId
 from order_engine.execution.domain.order import Order, OrderType
-from order_engine.execution.domain.quote import VenueName
+from order_engine.execution.domain.quote import ANY_SLIPPAGE, VenueName
 from order_engine.execution.domain.status import OrderStatus
 from order_engine.execution.domain.transaction import Intent, Signature, Transaction
 from order_engine.execution.stores.rows import Row
 
 log = structlog.get_logger()
 
-NUMBERS = ("amount_in", "slippage_tolerance", "min_amount_out", "executed_price", "amount_out")
+POSITIVE = ("amount_in", "executed_price")
+NUMBERS = (*POSITIVE, "slippage_tolerance", "min_amount_out", "amount_out")
 
 
 def order_from(row: Row) -> Order:
-    """Raises ValueError when this version does not know the type or status, or a number is none."""
+    """Raises ValueError when this version does not know the type or status, or a number is impossible."""
     for name in NUMBERS:
-        if row[name] is not None and not row[name].is_finite():
-            raise ValueError(f"{name} is {row[name]}")
+        number = row[name]
+        if number is None:
+            continue
+        if not number.is_finite() or number < 0 or (number == 0 and name in POSITIVE):
+            raise ValueError(f"{name} is {number}")
+    if row["slippage_tolerance"] > ANY_SLIPPAGE:
+        raise ValueError(f"slippage_tolerance is {row['slippage_tolerance']}")
     return Order(
         id=OrderId(row["id"]),
         account_id=AccountId(row["account_id"]),
@@ -60,6 +66,9 @@ def readable_orders(rows: Sequence[Row]) -> list[tuple[Order, Row]]:
 
 
 def event_from(row: Row) -> OrderEvent:
+    """Raises ValueError when this version does not know the status, or the payload is not an object."""
+    if not isinstance(row["payload"], dict):
+        raise ValueError("the payload of an event is not an object")
     return OrderEvent(
         order_id=OrderId(row["order_id"]),
         seq=row["seq"],

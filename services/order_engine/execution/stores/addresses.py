@@ -13,7 +13,14 @@ CONNECT_TIMEOUT_S = 2
 CONNECT_TIMEOUT_MAX_S = 30.0
 
 # The URL says where to connect and what to set. These would change it behind its back.
-OTHERS = ("PGSERVICE", "PGDATESTYLE", "PGTZ", "PGGEQO")
+OTHERS = (
+    "PGSERVICE",
+    "PGDATESTYLE",
+    "PGTZ",
+    "PGGEQO",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+)
 
 WRONG_ADDRESS = "DATABASE_URL or CHAIN_DATABASE_URL has an unknown option, or a part that is not percent-encoded"
 

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 RELIED_ON: Mapping[str, str] = MappingProxyType(
     {
@@ -24,7 +24,6 @@ RELIED_ON: Mapping[str, str] = MappingProxyType(
         "intervalstyle": "postgres",
         "bytea_output": "hex",
         "extra_float_digits": "1",
-        "standard_conforming_strings": "on",
         "enable_indexscan": "on",
         "enable_indexonlyscan": "on",
         "enable_bitmapscan": "on",
@@ -54,6 +53,17 @@ DEFAULTS: Mapping[str, str | None] = MappingProxyType(
     {"search_path": "public", "timezone": "UTC", "synchronous_commit": None}
 )
 
+# psycopg2 quotes as the session was when it connected, and connects in UTF8.
+NEVER_SET = frozenset(
+    {
+        "client_encoding",
+        "standard_conforming_strings",
+        "transaction_isolation",
+        "transaction_read_only",
+        "transaction_deferrable",
+    }
+)
+
 SINCE: Mapping[str, int] = MappingProxyType(  # which version of PostgreSQL
     {"idle_session_timeout": 14, "transaction_timeout": 17}
 )
@@ -81,6 +91,7 @@ SELECT count({_SETTINGS.format(is_local="true")})
 """
 SET_WRITABLE = "SET TRANSACTION READ WRITE;"
 
+_USER = re.compile(r"^[^@/]*@")
 _WORD = re.compile(r"(?:\\.|[^\s\\])+", re.DOTALL)
 _SETTING = re.compile(r"(?:-c|--)([A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
 
@@ -102,6 +113,8 @@ def url_settings(url: str) -> Mapping[str, str]:
     Raises ValueError when it cannot be read, and when the URL sets what the engine sets itself.
     """
     parameters = _parameters(url)
+    if "service" in parameters:
+        raise ValueError("service is not supported: write its parameters into the URL")
     encoding = parameters.get("client_encoding", "UTF8")
     if encoding.upper().replace("-", "") not in {"UTF8", "UNICODE", "AUTO"}:
         raise ValueError("client_encoding must be UTF8, or left out")
@@ -112,12 +125,14 @@ def url_settings(url: str) -> Mapping[str, str]:
         if found is None:
             raise ValueError("options must consist of -c name=value")
         name = found[1].lower().replace("-", "_")
-        if name in RELIED_ON or name in PLANS or name == "client_encoding":
+        if name in NEVER_SET or name in RELIED_ON or name in PLANS:
             raise ValueError(f"options sets {name}, which the engine sets itself: leave it out")
         settings[name] = found[2]
     return settings
 
 
 def _parameters(url: str) -> Mapping[str, str]:
-    pairs = (pair.partition("=") for pair in urlsplit(url).query.split("&"))
+    """The parameters as libpq reads them, for which `#` has no meaning."""
+    query = _USER.sub("", url.partition("://")[2], count=1).partition("?")[2]
+    pairs = (pair.partition("=") for pair in query.split("&"))
     return {unquote(name): unquote(value) for name, _, value in pairs}

@@ -28,6 +28,15 @@ DAMAGES = {
     "an unknown status": "UPDATE orders SET status = 'paused' WHERE id = '{}'",
     "an amount that is no number": "UPDATE orders SET amount_in = 'NaN' WHERE id = '{}'",
     "a price that is no number": "UPDATE orders SET executed_price = 'NaN' WHERE id = '{}'",
+    "a negative amount": "UPDATE orders SET amount_in = -5 WHERE id = '{}'",
+    "a slippage above 100 %": "UPDATE orders SET slippage_tolerance = 150 WHERE id = '{}'",
+}
+REFUSALS = {
+    "a counter at its end": "UPDATE orders SET claims = 2147483647 WHERE id = '{}'",
+    "a constraint that was added later": """
+        UPDATE orders SET token_in = 'OLD' WHERE id = '{}';
+        ALTER TABLE orders ADD CONSTRAINT later CHECK (token_in <> 'OLD') NOT VALID
+    """,
 }
 NO_QUOTE = "UPDATE execution_intents SET quote = '[]' WHERE order_id = '{}'"
 LATER = "SELECT lease_owner, next_run_at > now() AS later, claims FROM orders WHERE id = '{}'"
@@ -77,6 +86,32 @@ def test_a_claim_sets_it_aside_and_gets_the_others(
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("sql", REFUSALS.values(), ids=list(REFUSALS))
+@pytest.mark.parametrize("way", ["waiting", "started"])
+def test_a_claim_leaves_out_an_order_that_postgresql_refuses_to_write(
+    way: str, sql: str, databases: Databases
+) -> None:
+    url = databases.orders_url
+
+    async def work() -> None:
+        with closing(orders_at(url)) as orders:
+            placed = [await orders.place(a_new_order(id=OrderId(uuid.uuid4()))) for _ in range(4)]
+            bad, *good = sorted(order.order_id for order in placed)
+            if way == "started":
+                for claimed in await orders.claim_waiting(before=None, lag_s=-60, most=5):
+                    await orders.release(claimed)
+            execute(url, sql.format(bad))
+            if way == "started":
+                claims = await orders.claim_started(most=2)
+            else:
+                claims = await orders.claim_waiting(before=None, lag_s=-60, most=2)
+
+            assert len(claims) == 2
+            assert {claimed.order.id for claimed in claims} < set(good)
+
+    asyncio.run(work())
+
+
 @pytest.mark.parametrize("sql", DAMAGES.values(), ids=list(DAMAGES))
 def test_a_page_leaves_it_out_and_is_full(sql: str, databases: Databases) -> None:
     url = databases.orders_url
@@ -91,6 +126,29 @@ def test_a_page_leaves_it_out_and_is_full(sql: str, databases: Databases) -> Non
             page = await orders.page(Page(account_id=LOCAL_ACCOUNT, most=3))
 
             assert [order.id for order in page] == [ids[3], ids[1], ids[0]]
+
+    asyncio.run(work())
+
+
+@pytest.mark.parametrize("unreadable", [{0}, {4}, {5}, {3, 4, 5}, {1, 2, 3, 4}, {0, 1, 2, 3, 4, 5}])
+@pytest.mark.parametrize("most", [1, 2, 3, 6])
+def test_a_page_is_full_wherever_the_unreadable_are(
+    most: int, unreadable: set[int], databases: Databases
+) -> None:
+    url = databases.orders_url
+
+    async def work() -> None:
+        with closing(orders_at(url)) as orders:
+            ids = [
+                (await orders.place(a_new_order(id=OrderId(uuid.uuid4())))).order_id
+                for _ in range(6)
+            ]
+            for n in unreadable:
+                damage(url, TEXT_THAT_IS_NOT_UTF8.format(ids[n]))
+            page = await orders.page(Page(account_id=LOCAL_ACCOUNT, most=most))
+            readable = [ids[n] for n in reversed(range(6)) if n not in unreadable]
+
+            assert [order.id for order in page] == readable[:most]
 
     asyncio.run(work())
 
