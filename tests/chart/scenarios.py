@@ -370,6 +370,11 @@ REFUSED: Mapping[str, Refusal] = {
         presets=("production",),
         reason="production needs postgres.secret.name",
     ),
+    "price-board-in-production": Refusal(
+        values=SECRETS | {"orderWorker": {"config": {"VENUE_PRICE_BOARD": True}}},
+        presets=("production",),
+        reason="production needs config.VENUE_PRICE_BOARD to be false",
+    ),
     "unused-url-beside-a-secret": Refusal(
         values={
             "postgres": {"secret": {"name": "pg"}, "chainUrl": "postgresql://h/c"},

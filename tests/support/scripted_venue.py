@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from order_engine.execution.domain.errors import VenueUnavailable
 from order_engine.execution.domain.order import NewOrder
-from order_engine.execution.domain.quote import Quote, VenueName
+from order_engine.execution.domain.quote import Pair, PairPrice, Quote, VenueName
 from order_engine.execution.domain.transaction import Fill, Outcome, Signature, Transaction
 from support.builders import NOON, RAYDIUM, a_fill, a_quote, a_transaction
 
@@ -56,6 +56,11 @@ class ScriptedVenue:
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
         return await self._play("quote", self.quotes)
+
+    async def prices(self, pairs: Sequence[Pair], *, now: datetime) -> Mapping[Pair, PairPrice]:
+        quote = await self._play("prices", self.quotes)
+        price = PairPrice(effective_price=quote.effective_price, volume_60s=None)
+        return dict.fromkeys(pairs, price)
 
     async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
         await self._play("build", self.builds)

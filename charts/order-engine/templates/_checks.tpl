@@ -91,6 +91,10 @@
 {{- if and .Values.production (eq .Values.auth "open") -}}
 {{- fail "production needs auth: keys" -}}
 {{- end -}}
+{{- $worker := merge (dict) (.Values.orderWorker.config | default dict) (.Values.defaults.config | default dict) -}}
+{{- if and .Values.production (eq (toString $worker.VENUE_PRICE_BOARD | lower) "true") -}}
+{{- fail "production needs config.VENUE_PRICE_BOARD to be false: anyone with the chain's database could set prices" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts is empty" -}}
 {{- end -}}

@@ -1,20 +1,17 @@
 """Create, list and revoke API keys, in the engine's database (DATABASE_URL)."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, NoReturn
 
-import psycopg2
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from order_engine.cli.stores import console, end
 from order_engine.execution.accounts.api_keys import ApiKey, ApiKeys
 from order_engine.execution.domain.accounts import ACCOUNT_PATTERN, LABEL_CHARS_MAX, Scope
-from order_engine.execution.domain.errors import StoreUnavailable
 from order_engine.execution.domain.ids import AccountId
 from order_engine.execution.setting_sources import read_settings
 from order_engine.execution.settings import PostgresSettings
@@ -24,7 +21,6 @@ from order_engine.execution.stores.postgres import Reader
 NAME = "order-engine-keys"
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
-console = Console()
 
 
 @app.command()
@@ -83,17 +79,12 @@ def revoke(
     _end(revoked)
 
 
-def _end(work: Callable[[ApiKeys], Awaitable[int]]) -> None:
-    raise typer.Exit(asyncio.run(_guarded(work)))
-
-
-async def _guarded(work: Callable[[ApiKeys], Awaitable[int]]) -> int:
-    try:
+def _end(work: Callable[[ApiKeys], Awaitable[int]]) -> NoReturn:
+    async def with_keys() -> int:
         async with _keys() as keys:
             return await work(keys)
-    except (StoreUnavailable, psycopg2.Error) as error:
-        console.print(str(error).strip(), style="red", markup=False)
-        return 1
+
+    end(with_keys())
 
 
 @asynccontextmanager

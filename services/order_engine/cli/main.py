@@ -1,4 +1,6 @@
-"""Places and follows orders, runs a demonstration, manages API keys, and prunes old orders."""
+"""Places and follows orders, runs a demonstration, manages API keys, sets prices of the simulated
+market, and prunes old orders.
+"""
 
 import asyncio
 import io
@@ -12,11 +14,13 @@ from rich.console import Console
 
 from order_engine.cli.demo import run_demo
 from order_engine.cli.keys import app as keys
+from order_engine.cli.market import app as market
 from order_engine.cli.prune import prune_orders
 from order_engine.client import EngineClient, EngineError, StatusFrame
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False)
 app.add_typer(keys, name="keys")
+app.add_typer(market, name="market")
 app.command("prune")(prune_orders)
 
 Url = Annotated[str, typer.Option(envvar="ENGINE_URL", help="URL of the engine.")]

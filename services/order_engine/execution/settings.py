@@ -171,6 +171,13 @@ class VenueSettings(ChainSettings):
     venue_seed: int | None = Field(
         default=None, description="Seed that makes the simulation repeatable"
     )
+    venue_volatility: Share = Field(
+        default=0.0,
+        description="How far prices move, as a share: 0.02 is 2 % up and down; 0 is no move",
+    )
+    venue_price_board: bool = Field(
+        default=False, description="Quote the prices that `order-engine market set` has posted"
+    )
     venue_price_drift_max: Share = Field(
         default=0.001, description="Largest loss of price from quote to landing, as a share"
     )

@@ -15,6 +15,7 @@ The engine is ready.
   streams     {ws}/api/orders/ORDER_ID/stream
   metrics     {metrics}/metrics; {others} for the other processes
   PostgreSQL  {postgres}
+  its chain   {chain}
   Redis       {redis}
 
 Try it in a second terminal:
@@ -45,6 +46,11 @@ def announcement(
             else f"ports {', '.join(map(str, others))}"
         ),
         postgres=datastores.database_url if "postgres" in embedded else "yours (DATABASE_URL)",
+        chain=(
+            datastores.chain_database_url
+            if "postgres" in embedded
+            else "yours (CHAIN_DATABASE_URL)"
+        ),
         redis=embedded.get("redis", "yours (REDIS_URL or REDIS_HOST)"),
         order=ORDER,
         where=" in .local/" if "postgres" in embedded else "",

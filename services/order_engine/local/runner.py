@@ -68,6 +68,8 @@ def _run(settings: LocalSettings, *, reload: bool) -> int:
                 "HOST": settings.host,
                 "PORT": str(port),
                 "LOG_LEVEL": _log_level(settings, reload=reload),
+                "VENUE_VOLATILITY": str(settings.venue_volatility),
+                "VENUE_PRICE_BOARD": str(settings.venue_price_board),
             },
             admin_host=settings.admin_host,
             grace_s=settings.drain_s + CLOSE_S,

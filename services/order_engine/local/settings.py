@@ -2,6 +2,7 @@ from order_engine.execution.settings import (
     GatewaySettings,
     MigrateSettings,
     OrderWorkerSettings,
+    Share,
     StatusDispatcherSettings,
     WsGatewaySettings,
 )
@@ -17,6 +18,8 @@ class LocalSettings(
     """The settings of all deployables, so that a wrong one is reported before anything starts."""
 
     database_url: str = ""  # an embedded server when empty
+    venue_volatility: Share = 0.02
+    venue_price_board: bool = True
 
     @property
     def has_redis(self) -> bool:

@@ -14,7 +14,7 @@ from order_engine.execution.domain.payload import (
     intent_payload,
     route_payload,
 )
-from order_engine.execution.domain.quote import Quote, VenueName
+from order_engine.execution.domain.quote import Pair, Quote, VenueName
 from order_engine.execution.domain.status import TRANSITIONS, OrderStatus
 from order_engine.execution.domain.transaction import Fill, Intent
 
@@ -39,6 +39,10 @@ class NewOrder:
     min_amount_out: Decimal | None = None
     idempotency_key: str | None = None
     request_hash: str | None = None
+
+    @property
+    def pair(self) -> Pair:
+        return Pair(self.token_in, self.token_out)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

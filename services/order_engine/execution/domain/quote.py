@@ -1,9 +1,20 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_DOWN, Context, Decimal
-from typing import NewType
+from typing import NamedTuple, NewType
 
 VenueName = NewType("VenueName", str)
+
+
+class Pair(NamedTuple):
+    """The tokens of a swap. The other direction is another pair, with a price of its own."""
+
+    token_in: str
+    token_out: str
+
+    def __str__(self) -> str:
+        return f"{self.token_in}/{self.token_out}"
+
 
 # Exact for an amount with 20 digits before the point and 18 after, times a price with 8 decimals.
 AMOUNTS = Context(prec=76, rounding=ROUND_DOWN)
@@ -18,12 +29,28 @@ def rounded_price(price: Decimal) -> Decimal:
     return price.quantize(PRICE_STEP, context=AMOUNTS)
 
 
+def effective_price(price: Decimal, *, fee_rate: Decimal) -> Decimal:
+    """What is left of a price after the venue's fee."""
+    return rounded_price(AMOUNTS.multiply(price, 1 - fee_rate))
+
+
 def rounded_amount(amount: Decimal) -> Decimal:
     """At most eighteen decimals, rounded down, so that a quote never promises more than is paid."""
     exponent = amount.as_tuple().exponent
     if isinstance(exponent, int) and exponent >= -AMOUNT_DECIMALS:
         return amount
     return amount.quantize(SMALLEST_AMOUNT, context=AMOUNTS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairPrice:
+    """What a venue pays now: `token_out` for one `token_in` of a small swap, after its fee.
+
+    `volume_60s` is the `token_in` that was swapped in the last minute; None when it is not known.
+    """
+
+    effective_price: Decimal
+    volume_60s: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +65,7 @@ class Quote:
 
     @property
     def effective_price(self) -> Decimal:
-        return rounded_price(AMOUNTS.multiply(self.price, 1 - self.fee_rate))
+        return effective_price(self.price, fee_rate=self.fee_rate)
 
     @property
     def amount_out(self) -> Decimal:

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from order_engine.execution.domain.order import NewOrder
-from order_engine.execution.domain.quote import Quote, VenueName
+from order_engine.execution.domain.quote import Pair, PairPrice, Quote, VenueName
 from order_engine.execution.domain.transaction import Outcome, Signature, Transaction
 
 
@@ -17,6 +17,10 @@ class Venue(Protocol):
 
     @property
     def name(self) -> VenueName: ...
+
+    async def prices(self, pairs: Sequence[Pair], *, now: datetime) -> Mapping[Pair, PairPrice]:
+        """What the venue pays now for each pair that it trades."""
+        ...
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
         """The venue's offer for the swap; its lifetime starts at `now`."""

@@ -17,7 +17,7 @@ import pytest
 from order_engine.execution.domain.errors import VenueUnavailable
 from order_engine.execution.domain.ids import OrderId
 from order_engine.execution.domain.order import NewOrder
-from order_engine.execution.domain.quote import rounded_amount
+from order_engine.execution.domain.quote import Pair, rounded_amount, rounded_price
 from order_engine.execution.domain.transaction import Expiry, Fill, Outcome, Rejection, Transaction
 from order_engine.execution.domain.venue import Venue
 from support.builders import NOON, a_new_order
@@ -70,6 +70,19 @@ class VenueContract:
             assert quote.expires_at > NOON
             assert quote.price > 0
             assert 0 <= quote.fee_rate < 1
+
+        run(work())
+
+    def test_the_price_of_a_pair_is_positive_and_after_the_fee(self, stage: Stage) -> None:
+        async def work() -> None:
+            venue, pairs = stage.venue(), [Pair("SOL", "USDC"), Pair("USDC", "SOL")]
+            found = await venue.prices(pairs, now=NOON)
+
+            assert list(found) == pairs
+            for price in found.values():
+                assert price.effective_price == rounded_price(price.effective_price) > 0
+                assert price.volume_60s is None or price.volume_60s >= 0
+            assert await venue.prices([], now=NOON) == {}
 
         run(work())
 
@@ -409,6 +422,7 @@ def calls(
     """Every call of a venue except `build`, which needs a quote first."""
     return [
         lambda: venue.quote(order, now=NOON),
+        lambda: venue.prices([order.pair], now=NOON),
         lambda: venue.send(transaction),
         lambda: venue.outcomes([transaction]),
         lambda: venue.expire(transaction),

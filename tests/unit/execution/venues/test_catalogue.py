@@ -21,13 +21,15 @@ def test_the_catalogue_has_each_venue_under_its_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [field.name for field in fields(_simulation.__annotations__["return"])]
+    ("name", "kind"),
+    [(field.name, field.type) for field in fields(_simulation.__annotations__["return"])],
 )
 def test_every_setting_of_the_simulation_comes_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, name: str, kind: type
 ) -> None:
     setting = name if name == "quote_lifetime_s" else f"venue_{name}"
-    monkeypatch.setenv(setting.upper(), "0.875")
+    value = True if kind is bool else 0.875
+    monkeypatch.setenv(setting.upper(), str(value))
     monkeypatch.setenv("VENUE_EXECUTION_MIN_S", "0.875")  # not above the highest
 
-    assert getattr(_simulation(VenueSettings(database_url=URL, _env_file=None)), name) == 0.875
+    assert getattr(_simulation(VenueSettings(database_url=URL, _env_file=None)), name) == value

@@ -1,7 +1,8 @@
 """Simulated venues, Raydium and Meteora, over one simulated chain.
 
-The base price of a pair comes from a SHA-256 of the two tokens, so it is the same in every process.
-Each quote deviates from it at random. Latencies and shares of faults are settings, and may be 0.
+Prices come from the simulated market, the same in every process, or from its price board. A venue's
+price deviates from that of the market: at random for each quote when the market stands still, and
+for a second when it moves. Latencies and shares of faults are settings, and may be 0.
 """
 
 import asyncio
@@ -19,12 +20,17 @@ from order_engine.execution.domain.errors import Overloaded, StoreUnavailable, V
 from order_engine.execution.domain.order import NewOrder
 from order_engine.execution.domain.quote import (
     AMOUNTS,
+    Pair,
+    PairPrice,
     Quote,
     VenueName,
+    effective_price,
     rounded_amount,
     rounded_price,
 )
 from order_engine.execution.domain.transaction import Outcome, Signature, Transaction
+from order_engine.execution.stores.group_commit import GroupCommit
+from order_engine.execution.venues.simulated.board import PostedPrice, PriceBoard
 from order_engine.execution.venues.simulated.chain import (
     FILLED,
     NEVER_LANDS,
@@ -33,14 +39,13 @@ from order_engine.execution.venues.simulated.chain import (
     Entry,
     Ledger,
 )
+from order_engine.execution.venues.simulated.market import SimulatedMarket
 
 RAYDIUM = VenueName("raydium")
 METEORA = VenueName("meteora")
 FEE_RATES = {RAYDIUM: Decimal("0.0025"), METEORA: Decimal("0.003")}
 
-BASE_PRICE_MIN = Decimal("0.5")
-BASE_PRICE_SPAN = Decimal(2)
-VARIANCE_MIN, VARIANCE_MAX = 0.02, 0.05
+DEVIATION_MIN, DEVIATION_MAX = 0.02, 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +59,7 @@ class SimulationSettings:
     validity_s: float = 30.0
     quote_lifetime_s: float = 30.0
     price_drift_max: float = 0.0
+    price_board: bool = False
     call_failure_share: float = 0.0
     lost_reply_share: float = 0.0
     never_lands_share: float = 0.0
@@ -64,32 +70,51 @@ class SimulatedVenue:
     """One venue; implements `order_engine.execution.domain.venue.Venue`."""
 
     def __init__(
-        self, name: VenueName, *, ledger: Ledger, settings: SimulationSettings, rng: random.Random
+        self,
+        name: VenueName,
+        *,
+        ledger: Ledger,
+        board: PriceBoard,
+        market: SimulatedMarket,
+        settings: SimulationSettings,
+        rng: random.Random,
     ) -> None:
         self.name = name
         self._fee_rate = FEE_RATES[name]
         self._ledger = ledger
+        self._board = board
+        self._market = market
         self._settings = settings
         self._rng = rng
 
     async def quote(self, order: NewOrder, *, now: datetime) -> Quote:
         self._fail_at_random()
-        settings = self._settings
-        await asyncio.sleep(
-            settings.quote_latency_s + self._rng.uniform(0, settings.quote_jitter_s)
-        )
-        variance = self._rng.choice((-1, 1)) * self._rng.uniform(VARIANCE_MIN, VARIANCE_MAX)
-        price = AMOUNTS.multiply(
-            base_price(order.token_in, order.token_out), _decimal(1 + variance)
-        )
+        await self._wait_for_quote()
+        posted = (await self._posted([order.pair])).get(order.pair)
+        price = posted.price if posted else self._price(order.pair, now)
         self._lose_reply_at_random()
         return Quote(
             venue=self.name,
-            price=rounded_price(price),
+            price=price,
             fee_rate=self._fee_rate,
             amount_in=order.amount_in,
-            expires_at=now + timedelta(seconds=settings.quote_lifetime_s),
+            expires_at=now + timedelta(seconds=self._settings.quote_lifetime_s),
         )
+
+    async def prices(self, pairs: Sequence[Pair], *, now: datetime) -> Mapping[Pair, PairPrice]:
+        self._fail_at_random()
+        await self._wait_for_quote()
+        posted = await self._posted(pairs)
+        self._lose_reply_at_random()
+        found = {}
+        for pair in pairs:
+            on_board = posted.get(pair)
+            price = on_board.price if on_board else self._price(pair, now)
+            volume = on_board.volume_60s if on_board else self._market.volume_60s(pair, now)
+            found[pair] = PairPrice(
+                effective_price=effective_price(price, fee_rate=self._fee_rate), volume_60s=volume
+            )
+        return found
 
     async def build(self, order: NewOrder, quote: Quote, *, min_amount_out: Decimal) -> Transaction:
         self._fail_at_random()
@@ -131,6 +156,25 @@ class SimulatedVenue:
         self._lose_reply_at_random()
         return outcome
 
+    async def _wait_for_quote(self) -> None:
+        jitter_s = self._rng.uniform(0, self._settings.quote_jitter_s)
+        await asyncio.sleep(self._settings.quote_latency_s + jitter_s)
+
+    async def _posted(self, pairs: Sequence[Pair]) -> Mapping[Pair, PostedPrice]:
+        """The prices on the board, which hold exactly."""
+        if not self._settings.price_board:
+            return {}
+        with _venue_errors():
+            return await self._board.prices(pairs)
+
+    def _price(self, pair: Pair, now: datetime) -> Decimal:
+        if self._market.volatility == 0:
+            size = self._rng.choice((-1, 1)) * self._rng.uniform(DEVIATION_MIN, DEVIATION_MAX)
+            deviated = _decimal(1 + size)
+        else:
+            deviated = 1 + self._market.deviation(self.name, pair, now)
+        return rounded_price(AMOUNTS.multiply(self._market.price(pair, now), deviated))
+
     def _entry(self, transaction: Transaction) -> Entry:
         """A ledger entry with a random outcome. The ledger keeps only the first entry of a signature."""
         content, settings = json.loads(transaction.content), self._settings
@@ -169,18 +213,20 @@ class SimulatedVenue:
 
 
 def simulated_venues(
-    ledger: Ledger, settings: SimulationSettings, *, rng: random.Random
+    chain: GroupCommit,
+    settings: SimulationSettings,
+    *,
+    market: SimulatedMarket,
+    rng: random.Random,
 ) -> dict[VenueName, SimulatedVenue]:
+    """Both venues. `chain` is the connection to the database of the chain."""
+    ledger, board = Ledger(chain), PriceBoard(chain)
     return {
-        name: SimulatedVenue(name, ledger=ledger, settings=settings, rng=rng) for name in FEE_RATES
+        name: SimulatedVenue(
+            name, ledger=ledger, board=board, market=market, settings=settings, rng=rng
+        )
+        for name in FEE_RATES
     }
-
-
-def base_price(token_in: str, token_out: str) -> Decimal:
-    """From 0.5 to 2.5; always the same for a pair."""
-    digest = hashlib.sha256(f"{token_in}/{token_out}".encode()).digest()
-    share = Decimal(int.from_bytes(digest[:8])) / Decimal(2**64)
-    return rounded_price(BASE_PRICE_MIN + BASE_PRICE_SPAN * share)
 
 
 def _decimal(factor: float) -> Decimal:

@@ -27,16 +27,25 @@ from order_engine.execution.domain.errors import (  # noqa: E402
     VenueUnavailable,
 )
 from order_engine.execution.domain.ids import OrderId  # noqa: E402
-from order_engine.execution.domain.quote import VenueName, rounded_price  # noqa: E402
+from order_engine.execution.domain.quote import (  # noqa: E402
+    Pair,
+    PairPrice,
+    VenueName,
+    rounded_price,
+)
 from order_engine.execution.domain.transaction import Fill, Signature  # noqa: E402
 from order_engine.execution.stores.group_commit import GroupCommit  # noqa: E402
+from order_engine.execution.venues.simulated.board import PostedPrice, PriceBoard  # noqa: E402
 from order_engine.execution.venues.simulated.chain import Ledger  # noqa: E402
+from order_engine.execution.venues.simulated.market import (  # noqa: E402
+    SimulatedMarket,
+    base_price,
+)
 from order_engine.execution.venues.simulated.venue import (  # noqa: E402
     METEORA,
     RAYDIUM,
     SimulatedVenue,
     SimulationSettings,
-    base_price,
     simulated_venues,
 )
 from support.builders import NOON  # noqa: E402
@@ -53,13 +62,16 @@ SIMULATIONS = {
     Manner.LOSES_REPLIES: SimulationSettings(lost_reply_share=1.0),
 }
 
+STANDING_MARKET = SimulatedMarket()
+MOVING_MARKET = SimulatedMarket(seed=7, volatility=Decimal("0.02"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainStage:
     """The stage of the contract: one of the two venues over the ledger of this module."""
 
     name: VenueName
-    ledger: Ledger
+    chain: GroupCommit
     chain_url: str
 
     def venue(self, manner: Manner = Manner.FILLS, *, validity_s: float = 120.0) -> SimulatedVenue:
@@ -67,8 +79,15 @@ class ChainStage:
         settings = replace(SIMULATIONS[manner], validity_s=validity_s, price_drift_max=0.001)
         return self.simulation(settings, seed=None)
 
-    def simulation(self, settings: SimulationSettings, *, seed: int | None = 1) -> SimulatedVenue:
-        return simulated_venues(self.ledger, settings, rng=random.Random(seed))[self.name]
+    def simulation(
+        self,
+        settings: SimulationSettings,
+        *,
+        seed: int | None = 1,
+        market: SimulatedMarket = STANDING_MARKET,
+    ) -> SimulatedVenue:
+        rng = random.Random(seed)
+        return simulated_venues(self.chain, settings, market=market, rng=rng)[self.name]
 
     def recorded(self, order_id: OrderId) -> int:
         return len(self.entries(order_id))
@@ -94,15 +113,15 @@ def databases(stores: Stores) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="module")
-def ledger(databases: Databases) -> Iterator[Ledger]:
+def chain(databases: Databases) -> Iterator[GroupCommit]:
     commits = GroupCommit(databases.chain_url, application_name="test-chain")
-    yield Ledger(commits)
+    yield commits
     commits.close()
 
 
 @pytest.fixture(params=[RAYDIUM, METEORA])
-def stage(request: pytest.FixtureRequest, ledger: Ledger, databases: Databases) -> ChainStage:
-    return ChainStage(name=request.param, ledger=ledger, chain_url=databases.chain_url)
+def stage(request: pytest.FixtureRequest, chain: GroupCommit, databases: Databases) -> ChainStage:
+    return ChainStage(name=request.param, chain=chain, chain_url=databases.chain_url)
 
 
 class TestSimulatedVenues(VenueContract):
@@ -132,7 +151,7 @@ def test_a_price_is_two_to_five_percent_off_the_base_either_way(stage: ChainStag
     async def work() -> None:
         venue, order = stage.simulation(SimulationSettings()), an_order()
         quotes = [await venue.quote(order, now=NOON) for _ in range(400)]
-        base = base_price(order.token_in, order.token_out)
+        base = base_price(order.pair)
         variances = [float(quote.price / base - 1) for quote in quotes]
 
         assert all(0.02 - 1e-7 <= abs(variance) <= 0.05 + 1e-7 for variance in variances)
@@ -154,6 +173,55 @@ def test_a_seed_makes_the_simulation_repeatable(stage: ChainStage) -> None:
         assert [await first.quote(order, now=NOON) for _ in range(5)] == [
             await second.quote(order, now=NOON) for _ in range(5)
         ]
+
+    run(work())
+
+
+# The market and its price board
+
+
+def test_the_price_of_a_moving_market_is_the_same_for_a_second_in_every_process(
+    stage: ChainStage,
+) -> None:
+    async def work() -> None:
+        order, at = an_order(), NOON
+        first, second = (
+            stage.simulation(SimulationSettings(), seed=seed, market=MOVING_MARKET)
+            for seed in (1, 2)
+        )
+        quotes = [await venue.quote(order, now=at) for venue in (first, second)]
+        [price] = (await second.prices([order.pair], now=at)).values()
+        later = await first.quote(order, now=at + timedelta(minutes=5))
+
+        assert quotes[0].price == quotes[1].price
+        assert price.effective_price == quotes[0].effective_price
+        assert later.price != quotes[0].price
+
+    run(work())
+
+
+def test_a_price_on_the_board_is_quoted_exactly_until_it_is_cleared(stage: ChainStage) -> None:
+    settings = SimulationSettings(price_board=True)
+    order = replace(an_order(), token_in=f"TOKEN-{stage.name}")
+
+    async def work() -> None:
+        board = PriceBoard(stage.chain)
+        venue = stage.simulation(settings, market=MOVING_MARKET)
+        await board.post(order.pair, PostedPrice(price=Decimal("1.6"), volume_60s=Decimal(5)))
+        await board.post(order.pair, PostedPrice(price=Decimal("1.7"), volume_60s=Decimal(9)))
+        quote = await venue.quote(order, now=NOON)
+        found = await venue.prices([order.pair, Pair("SOL", "USDC")], now=NOON)
+        others = await stage.simulation(SimulationSettings()).quote(order, now=NOON)
+
+        assert quote.price == Decimal("1.7")
+        assert found[order.pair] == PairPrice(
+            effective_price=quote.effective_price, volume_60s=Decimal(9)
+        )
+        assert len(found) == 2
+        assert others.price != Decimal("1.7")
+        assert await board.clear(order.pair)
+        assert not await board.clear(order.pair)
+        assert (await venue.quote(order, now=NOON)).price != Decimal("1.7")
 
     run(work())
 
@@ -258,12 +326,10 @@ def test_outcomes_have_the_shares_of_the_settings(
 def test_a_chain_that_is_away_makes_the_venue_unavailable(stage: ChainStage) -> None:
     async def work(chain_url: str) -> None:
         commits = GroupCommit(chain_url, application_name="test-chain", deadline_s=0.1)
-        venue = simulated_venues(Ledger(commits), SimulationSettings(), rng=random.Random(1))[
-            stage.name
-        ]
+        venue = replace(stage, chain=commits).simulation(SimulationSettings())
         order, built = an_order(), await a_built(stage.venue(), an_order())
-        quote, *others = calls(venue, order, built)
-        offer = await quote()  # asks no chain
+        quote, prices, *others = calls(venue, order, built)
+        offer = await quote(), await prices()  # ask no chain
         for call in others:
             with pytest.raises(VenueUnavailable):
                 await call()
@@ -271,7 +337,7 @@ def test_a_chain_that_is_away_makes_the_venue_unavailable(stage: ChainStage) -> 
             await a_built(venue, order)
         commits.close()
 
-        assert offer
+        assert all(offer)
 
     with a_closed_port() as port:
         run(work(f"postgresql://nobody@127.0.0.1:{port}/chain"))
