@@ -21,6 +21,7 @@ INITDB_TIMEOUT_S = 60
 # for root, which PostgreSQL refuses to run as: the account of earlier versions, then usual ones
 ACCOUNTS = ("pgserver", "postgres", "nobody")
 Account = tuple[int, int]  # uid, gid
+SPECIAL_TO_INITDB = frozenset('$`"\\\n')  # it hands its own path to a shell, in double quotes
 
 INSTEAD = "or set DATABASE_URL to a PostgreSQL of yours"
 
@@ -51,6 +52,7 @@ def create_data_directory(data: Path, account: Account | None) -> None:
             _let_others_read(installed)
     if data.exists():
         return
+    _check_path()
     if account is None:
         _check_user()
     unfinished = data.with_name("unfinished")
@@ -69,6 +71,14 @@ def create_data_directory(data: Path, account: Account | None) -> None:
             f"initdb failed: {reason((done.stdout + done.stderr).decode(errors='replace'))}"
         )
     unfinished.rename(data)
+
+
+def _check_path() -> None:
+    if found := SPECIAL_TO_INITDB & set(str(BIN)):
+        raise SystemExit(
+            f"initdb does not run below a directory whose name has {min(found)} in it: move it,"
+            f" {INSTEAD}"
+        )
 
 
 def _check_user() -> None:

@@ -25,6 +25,13 @@ with embedded(sys.argv[2], Path(sys.argv[3])) as server:
             cursor.execute("SHOW server_encoding")
             print(cursor.fetchone()[0])
 """
+CREATE = """
+import sys
+from pathlib import Path
+from order_engine.local import postgres_files
+postgres_files.BIN = Path(sys.argv[1])
+postgres_files.create_data_directory(Path(sys.argv[2]), None)
+"""
 STARTED = {"postgres": "UTF8", "redis": "True"}
 NOBODYS_UID = 23_456  # has no entry in /etc/passwd
 
@@ -111,3 +118,18 @@ def test_a_user_that_initdb_does_not_know_is_told_so_in_one_line(directory: Path
 
     assert answer.stderr.startswith(f"cannot start: postgres: uid {NOBODYS_UID} has no entry")
     assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["my $dir", "a`b", 'a"b', "a\\b"])
+def test_a_name_that_initdb_cannot_run_below_is_told_in_one_line(name: str, tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-c", CREATE, str(tmp_path / name / "bin"), str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert "initdb does not run below a directory whose name has " in refused.stderr

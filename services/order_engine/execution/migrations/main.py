@@ -55,7 +55,10 @@ def is_migrated(url: str, *, history: str) -> bool:
 
 def _config(history: str) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / history))
+    location = str(Path(__file__).parent / history)
+    config.set_main_option(
+        "script_location", location.replace("%", "%%")
+    )  # as configparser wants it
     return config
 
 

@@ -1,6 +1,7 @@
 """`migrate` as the chart runs it: in a Job, and in the init containers that wait for that Job."""
 
 import os
+import shutil
 import subprocess
 import sys
 import uuid
@@ -12,6 +13,7 @@ import pytest
 from support.stores import Databases, Stores, database, execute
 from support.waiting import wait_until
 
+SERVICES = Path(__file__).parents[4] / "services"
 PROGRAM = Path(sys.executable).parent / "migrate"
 TIMEOUT_S = 60
 
@@ -104,6 +106,22 @@ def test_a_server_that_is_away_is_retried_until_the_deadline(arguments: Sequence
     assert done.returncode == 1
     assert done.stdout.count("not migrated yet, retrying") >= 1
     assert "Connection refused" in done.stderr
+
+
+def test_the_migrations_are_found_in_a_directory_with_any_name(tmp_path: Path) -> None:
+    services = tmp_path / "my 100% 'own' é" / "services"
+    shutil.copytree(SERVICES, services, ignore=shutil.ignore_patterns("__pycache__"))
+    sought = subprocess.run(
+        [PROGRAM, "--wait"],
+        env=environment("postgresql://127.0.0.1:1/none") | {"PYTHONPATH": str(services)},
+        cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+    assert "Traceback" not in sought.stderr
+    assert "Connection refused" in sought.stderr
 
 
 def test_an_unknown_history_is_refused(empty_url: str) -> None:
